@@ -1,0 +1,183 @@
+"""Command line: parse, call, and turn a user's error into one line and exit code 2."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import __version__
+from pipeline.errors import OutputError, PipelineError, RecipeError
+
+EXAMPLES = """examples:
+  flopsmith run --recipe mobile
+  flopsmith run --recipe mobile --data folder:photos --set "budget.flops=8M search.trials=40"
+  flopsmith predict runs/mobile/export/model.tflite photo.jpg"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    args = _parser().parse_args(argv)
+    _quieten()
+    try:
+        return int(args.call(args) or 0)
+    except PipelineError as error:
+        print(f"flopsmith: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("flopsmith: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="flopsmith",
+        description="Search, train and compress an image classifier for phones.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"flopsmith {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_run, _add_recipes, _add_profile, _add_predict):
+        add(commands)
+    return parser
+
+
+def _add_run(commands: Any) -> None:
+    run = commands.add_parser(
+        "run",
+        help="run a recipe, or what is left of an interrupted run",
+        description="Run a recipe. The same command after an interruption goes on where it "
+        "stopped; finished stages and trials are not repeated.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.add_argument("--recipe", required=True, help="a name (see `flopsmith recipes`) or a path")
+    run.add_argument(
+        "--data",
+        default="",
+        metavar="SOURCE",
+        help="digits, tfds:NAME[:VERSION], folder:PATH or npz:PATH instead of the recipe's data",
+    )
+    run.add_argument(
+        "--set",
+        default="",
+        metavar='"KEY=VALUE ..."',
+        help='replace single values of the recipe: --set "search.trials=40 budget.flops=8M"',
+    )
+    run.add_argument(
+        "--out",
+        default="",
+        metavar="DIR",
+        help="where results go (default: runs/RECIPE); the deliverables are in DIR/export",
+    )
+    run.add_argument(
+        "--fresh",
+        action="store_true",
+        help="run every stage again; earlier results are moved to DIR/replaced",
+    )
+    run.set_defaults(call=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    from pipeline import recipe
+
+    overrides = recipe.parse_overrides(args.set)
+    if args.data:
+        overrides["data.source"] = args.data
+    loaded = recipe.load(args.recipe, overrides)
+    out = Path(args.out or f"runs/{loaded.name}")
+
+    from pipeline import runner, verdict
+    from pipeline.stage import EXPORT
+
+    finished, hint = runner.run(loaded, out, args.fresh)
+    print(verdict.verdict(finished))
+    for path in sorted((out / EXPORT).glob("*")):
+        print(f"  {path} ({path.stat().st_size:,} bytes)")
+    print(f"See the run in MLflow:\n  {hint}")
+
+
+def _add_recipes(commands: Any) -> None:
+    recipes = commands.add_parser("recipes", help="list the recipes that there are")
+    recipes.set_defaults(call=_recipes)
+
+
+def _recipes(_: argparse.Namespace) -> None:
+    from pipeline import recipe
+
+    known = recipe.available()
+    width = max(map(len, known), default=0)
+    for name in sorted(known):
+        print(f"{name:{width}}  {recipe.load(str(known[name])).description}")
+
+
+def _add_profile(commands: Any) -> None:
+    profile = commands.add_parser(
+        "profile",
+        help="count parameters, MACs, FLOPs and activation memory of a model, layer by layer",
+        description="Count a .keras model layer by layer, for one image. FLOPs = 2 x MACs of "
+        "convolutions and dense layers. Activations are bytes as float32.",
+    )
+    profile.add_argument("model", metavar="MODEL", help="a .keras file")
+    profile.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    profile.set_defaults(call=_profile)
+
+
+def _profile(args: argparse.Namespace) -> None:
+    from pipeline import profile
+
+    counted = profile.of_file(Path(args.model))
+    if args.json:
+        print(json.dumps(profile.as_json(counted), indent=1))
+    else:
+        print(profile.as_table(counted))
+
+
+def _add_predict(commands: Any) -> None:
+    predict = commands.add_parser(
+        "predict",
+        help="classify images with a .tflite model",
+        description="Classify images; prints the best classes with their scores. Class names "
+        "come from a labels.txt beside the model.",
+    )
+    predict.add_argument("model", metavar="MODEL.tflite", help="an exported model")
+    predict.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG or BMP files")
+    predict.add_argument("--top", type=int, default=3, help="classes to show (default: 3)")
+    predict.add_argument("--json", action="store_true", help="print a JSON object per image")
+    predict.set_defaults(call=_predict)
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from pipeline import predict
+
+    if args.top < 1:
+        raise RecipeError(f"--top takes a whole number from 1. Received: {args.top}")
+    model, labels = predict.load(Path(args.model))
+    for path in args.images:
+        best = predict.classify(model, labels, Path(path), args.top)
+        if args.json:
+            print(json.dumps({"image": path, "classes": best}))
+        else:
+            print(f"{path}: " + "  ".join(f"{c['label']} {c['score']:.3f}" for c in best))
+
+
+def _quieten() -> None:
+    """Set up our own log and keep the libraries' start-up messages off it."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.getLogger("flopsmith").setLevel(logging.INFO)
+    for noisy in ("absl", "tensorflow", "mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

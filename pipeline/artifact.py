@@ -1,0 +1,83 @@
+"""What flows between stages: a directory with a model file and `artifact.json`."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+FILE = "artifact.json"
+
+
+class Artifact(BaseModel):
+    """What one stage leaves to the next; its file's presence means that the stage finished.
+
+    `settings` are the training settings that were found for the network. `metrics` are flat numbers (`pipeline.measure` defines them); `details` is whatever else the
+    stage wants in the report (trials, learning curves, layers left out and why).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    stage: str
+    fingerprint: str
+    parent: str | None = None
+    model_file: str | None = None
+    family: str | None = None
+    arch: dict[str, Any] | None = None
+    settings: dict[str, Any] = {}
+    metrics: dict[str, float] = {}
+    details: dict[str, Any] = {}
+    seconds: float = 0.0
+    directory: Path
+
+    @property
+    def model_path(self) -> Path | None:
+        """Path of the model file, None for a stage that passes no model on."""
+        return None if self.model_file is None else self.directory / self.model_file
+
+    def save(self) -> None:
+        """Write `artifact.json`, atomically; call it last."""
+        text = self.model_dump_json(indent=1, exclude={"directory"})
+        write_atomic(self.directory / FILE, text + "\n")
+
+
+def load(directory: Path) -> Artifact | None:
+    """Read the artifact of `directory`; None where no stage has finished there."""
+    try:
+        fields = json.loads((directory / FILE).read_text(encoding="utf-8"))
+        return Artifact(**fields, directory=directory)
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, ValidationError):
+        return None
+
+
+def load_all(run_dir: Path) -> list[Artifact]:
+    """Read every finished stage of a run, in the order of their numbers."""
+    found = [load(path.parent) for path in run_dir.glob(f"[0-9]*/{FILE}")]
+    return sorted((a for a in found if a), key=lambda a: int(a.directory.name.split("-")[0]))
+
+
+def fingerprint(*parts: Any) -> str:
+    """Hash plain data to 16 hexadecimal digits, the same in every process.
+
+    >>> fingerprint("digits", {"b": 1, "a": 2}) == fingerprint("digits", {"a": 2, "b": 1})
+    True
+    """
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file that is either whole or not there, whatever kills the process."""
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,56 @@
+"""`digits`: scikit-learn's 1,797 handwritten digits, as a tensorflow-datasets set; no network."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets
+
+from pipeline import tfds
+from pipeline.decoded import Contents, Source, cache_root
+
+VERSION = "1.0.0"
+IMAGE_SIZE = 32  # pixels per side, unless the recipe says otherwise; the originals have 8
+
+
+class Digits(tensorflow_datasets.core.GeneratorBasedBuilder):  # type: ignore[misc]
+    """The 8x8 originals, 0..16 scaled to 0..255, in one part named `train`."""
+
+    VERSION = tensorflow_datasets.core.Version(VERSION)
+
+    def _info(self) -> Any:
+        features = tensorflow_datasets.features
+        return tensorflow_datasets.core.DatasetInfo(
+            builder=self,
+            description="8x8 handwritten digits of the UCI repository, from scikit-learn",
+            features=features.FeaturesDict(
+                {
+                    "image": features.Image(shape=(8, 8, 1), dtype=np.uint8),
+                    "label": features.ClassLabel(names=[str(digit) for digit in range(10)]),
+                }
+            ),
+            homepage="https://archive.ics.uci.edu/dataset/80",
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+        for row, (image, label) in enumerate(zip(images, digits.target, strict=True)):
+            yield row, {"image": image, "label": int(label)}
+
+
+def find(rest: str, image_size: int | None, data_dir: str | None) -> Source:
+    """Describe the set; it is prepared in `data_dir`, or in our cache, when it is opened."""
+    place = Path(data_dir).expanduser() if data_dir else cache_root() / "tfds"
+
+    def contents() -> Contents:
+        builder = tfds.prepare(lambda: Digits(data_dir=str(place)), "digits")
+        return tfds.contents(builder, "digits", image_size or IMAGE_SIZE)
+
+    return Source(("digits", VERSION), contents)

@@ -1,0 +1,1 @@
+"""The only room where tf_keras and tensorflow-model-optimization live."""

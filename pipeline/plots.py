@@ -1,0 +1,193 @@
+"""Plots of the report as inline SVG: numbers in, text out, the same bytes every time.
+
+Matplotlib knows fixed colours only, so everything is drawn in placeholder colours that become
+CSS variables in the text; the page that embeds a plot decides what they look like (light, dark).
+"""
+
+import io
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, GRID, PAPER = "#000001", "#000002", "#000003", "#000004"
+SERIES = tuple(f"#0000{i:x}0" for i in range(1, 9))
+MARKERS = "osD^vPX*<>h"  # 8 colours and 11 markers: 88 families before a pair repeats
+VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper"} | {
+    colour: f"series-{i}" for i, colour in enumerate(SERIES)
+}
+STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a family named `$x` is a name, not a formula
+    "font.size": 10,
+    "font.sans-serif": ["DejaVu Sans"],
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.facecolor": "none",
+    "grid.color": GRID,
+    "legend.frameon": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One trained network."""
+
+    flops: float  # above 0
+    accuracy: float  # 0..1
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """Points that no other beats on both axes, the cheapest first.
+
+    >>> front([Point(1, 0.5), Point(2, 0.4), Point(3, 0.9)])
+    [Point(flops=1, accuracy=0.5), Point(flops=3, accuracy=0.9)]
+    """
+    kept: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.flops, -p.accuracy)):
+        if not kept or point.accuracy > kept[-1].accuracy:
+            kept.append(point)
+    return kept
+
+
+def accuracy_against_flops(
+    name: str,
+    families: Mapping[str, Sequence[Point]],
+    winner: Point | None = None,
+    budget: float | None = None,
+) -> str:
+    """Draw every trained network, the non-dominated front, the winner and the budget.
+
+    Args:
+        name: tells this plot from the others of the same page.
+        families: the points of every architecture family, at least one in all.
+        winner: the point to ring.
+        budget: most FLOPs, a dashed line.
+
+    Returns:
+        An `<svg>` element that uses the CSS variables of `VARIABLES`.
+    """
+    points = [p for family in families.values() for p in family]
+    columns = 3 if max(map(len, families)) <= 14 else 2
+    height = 250 + 15 * math.ceil((len(families) + 3) / columns)  # room for the legend
+    with _figure(name, width=380, height=height) as (figure, text):
+        axes = figure.subplots()
+        _flops_axis(axes, [p.flops for p in points] + ([budget] if budget else []))
+        for i, (family, members) in enumerate(families.items()):
+            style: dict[str, Any] = {"color": SERIES[i % len(SERIES)], "linestyle": "none"}
+            style |= {"marker": MARKERS[i % len(MARKERS)], "markersize": 5.5}
+            x, y = [p.flops for p in members], [p.accuracy for p in members]
+            axes.plot(x, y, label=family, zorder=3, **style)
+        best = front(points)
+        x, y = [p.flops for p in best], [p.accuracy for p in best]
+        axes.step(x, y, where="post", color=MUTED, linewidth=1.2, label="front", zorder=2)
+        if winner is not None:
+            style = {"marker": "o", "markersize": 13, "markeredgewidth": 1.6, "linestyle": "none"}
+            style |= {"color": INK, "markerfacecolor": "none", "clip_on": False}
+            axes.plot([winner.flops], [winner.accuracy], label="winner", zorder=4, **style)
+        if budget:
+            axes.axvline(budget, color=INK, linestyle="--", linewidth=1.2, label="budget")
+        _percent_axis(axes, "Validation accuracy")
+        figure.legend(loc="outside upper left", ncols=columns)
+    return "".join(text)
+
+
+def learning_curve(name: str, quantity: str, curves: Mapping[str, Sequence[float | None]]) -> str:
+    """Draw one quantity of training, epoch by epoch; values that are not finite leave a gap.
+
+    Args:
+        name: tells this plot from the others of the same page.
+        quantity: the label of the vertical axis; an accuracy is shown in percent.
+        curves: values of every epoch by the part of the data (`train`, `val`).
+
+    Returns:
+        An `<svg>` element that uses the CSS variables of `VARIABLES`.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    with _figure(name, width=320, height=215) as (figure, text):
+        axes = figure.subplots()
+        for i, (part, values) in enumerate(curves.items()):
+            y = [math.nan if v is None or not math.isfinite(v) else v for v in values]
+            style: dict[str, Any] = {"color": SERIES[i % len(SERIES)], "markersize": 3}
+            style |= {"marker": MARKERS[i % len(MARKERS)], "linestyle": "-" if i else "--"}
+            axes.plot(range(1, len(y) + 1), y, label=part, **style)
+        axes.set_xlabel("Epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+        if quantity == "accuracy":
+            _percent_axis(axes, "Accuracy")
+        else:
+            axes.set_ylabel(quantity.capitalize())
+        figure.legend(loc="outside upper left", ncols=2)
+    return "".join(text)
+
+
+def _flops_axis(axes: "Axes", values: Sequence[float]) -> None:
+    """Label FLOPs the way recipes write them; logarithmic where they differ more than tenfold."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+    span = max(values) / min(values)
+    if span > 10:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 200 else (1,)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_xlabel("FLOPs of one image" + (" (log scale)" if span > 10 else ""))
+
+
+def _percent_axis(axes: "Axes", label: str) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    axes.set_ylabel(label)
+
+
+@contextmanager
+def _figure(name: str, width: int, height: int) -> "Iterator[tuple[Figure, list[str]]]":
+    """Give a figure to draw on, its size in SVG units; its text is in the list afterwards."""
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    text: list[str] = []
+    with style.context(["default", STYLE | {"svg.hashsalt": name}]):
+        figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
+        yield figure, text
+        file = io.StringIO()
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(file, format="svg", metadata=nothing)
+    text.append(_inline(file.getvalue()))
+
+
+def _inline(svg: str) -> str:
+    """Make a standalone SVG file an element of a page.
+
+    Its size becomes the page's, its colours CSS variables; ids that nothing refers to, which
+    would repeat in the next plot, and namespace declarations, which HTML implies, go away.
+    """
+    svg = svg[svg.index("<svg") :].rstrip()
+    box = re.search(r'viewBox="[^"]*"', svg)
+    svg = re.sub(r"<svg[^>]*>", f"<svg {box[0] if box else ''}>", svg, count=1)
+    svg = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
+    svg = svg.replace("xlink:href=", "href=")
+    return re.sub(
+        r"([:] )(#[0-9a-f]{6})\b",
+        lambda m: f"{m[1]}var(--{VARIABLES[m[2]]})" if m[2] in VARIABLES else m[0],
+        svg,
+    )

@@ -1,0 +1,57 @@
+"""Classify image files with a `.tflite` model."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import litert, pixels
+from pipeline.errors import DataError, ModelError
+
+
+def load(path: Path) -> tuple[litert.Runner, list[str] | None]:
+    """Load a model and the class names from the `labels.txt` beside it, if it is there.
+
+    Raises:
+        ModelError: not a `.tflite` classifier, or `labels.txt` has another number of lines.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read the model. Received: {path} ({error.strerror})") from error
+    try:
+        runner = litert.Runner(content)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    names = path.parent / "labels.txt"
+    if not names.is_file():
+        return runner, None
+    labels = names.read_text(encoding="utf-8").splitlines()
+    if len(labels) != runner.num_classes:
+        raise ModelError(
+            f"{names}: does not belong to the model. Received: {len(labels)} labels for "
+            f"{runner.num_classes} classes"
+        )
+    return runner, labels
+
+
+def classify(
+    runner: litert.Runner, labels: list[str] | None, path: Path, top: int
+) -> list[dict[str, Any]]:
+    """Best classes of one image file, as `label` and `score`, best first.
+
+    Raises:
+        DataError: the file is not an image.
+    """
+    height, width, channels = runner.image_shape
+    try:
+        image = pixels.decode(path, (height, width), channels)
+    except pixels.UNREADABLE as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"an image cannot be read: {reason}. Received: {path}") from error
+    scores = runner.scores([image])[0]
+    best = np.argsort(-scores, kind="stable")[:top]
+    return [
+        {"label": labels[i] if labels else str(i), "score": round(float(scores[i]), 4)}
+        for i in best
+    ]

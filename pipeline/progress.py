@@ -1,0 +1,36 @@
+"""Progress of long work: a bar on a terminal, a line per step otherwise."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+log = logging.getLogger("flopsmith")
+
+
+@contextmanager
+def bar(label: str, total: int) -> Iterator[Callable[[str], None]]:
+    """Yield a function that is called after each of `total` steps with a note on it."""
+    if not sys.stderr.isatty():
+        done = 0
+
+        def line(note: str) -> None:
+            nonlocal done
+            done += 1
+            log.info("%s %d/%d %s", label, done, total, note)
+
+        yield line
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=total, note="")
+        yield lambda note: progress.update(task, advance=1, note=note)

@@ -1,0 +1,242 @@
+"""YAML -> a frozen, fully checked Recipe; every error names the file and the key."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from pipeline import stage, targets
+from pipeline.data import DataConfig, parse
+from pipeline.artifact import fingerprint
+from pipeline.budget import Budget
+from pipeline.errors import DataError, RecipeError
+from pipeline.stage import StageConfig
+
+HERE = Path(__file__).parent
+FOLDERS = (HERE.parent / "recipes", HERE / "_recipes")  # a checkout; an installed wheel
+
+
+@dataclass(frozen=True)
+class Step:
+    """One entry of `stages:`."""
+
+    name: str
+    config: StageConfig
+
+
+class _Head(BaseModel):
+    """Everything in a recipe but its stages."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    description: str = Field(description="One line for `flopsmith recipes`")
+    data: DataConfig = Field(description="The images: a source, or a mapping with settings")
+    seed: int = Field(default=0, ge=0, description="Of everything random")
+    budget: Budget = Field(default=Budget(), description="Upper bounds of the network")
+    targets: tuple[str, ...] = Field(default=(), description="Where the model is to run")
+    max_accuracy_drop: float = Field(
+        default=0.01, ge=0, lt=1, description="Val accuracy that compression may cost, a fraction"
+    )
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _source(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
+    @field_validator("targets")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in targets.names():
+                raise ValueError(f"unknown target {name!r}. Known: {', '.join(targets.names())}")
+        return names
+
+
+class Recipe(_Head):
+    """What to run, fully checked."""
+
+    name: str
+    stages: tuple[Step, ...]
+
+    def to_yaml(self) -> str:
+        """The resolved recipe; running that file repeats the run."""
+        head = self.model_dump(mode="json", exclude={"name", "stages"})
+        steps = [{step.name: step.config.model_dump(mode="json")} for step in self.stages]
+        return yaml.safe_dump({**head, "stages": steps}, sort_keys=False, allow_unicode=True)
+
+    def fingerprints(self, code_version: str, content: str) -> list[str]:
+        """One per stage, over the data, the seed, the code and every setting up to that stage."""
+        shared = {"seed": self.seed, "budget": self.budget.model_dump(), "targets": self.targets}
+        chain = fingerprint(code_version, content, shared)
+        found = []
+        for step in self.stages:
+            chain = fingerprint(chain, step.name, step.config.model_dump(mode="json"))
+            found.append(chain)
+        return found
+
+
+def available() -> dict[str, Path]:
+    """Recipes by name: those of the package, and those in `./recipes`."""
+    folders = (*FOLDERS, Path("recipes"))
+    return {p.stem: p for folder in folders for p in sorted(folder.glob("*.yaml"))}
+
+
+def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe by name or path, with single values replaced.
+
+    Args:
+        name: A file under `recipes/` without its suffix, or a path to a YAML file.
+        overrides: Values by dotted key, as `parse_overrides` reads them.
+
+    Raises:
+        RecipeError: the recipe does not exist or cannot be run; names the file and key.
+    """
+    path = _find(name)
+    raw = _read(path)
+    for key, value in (overrides or {}).items():
+        _override(raw, key, value)
+    steps = raw.pop("stages", None)
+    head = _validate(_Head, raw, path, "")
+    try:
+        parse(head.data.source)
+    except DataError as error:
+        raise RecipeError(f"{path}: data: {error}") from error
+    checked = _steps(steps, path)
+    fields = {key: getattr(head, key) for key in _Head.model_fields}
+    return Recipe.model_construct(name=path.stem, stages=checked, **fields)
+
+
+def parse_overrides(text: str) -> dict[str, Any]:
+    """Read `"a.b=1 c=2"`; values are YAML.
+
+    >>> parse_overrides("search.trials=40 budget.flops=8M seed=1")
+    {'search.trials': 40, 'budget.flops': '8M', 'seed': 1}
+    """
+    found = {}
+    for word in text.split():
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise RecipeError(f"cannot read a setting. Received: {word!r}. Expected: key=value")
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise RecipeError(f"cannot read a setting. Received: {word!r}") from error
+    return found
+
+
+def _find(name: str) -> Path:
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        return path
+    if name in (known := available()):
+        return known[name]
+    raise RecipeError(
+        f"unknown recipe. Received: {name!r}. "
+        f"Known: {', '.join(sorted(known))}; or give a path to a .yaml file"
+    )
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key cannot be given twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {twice[0]!r} is given twice", node.start_mark
+            )
+        return dict(super().construct_mapping(node, deep))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506, a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{path}: not a recipe. Expected: a mapping with description, stages...")
+    return raw
+
+
+def _override(raw: dict[str, Any], key: str, value: Any) -> None:
+    """Replace one value; the first word of a key may be the name of a stage."""
+    first, *rest = key.split(".")
+    steps = [s for s in raw.get("stages") or [] if isinstance(s, dict) and first in s]
+    if steps and not rest:
+        raise RecipeError(f"--set: {key!r} is a stage. Expected: {key}.SETTING=value")
+    if not steps and first not in _Head.model_fields:
+        known = sorted({*_Head.model_fields, *(n for s in raw.get("stages") or [] for n in s)})
+        raise RecipeError(f"--set: unknown key {first!r}{_close(first, known)}")
+    for place in steps or [raw]:
+        for word in (first, *rest)[:-1]:
+            inner = place.get(word)
+            if word == "data" and isinstance(inner, str):
+                inner = {"source": inner}
+            place[word] = dict(inner or {})
+            place = place[word]
+        place[(first, *rest)[-1]] = value
+
+
+def _steps(steps: Any, path: Path) -> tuple[Step, ...]:
+    if not isinstance(steps, list) or not steps:
+        raise RecipeError(f"{path}: stages: expected a list of stages. Received: {steps!r}")
+    checked: list[Step] = []
+    model = "nothing"
+    for place, entry in enumerate(steps):
+        entry = {entry: None} if isinstance(entry, str) else entry
+        if not isinstance(entry, dict) or len(entry) != 1:
+            raise RecipeError(f"{path}: stages.{place}: expected `name: settings`")
+        ((name, settings),) = entry.items()
+        if name not in stage.names():
+            raise RecipeError(
+                f"{path}: stages.{place}: unknown stage {name!r}{_close(str(name), stage.names())}"
+            )
+        config = stage.load(name).Config
+        if model not in config.needs and "nothing" not in config.needs:
+            raise RecipeError(
+                f"{path}: stages.{place}.{name} needs {' or '.join(config.needs)}, but gets "
+                f"{model}. Put a stage before it that leaves one"
+            )
+        checked.append(
+            Step(name, _validate(config, settings or {}, path, f"stages.{place}.{name}"))
+        )
+        model = config.leaves or model
+    return tuple(checked)
+
+
+def _validate(model: type[Any], raw: Any, path: Path, prefix: str) -> Any:
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        words = [str(word) for word in first["loc"]]
+        key = ".".join(filter(None, [prefix, *words]))
+        if first["type"] == "extra_forbidden":
+            known = _siblings(model, words[:-1])
+            raise RecipeError(f"{path}: {key}: unknown key{_close(words[-1], known)}") from error
+        if first["type"] == "missing":
+            raise RecipeError(f"{path}: {key}: missing. Add it") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise RecipeError(f"{path}: {key}: {message}. Received: {first['input']!r}") from error
+
+
+def _siblings(model: type[BaseModel], words: list[str]) -> list[str]:
+    """Names of the settings beside an unknown one."""
+    for word in words:
+        inner = model.model_fields[word].annotation if word in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    own = list(model.model_fields)
+    return [*own, "stages"] if model is _Head else own
+
+
+def _close(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    if close:
+        return f" (did you mean {close[0]!r}?)"
+    return f". Known: {', '.join(known)}" if known else ""

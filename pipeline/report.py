@@ -1,0 +1,264 @@
+"""The report of a run: a pure function of its artifacts, as one HTML page or as Markdown."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from pipeline import plots
+from pipeline.artifact import Artifact
+from pipeline.verdict import (
+    COLUMNS,
+    MISSING,
+    cells,
+    count,
+    finite,
+    label,
+    listed,
+    percent,
+    shown,
+    si,
+    tenths,
+    verdict,
+)
+
+PAGE = "report.html"  # where the Markdown says that the HTML is
+TEMPLATE = "report.html.j2"
+
+
+class _Detail(BaseModel):
+    """An entry of `Artifact.details` that the report reads; what it does not read is ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
+
+
+class Trial(_Detail):
+    """One entry of `details["trials"]`."""
+
+    trial_id: str
+    status: str
+    family: str = MISSING
+    val_accuracy: float | None = None
+    flops: float | None = None
+    macs: float | None = None
+    params: float | None = None
+    seconds: float | None = None
+    settings: dict[str, Any] = {}
+    error: str | None = None
+
+    @property
+    def scored(self) -> bool:
+        """Whether training finished with an accuracy."""
+        return self.status == "COMPLETED" and finite(self.val_accuracy) is not None
+
+    @property
+    def point(self) -> plots.Point | None:
+        """Where the trial is in the plot; None if it cannot be."""
+        flops, accuracy = finite(self.flops), finite(self.val_accuracy)
+        if not self.scored or accuracy is None or not flops or flops < 0:
+            return None
+        return plots.Point(flops, accuracy)
+
+
+class Layer(_Detail):
+    """One entry of `details["layers"]`: what a stage did to a layer, and why not."""
+
+    layer: str
+    kind: str
+    treatment: str
+    reason: str | None = None
+    sparsity: float | None = None
+    distinct: float | None = None
+
+
+class ClassScore(_Detail):
+    """One entry of `details["per_class"]`."""
+
+    class_name: str = Field(alias="class")
+    test_accuracy: float
+    test_images: int | None = None
+
+
+def render_html(artifacts: Sequence[Artifact], title: str, recipe_yaml: str) -> str:
+    """Write the whole report as one page that loads nothing.
+
+    Args:
+        artifacts: the finished stages of one run, in order.
+        title: the heading; lines after the first become a paragraph.
+        recipe_yaml: the resolved recipe, shown as it is.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    formats = {"percent": percent, "count": count, "si": si, "tenths": tenths}
+    environment.filters.update(formats, label=label, cells=cells)
+    heading, _, lead = title.strip().partition("\n")
+    return environment.get_template(TEMPLATE).render(
+        heading=heading,
+        lead=lead.strip(),
+        verdict=verdict(artifacts),
+        columns=COLUMNS,
+        stages=[a for a in artifacts if a.metrics],
+        searches=[_search(a) for a in artifacts if a.details.get("trials")],
+        details=[d for d in map(_details, artifacts) if d["plots"] or d["layers"]],
+        classes=_classes(artifacts),
+        recipe=recipe_yaml,
+    )
+
+
+def render_markdown(artifacts: Sequence[Artifact], title: str) -> str:
+    """Write the verdict, the stages and the best five trials of every search."""
+    heading, _, lead = title.strip().partition("\n")
+    blocks = [f"# {_md(heading)}", _md(lead.strip()), _md(verdict(artifacts))]
+    if rows := [[label(a), *cells(a)] for a in artifacts if a.metrics]:
+        blocks += ["## Stages", _md_table(["Stage", *(c.title for c in COLUMNS)], rows)]
+    for artifact in artifacts:
+        if trials := read_trials(artifact):
+            blocks += [f"## Best trials of {_md(label(artifact))}", _md(_trials_text(artifact))]
+            titles = ["Trial", "Family", "Val accuracy (%)", "FLOPs", "Params"]
+            best = [t for t in trials if t.scored][:5]
+            rows = [
+                [t.trial_id, t.family, percent(t.val_accuracy), si(t.flops), count(t.params)]
+                for t in best
+            ]
+            blocks += [_md_table(titles, rows, text=2)] if rows else []
+    blocks.append(f"Plots, every trial, layers and the recipe: [{PAGE}]({PAGE}).")
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def read_trials(artifact: Artifact) -> list[Trial]:
+    """Read a search's trials: the best first, then those without a score, failed ones last."""
+    trials = TypeAdapter(list[Trial]).validate_python(artifact.details.get("trials") or [])
+
+    def order(trial: Trial) -> tuple[int, float, float, str]:
+        rank = 0 if trial.scored else 2 if trial.status == "FAILED" else 1
+        accuracy = (finite(trial.val_accuracy) or 0.0) if trial.scored else 0.0
+        flops = finite(trial.flops)
+        return rank, -accuracy, math.inf if flops is None else flops, trial.trial_id
+
+    return sorted(trials, key=order)
+
+
+def _trials_text(artifact: Artifact) -> str:
+    """Count a search's trials and refusals, and name its budget."""
+    trials = read_trials(artifact)
+    status = Counter(t.status.lower() for t in trials)
+    text = (
+        f"{len(trials)} {'trial' if len(trials) == 1 else 'trials'}: "
+        + listed(f"{n} {name}" for name, n in status.items())
+        + "."
+    )
+    refused = artifact.details.get("refused")
+    if refused is not None:
+        text += f" Points refused before they became trials: {count(refused)}."
+    budget = _budget(artifact)
+    return text + (f" Budget: {si(budget)} FLOPs." if budget else "")
+
+
+def _budget(artifact: Artifact) -> float | None:
+    budget = artifact.details.get("budget") or {}
+    if budget.get("flops") is not None:
+        return finite(float(budget["flops"]))
+    return None if budget.get("macs") is None else finite(2 * float(budget["macs"]))
+
+
+def _search(artifact: Artifact) -> dict[str, Any]:
+    """Gather what the page shows of a search."""
+    trials, name = read_trials(artifact), label(artifact)
+    winner = artifact.details.get("winner")
+    placed = {t.trial_id: t.point for t in trials if t.point}
+    families: dict[str, list[plots.Point]] = {}
+    for trial in sorted(trials, key=lambda t: t.family):
+        if trial.point:
+            families.setdefault(trial.family, []).append(trial.point)
+    best = plots.front(list(placed.values()))
+    plot = None
+    if placed:
+        svg = plots.accuracy_against_flops(
+            f"{name} trials", families, placed.get(str(winner)), _budget(artifact)
+        )
+        top = next(t for t in trials if t.point)
+        alt = (
+            f"Validation accuracy against FLOPs of {len(placed)} trained networks of "
+            f"{listed(families)}; the best reaches {percent(top.val_accuracy)}% at "
+            f"{si(top.flops)} FLOPs."
+        )
+        caption = (
+            "One mark per network; the line joins those that no cheaper one equals in accuracy."
+        )
+        caption += " The winner is ringed." if str(winner) in placed else ""
+        caption += " The dashed line is the budget." if _budget(artifact) else ""
+        plot = {"svg": svg, "alt": alt, "caption": caption}
+    return {
+        "label": name,
+        "summary": _trials_text(artifact),
+        "trials": trials,
+        "winner": None if winner is None else str(winner),
+        "front": {key for key, point in placed.items() if point in best},
+        "plot": plot,
+    }
+
+
+def _details(artifact: Artifact) -> dict[str, Any]:
+    """Gather a stage's learning curves and layers."""
+    layers = TypeAdapter(list[Layer]).validate_python(artifact.details.get("layers") or [])
+    treatments = Counter(layer.treatment for layer in layers)
+    curves: dict[str, dict[str, list[float | None]]] = {}
+    for key, values in (artifact.details.get("history") or {}).items():
+        part, _, quantity = key.partition("/")
+        if quantity and part in ("train", "val") and values:
+            curves.setdefault(quantity, {})[part] = values
+    figures = [
+        {
+            "svg": plots.learning_curve(f"{label(artifact)} {name}", name, parts),
+            "alt": f"{name.capitalize()} by epoch of {label(artifact)}: {_last(name, parts)}.",
+            "caption": f"{name.capitalize()} by epoch; last: {_last(name, parts)}.",
+        }
+        for name, parts in curves.items()
+    ]
+    return {
+        "label": label(artifact),
+        "plots": figures,
+        "layers": layers,
+        "summary": f"{len(layers)} layers: "
+        + listed(f"{n} {treatment}" for treatment, n in treatments.items()),
+    }
+
+
+def _last(quantity: str, parts: dict[str, list[float | None]]) -> str:
+    form = percent if quantity == "accuracy" else shown(lambda value: f"{value:.4g}")
+    unit = "%" if quantity == "accuracy" else ""
+    return listed(f"{part} {form(values[-1])}{unit}" for part, values in parts.items())
+
+
+def _classes(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
+    """Gather the scores of every class from the last stage that has them."""
+    found = [a for a in artifacts if a.details.get("per_class")]
+    if not found:
+        return None
+    scores = TypeAdapter(list[ClassScore]).validate_python(found[-1].details["per_class"])
+    hardest = sorted(scores, key=lambda score: score.test_accuracy)
+    return {"label": label(found[-1]), "scores": hardest}
+
+
+def _md(text: str) -> str:
+    """Make any text one line of Markdown that reads as itself, also in a table."""
+    text = " ".join(text.split())
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\|`*_\[\]])", r"\\\1", text)
+
+
+def _md_table(titles: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> str:
+    """Write a table whose first `text` columns hold words, the others numbers."""
+    align = ["---"] * text + ["---:"] * (len(titles) - text)
+    lines = [titles, align, *rows]
+    return "\n".join("| " + " | ".join(map(_md, line)) + " |" for line in lines)

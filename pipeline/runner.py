@@ -1,0 +1,208 @@
+"""THE loop: run each stage, measure what it leaves, record it; skip what is already done."""
+
+import contextlib
+import fcntl
+import json
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pipeline
+from pipeline import artifact, data, measure, stage, tracking
+from pipeline.artifact import Artifact, write_atomic
+from pipeline.errors import OutputError
+from pipeline.recipe import Recipe, Step
+from pipeline.stage import EXPORT, Context
+
+MARK = "stage.json"  # says which settings a directory belongs to, finished or not
+RUN = "run.json"  # says which MLflow run the directory was last logged to
+REPLACED = "replaced"
+log = logging.getLogger("flopsmith")
+
+
+def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact], str]:
+    """Run a recipe, or what is left of it.
+
+    Args:
+        recipe: What to run.
+        out: Directory of the run; a finished stage found there is not run again.
+        fresh: Run every stage again. What is there is moved to `replaced/`, not deleted.
+
+    Returns:
+        The artifact of every stage, and how to see the run in MLflow.
+
+    Raises:
+        PipelineError: anything that the user can put right.
+    """
+    with _locked(out):
+        dataset = data.load(recipe.data, recipe.seed)
+        for step in recipe.stages:
+            if check := getattr(stage.load(step.name), "check", None):
+                check(step.config, dataset, recipe.budget)
+        with tracking.start(recipe.name) as parent:
+            _remember(out, parent)
+            parent.params({"recipe": recipe.name, "data": recipe.data.source, "seed": recipe.seed})
+            parent.params({"budget": recipe.budget.model_dump(exclude_none=True)})
+            parent.text(recipe.to_yaml(), "recipe.yaml")
+            finished = _stages(recipe, dataset, out, parent, fresh)
+            _summarize(finished, out, parent)
+            return finished, tracking.ui_hint(parent)
+
+
+def _stages(
+    recipe: Recipe, dataset: data.Dataset, out: Path, parent: tracking.Run, fresh: bool
+) -> list[Artifact]:
+    """Run the stages in order, each from the last one that left a model."""
+    source = Artifact(stage="data", fingerprint="", directory=out)
+    finished: list[Artifact] = []
+    prints = recipe.fingerprints(pipeline.__version__, dataset.fingerprint)
+    for place, (step, code) in enumerate(zip(recipe.stages, prints, strict=True), 1):
+        name = f"{place:02d}-{step.name}"
+        done = None if fresh else _finished(out / name, code)
+        with parent.child(name, {"resumed": str(done is not None).lower()}) as nested:
+            nested.params(step.config.model_dump(mode="json"))
+            if done is None:
+                _claim(out / name, code, fresh)
+                ctx = _context(recipe, dataset, out, step.name, code, nested, place)
+                done = _run_stage(step, source, ctx)
+            else:
+                log.info("%s: done before, %s", step.name, _line(done))
+                for row in done.details.get("trials", []):
+                    nested.trial(row)
+            nested.metrics({**done.metrics, "seconds": done.seconds})
+        finished.append(done)
+        if done.model_file:
+            _warn_of_drop(finished, recipe.max_accuracy_drop)
+            source = done
+    return finished
+
+
+def _run_stage(step: Step, source: Artifact, ctx: Context) -> Artifact:
+    """Run one stage, measure its model and write its artifact."""
+    start = time.perf_counter()
+    log.info("%s: started", ctx.name)
+    made: Artifact = stage.load(ctx.name).run(source, step.config, ctx)
+    metrics, details = measure.measure(made, ctx.data)
+    made = made.model_copy(
+        update={
+            "metrics": {**metrics, **made.metrics},
+            "details": {**details, **made.details},
+            "seconds": round(time.perf_counter() - start, 2),
+        }
+    )
+    made.save()
+    log.info("%s: finished, %s", ctx.name, _line(made))
+    return made
+
+
+def _context(
+    recipe: Recipe,
+    dataset: data.Dataset,
+    out: Path,
+    name: str,
+    code: str,
+    nested: tracking.Run,
+    place: int,
+) -> Context:
+    return Context(
+        directory=out / f"{place:02d}-{name}",
+        run_dir=out,
+        name=name,
+        fingerprint=code,
+        data=dataset,
+        seed=recipe.seed,
+        budget=recipe.budget,
+        targets=recipe.targets,
+        max_accuracy_drop=recipe.max_accuracy_drop,
+        title=f"{recipe.name}\n{recipe.description}",
+        recipe_yaml=recipe.to_yaml(),
+        log=nested,
+    )
+
+
+def _finished(directory: Path, code: str) -> Artifact | None:
+    found = artifact.load(directory)
+    return found if found and found.fingerprint == code else None
+
+
+def _claim(directory: Path, code: str, fresh: bool) -> None:
+    """Make a directory this stage's own; what other settings left is moved aside, not lost."""
+    mark = directory / MARK
+    if directory.exists():
+        owner = json.loads(mark.read_text())["fingerprint"] if mark.exists() else "unknown"
+        if fresh or owner != code:
+            number = len(list(directory.parent.glob(f"{REPLACED}/{directory.name}-*")))
+            target = directory.parent / REPLACED / f"{directory.name}-{number:03d}"
+            target.parent.mkdir(exist_ok=True)
+            directory.rename(target)
+            log.info("%s: settings changed; the earlier files are in %s", directory.name, target)
+    write_atomic(mark, json.dumps({"fingerprint": code}))
+
+
+def _warn_of_drop(finished: list[Artifact], allowed: float) -> None:
+    """Say when compression costs more val accuracy than the recipe allows."""
+    last = finished[-1]
+    tuned = [a for a in finished if a.stage == "finetune"]
+    if not tuned or last is tuned[-1]:
+        return
+    drop = tuned[-1].metrics["val_accuracy"] - last.metrics["val_accuracy"]
+    if drop > allowed:
+        log.warning(
+            "%s: val accuracy fell by %.4f since finetune, more than max_accuracy_drop=%g",
+            last.stage,
+            drop,
+            allowed,
+        )
+
+
+def _summarize(finished: list[Artifact], out: Path, parent: tracking.Run) -> None:
+    """Give the parent run the final numbers and the deliverables."""
+    last = next((a for a in reversed(finished) if a.model_file), None)
+    if last:
+        parent.metrics(last.metrics)
+        parent.params({"family": last.family, "arch": last.arch or {}})
+    for path in sorted((out / EXPORT).glob("*")):
+        parent.file(path, EXPORT)
+
+
+def _remember(out: Path, parent: tracking.Run) -> None:
+    """Note which MLflow run this is; end the one that a killed process left open."""
+    note = out / RUN
+    if note.exists():
+        earlier = json.loads(note.read_text())["run_id"]
+        if earlier != parent.run_id:
+            tracking.end_abandoned(earlier)
+    write_atomic(note, json.dumps({"run_id": parent.run_id}))
+
+
+@contextlib.contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Hold the directory for this process alone.
+
+    Raises:
+        OutputError: it cannot be written to, or another process is running there.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / ".lock").open("w")
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to the output directory. Received: {out} ({error.strerror}). "
+            "Give another with --out"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"another run is using the output directory. Received: {out}. "
+                "Wait for it or give another with --out"
+            ) from error
+        yield
+
+
+def _line(done: Artifact) -> str:
+    shown = ("val_accuracy", "size_bytes", "gzip_bytes")
+    numbers = [f"{key}={done.metrics[key]:.6g}" for key in shown if key in done.metrics]
+    return " ".join([*numbers, f"seconds={done.seconds:g}"])

@@ -1,0 +1,117 @@
+"""The stage contract: what a module in `pipeline/stages/` offers and what it is given.
+
+    class Config(StageConfig)                                    its settings in a recipe
+    def run(source: Artifact, config: Config, ctx: Context) -> Artifact
+    def check(config: Config, dataset: Dataset, budget: Budget) -> None    optional; is called
+                                                                 before the first stage runs
+
+`run` writes into `ctx.directory` and returns `ctx.done(source, ...)`; the loop in
+`pipeline.runner` measures the model it names and writes `artifact.json`.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from pipeline import stages
+from pipeline.artifact import Artifact, write_atomic
+from pipeline.budget import Budget
+from pipeline.data import Dataset
+from pipeline.errors import RecipeError
+
+EXPORT = "export"  # the directory of a run's deliverables
+Kind = Literal["nothing", "keras", "tflite"]
+
+
+class StageConfig(BaseModel):
+    """Settings of one stage; subclasses give each a default and a one-line description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    needs: ClassVar[tuple[Kind, ...]] = ("keras",)  # models that `run` can start from
+    leaves: ClassVar[Kind | None] = "keras"  # the model of its artifact; None: none of its own
+
+
+class Log(Protocol):
+    """Where a stage records what it does; `pipeline.tracking` writes it to MLflow."""
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Record settings."""
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Record numbers, final ones or, with a step, points of a curve."""
+
+    def file(self, path: Path, folder: str | None = None) -> None:
+        """Keep a copy of a file."""
+
+    def trial(self, row: Mapping[str, Any]) -> None:
+        """Record one trial of a search, as a nested run."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage is given besides its source and settings."""
+
+    directory: Path  # of this stage; exists, may hold what an interrupted run left
+    run_dir: Path  # of the whole run
+    name: str  # of the stage: `prune`
+    fingerprint: str
+    data: Dataset
+    seed: int
+    budget: Budget
+    targets: tuple[str, ...]
+    max_accuracy_drop: float
+    title: str  # of the recipe; its description on a second line
+    recipe_yaml: str  # the resolved recipe
+    log: Log
+
+    def done(self, source: Artifact, **changes: Any) -> Artifact:
+        """Build this stage's artifact: what `source` says of the network, with `changes`."""
+        inherited = source.model_dump(include={"family", "arch", "settings"})
+        return Artifact(
+            stage=self.name,
+            fingerprint=self.fingerprint,
+            parent=source.directory.name if source.fingerprint else None,
+            directory=self.directory,
+            **{**inherited, **changes},
+        )
+
+    def save_keras(self, model: Any, source: Artifact, **changes: Any) -> Artifact:
+        """Save a Keras model as this stage's and build the artifact."""
+        model.save(self.directory / "model.keras")
+        return self.done(source, model_file="model.keras", **changes)
+
+    def save_tflite(self, content: bytes, source: Artifact, **changes: Any) -> Artifact:
+        """Save a `.tflite` as this stage's model and build the artifact."""
+        write_atomic(self.directory / "model.tflite", content)
+        return self.done(source, model_file="model.tflite", **changes)
+
+    def publish(self, path: Path) -> None:
+        """Copy a finished file into the run's `export` directory."""
+        write_atomic(self.run_dir / EXPORT / path.name, path.read_bytes())
+
+    def curve(self, epoch: int, point: Mapping[str, float]) -> None:
+        """Record one epoch of the learning curves."""
+        self.log.metrics(point, step=epoch)
+
+
+def names() -> tuple[str, ...]:
+    """Names of all stages, which are the names of the modules in `pipeline/stages/`."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(stages.__path__)))
+
+
+def load(name: str) -> ModuleType:
+    """Import one stage.
+
+    Raises:
+        RecipeError: there is no such stage; names those there are.
+    """
+    if name not in names():
+        raise RecipeError(f"unknown stage. Received: {name!r}. Known: {', '.join(names())}")
+    return importlib.import_module(f"pipeline.stages.{name}")

@@ -1,0 +1,35 @@
+"""Report: one page with what every stage won and cost.
+
+Reads:   the `artifact.json` of every finished stage of the run.
+Writes:  `report.html` (self-contained) and `report.md`, here and in the run's `export` directory.
+Why:     the numbers of all stages side by side are what a reader decides on.
+Source:  none; the numbers are defined in `pipeline.measure`.
+"""
+
+from typing import ClassVar
+
+from pipeline import artifact
+from pipeline.artifact import Artifact, write_atomic
+from pipeline.stage import Context, Kind, StageConfig
+
+
+class Config(StageConfig):
+    """The `report:` section of a recipe; it has no settings."""
+
+    needs: ClassVar[tuple[Kind, ...]] = ("nothing", "keras", "tflite")
+    leaves: ClassVar[Kind | None] = None
+
+
+def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
+    """Render the report of all stages that finished."""
+    from pipeline import report
+
+    finished = [a for a in artifact.load_all(ctx.run_dir) if a.directory != ctx.directory]
+    pages = {
+        report.PAGE: report.render_html(finished, ctx.title, ctx.recipe_yaml),
+        "report.md": report.render_markdown(finished, ctx.title),
+    }
+    for name, page in pages.items():
+        write_atomic(ctx.directory / name, page)
+        ctx.publish(ctx.directory / name)
+    return ctx.done(source)

@@ -1,0 +1,148 @@
+"""Search: find a network and training settings under the budget.
+
+Reads:   nothing; the data and the budget.
+Writes:  the best network, as trained in its trial; all trials.
+Why:     the network decides accuracy and cost more than any compression after it.
+Source:  random search, Bergstra & Bengio 2012, https://jmlr.org/papers/v13/bergstra12a.html.
+"""
+
+import logging
+import shutil
+from typing import Any, ClassVar
+
+from pydantic import Field, field_validator
+
+from pipeline.artifact import Artifact
+from pipeline.budget import Budget
+from pipeline.data import Dataset
+from pipeline.errors import PipelineError
+from pipeline.stage import Context, Kind, StageConfig
+from pipeline.training import Optimizer
+from search_spaces import families, family
+
+log = logging.getLogger("flopsmith")
+
+
+class Config(StageConfig):
+    """The `search:` section of a recipe."""
+
+    needs: ClassVar[tuple[Kind, ...]] = ("nothing",)
+
+    trials: int = Field(12, ge=1, description="Networks to train")
+    epochs: int = Field(6, ge=1, description="Epochs per trial")
+    families: tuple[str, ...] = Field(
+        families(), min_length=1, description="Architecture families to search"
+    )
+    optimizers: tuple[Optimizer, ...] = Field(
+        ("adam", "momentum"), min_length=1, description="Update rules to search"
+    )
+    learning_rates: tuple[float, float] = Field(
+        (5e-4, 1e-2), description="Range searched for adaptive optimizers; ten times that for SGD"
+    )
+    batch_sizes: tuple[int, ...] = Field(
+        (16, 32), min_length=1, description="Images per update to search"
+    )
+
+    @field_validator("families")
+    @classmethod
+    def _exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            family(name)
+        return names
+
+
+def check(config: Config, dataset: Dataset, budget: Budget) -> None:
+    """Refuse a budget that no network can keep, before anything is trained."""
+    from pipeline.space import Costs
+
+    Costs(dataset.image_shape, dataset.num_classes).fitting(config.families, budget)
+
+
+def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
+    """Train `config.trials` networks that fit the budget; pass on the best on val."""
+    from pipeline import trial
+    from pipeline.oracle import RandomOracle
+    from pipeline.space import Costs, Space
+
+    costs = Costs(ctx.data.image_shape, ctx.data.num_classes)
+    kept = costs.fitting(config.families, ctx.budget)
+    space = Space(**config.model_dump(exclude={"trials", "families"}), families=kept)
+    if out := set(config.families) - set(kept):
+        log.warning("search: no network of %s fits the budget", ", ".join(sorted(out)))
+
+    def fits(values: Any) -> bool:
+        point = space.candidate(values)
+        return not ctx.budget.broken_by(costs.of(point.family, point.arch))
+
+    def finished(proposed: Any, resumed: bool) -> dict[str, Any]:
+        """Train a trial, or read what it left; a row for the report."""
+        point = space.candidate(proposed.hyperparameters.values)
+        arch = point.arch.model_dump(mode="json")
+        directory = oracle.trial_dir(proposed)
+        seed = ctx.seed + int(proposed.trial_id)
+        result = trial.run(
+            point.family, arch, point.settings, ctx.data, seed=seed, directory=directory
+        )
+        if not resumed:
+            oracle.finish(proposed, result["val_accuracy"], result["error"])
+        row = {
+            "trial_id": proposed.trial_id,
+            "family": point.family,
+            "arch": arch,
+            "settings": point.settings,
+            **costs.of(point.family, point.arch),
+            "status": "COMPLETED" if result["error"] is None else "FAILED",
+            **result,
+        }
+        ctx.log.trial(row)
+        log.info("search: trial %s of %d %s", proposed.trial_id, config.trials, _summary(row))
+        return row
+
+    oracle = RandomOracle(
+        space.hyperparameters(),
+        fits,
+        ctx.directory / "trials",
+        max_trials=config.trials,
+        seed=ctx.seed,
+    )
+    rows = [finished(proposed, resumed=True) for proposed in oracle.ended()]
+    while (proposed := oracle.propose()) is not None:
+        rows.append(finished(proposed, resumed=False))
+    log.info("search: %d points over the budget were refused unseen", oracle.refused)
+
+    best = _best(rows)
+    shutil.copyfile(
+        ctx.directory / "trials" / f"trial_{best['trial_id']}" / trial.MODEL,
+        ctx.directory / trial.MODEL,
+    )
+    return ctx.done(
+        source,
+        model_file=trial.MODEL,
+        family=best["family"],
+        arch=best["arch"],
+        settings=best["settings"],
+        details={
+            "trials": rows,
+            "winner": best["trial_id"],
+            "refused": oracle.refused,
+            "budget": ctx.budget.model_dump(exclude_none=True),
+        },
+    )
+
+
+def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Highest val accuracy; of equals, the fewest FLOPs."""
+    completed = [row for row in rows if row["status"] == "COMPLETED"]
+    if not completed:
+        last = rows[-1]["error"].strip().splitlines()[-1] if rows else "no point fits the budget"
+        raise PipelineError(f"search: no trial of {len(rows)} completed. The last: {last}")
+    return min(completed, key=lambda row: (-row["val_accuracy"], row["flops"]))
+
+
+def _summary(row: dict[str, Any]) -> str:
+    if row["error"]:
+        return f"FAILED: {row['error'].strip().splitlines()[-1]}"
+    return (
+        f"{row['family']} val_accuracy={row['val_accuracy']:.4f} flops={row['flops']:,} "
+        f"seconds={row['seconds']}"
+    )

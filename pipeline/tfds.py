@@ -1,0 +1,219 @@
+"""`tfds:NAME[:VERSION]`: a tensorflow-datasets set with the features `image` and `label`."""
+
+import contextlib
+import difflib
+import io
+import logging
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow_datasets
+from tensorflow_datasets.core.download import download_manager, downloader, extractor, util
+
+from pipeline import pixels
+from pipeline.decoded import Contents, Source, Spans
+from pipeline.errors import DataError
+
+NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")  # a prefix "huggingface:" would leave the catalogue
+PARTS = ("train", "test", "validation")
+RETRIES = 6  # of a download, 13 seconds in all; the library's own 10 take minutes without a network
+
+log = logging.getLogger(__name__)
+
+
+def find(rest: str, image_size: int | None, data_dir: str | None) -> Source:
+    """Find the set `rest` in `data_dir`, or download and prepare it there."""
+    place = str(Path(data_dir).expanduser()) if data_dir else None
+    builder = prepare(lambda: _builder(rest, place), f"tfds:{rest}")
+    return source_of(builder, f"tfds:{rest}", image_size)
+
+
+def source_of(builder: Any, name: str, image_size: int | None) -> Source:
+    """Describe a prepared set."""
+    splits = {
+        key: [split.num_examples, split.num_bytes] for key, split in builder.info.splits.items()
+    }
+    identity = ("tfds", builder.info.full_name, splits)
+    return Source(identity, lambda: contents(builder, name, image_size))
+
+
+def prepare(make: Callable[[], Any], name: str) -> Any:
+    """Return a builder whose data are on disk, prepared now if they were not."""
+    builder = make()
+    _check_features(builder, name)
+    if builder.data_path.exists():
+        return builder
+    log.info("%s: preparing it in %s", name, builder.data_path)
+    downloader.MAX_RETRIES = RETRIES
+    tensorflow_datasets.display_progress_bar(sys.stderr.isatty())
+    settings = tensorflow_datasets.download.DownloadConfig(try_download_gcs=False)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what is logged above
+            builder.download_and_prepare(download_config=settings)
+    except _failures() as error:
+        builder = make()
+        if not builder.data_path.exists():  # nor has another process prepared it meanwhile
+            raise DataError(
+                f"the set cannot be downloaded or prepared: {_line(error)}. Received: "
+                f"source={name}, folder={builder.data_path}. Where there is a network, run "
+                f"`tfds build {builder.info.name}`, copy its folder here, and set data_dir"
+            ) from error
+    return builder
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What downloading and preparing a set is known to raise."""
+    return (
+        *(OSError, ValueError, AssertionError, ImportError, RuntimeError, AttributeError),
+        util.DownloadError,
+        download_manager.NonMatchingChecksumError,
+        extractor.ExtractError,
+    )
+
+
+def _builder(rest: str, data_dir: str | None) -> Any:
+    """Look a set up by name, in `data_dir` and in the library's catalogue."""
+    try:
+        if not NAME.fullmatch(rest):
+            raise tensorflow_datasets.core.registered.DatasetNotFoundError("no such name")
+        return tensorflow_datasets.builder(rest, data_dir=data_dir, try_gcs=False)
+    except tensorflow_datasets.core.registered.DatasetNotFoundError as error:
+        known = tensorflow_datasets.list_builders(with_community_datasets=False)
+        near = difflib.get_close_matches(re.split("[:/]", rest)[0], known)
+        raise DataError(
+            f"no data set has that name. Received: source=tfds:{rest}, data_dir={data_dir}. "
+            + (f"Did you mean {' or '.join(near)}?" if near else "See the tfds catalogue")
+        ) from error
+    except (AssertionError, ValueError, ImportError) as error:
+        raise DataError(
+            f"the data set cannot be opened: {_line(error)}. Received: source=tfds:{rest}. "
+            "Write it as tfds:NAME, tfds:NAME/CONFIG or tfds:NAME:VERSION"
+        ) from error
+
+
+def _check_features(builder: Any, name: str) -> None:
+    """Raise a DataError unless there is one picture and one class per example."""
+    found = dict(builder.info.features.items())
+    kinds = tensorflow_datasets.features
+    image, label = found.get("image"), found.get("label")
+    if not isinstance(image, kinds.Image) or not isinstance(label, kinds.ClassLabel):
+        held = {key: type(feature).__name__ for key, feature in found.items()}
+        raise DataError(
+            f"the set is not one for image classification. Received: source={name}, "
+            f"features={held}. Choose one with an `image` (Image) and a `label` (ClassLabel)"
+        )
+    if np.dtype(image.np_dtype) not in (np.uint8, np.uint16):
+        raise DataError(
+            f"the images are not whole numbers. Received: source={name}, "
+            f"dtype={np.dtype(image.np_dtype)}. Choose a set with 8 or 16 bits per value"
+        )
+
+
+def contents(builder: Any, name: str, image_size: int | None) -> Contents:
+    """Read all labels, and settle parts and size."""
+    labels = _labelled(builder, name)
+    parts = {"train": "train", "val": "validation", "test": "test"}
+    parts = {ours: theirs for ours, theirs in parts.items() if theirs in labels}
+    if "test" not in parts and "val" in parts:
+        parts["test"] = parts.pop("val")
+    if "train" not in parts:  # the set has a single part, whatever its name
+        parts = {"train": next(iter(labels))}
+    class_names = tuple(builder.info.features["label"].names)
+    together = np.concatenate([labels[theirs] for theirs in parts.values()])
+    unused = sorted(set(range(len(class_names))) - set(np.unique(together).tolist()))
+    if unused:
+        log.warning("%s: no image of %s", name, ", ".join(class_names[i] for i in unused))
+    size = _size(builder, list(parts.values()), name, image_size)
+    channels = 1 if builder.info.features["image"].shape[2] == 1 else 3
+
+    def images() -> Iterator[npt.NDArray[np.uint8]]:
+        for theirs in parts.values():
+            for row, (data, label) in enumerate(_examples(builder, theirs)):
+                if label != labels[theirs][row]:
+                    raise DataError(
+                        f"the set changed while it was read. Received: source={name}. Run again"
+                    )
+                yield _decode(data, size, channels, f"{name}, split={theirs}, row={row}")
+
+    return Contents(class_names, together, (*size, channels), _spans(parts, labels), images)
+
+
+def _labelled(builder: Any, name: str) -> dict[str, npt.NDArray[np.int32]]:
+    """Read the labels of every part that can be used."""
+    splits = {key: split for key, split in builder.info.splits.items() if split.num_examples}
+    chosen = [key for key in PARTS if key in splits] if "train" in splits else list(splits)
+    if "train" not in splits and len(splits) != 1:
+        raise DataError(
+            f"the set has no train part. Received: source={name}, splits={sorted(splits)}. "
+            "Choose a set with a train part"
+        )
+    labels = {
+        key: np.array([label for _, label in _examples(builder, key)], np.int32) for key in chosen
+    }
+    usable = {key: found for key, found in labels.items() if (found >= 0).all()}
+    if not usable or ("train" in labels and "train" not in usable):
+        raise DataError(
+            f"the train part has images without a label. Received: source={name}. "
+            "Choose a set whose images are all labelled"
+        )
+    left = sorted(set(splits) - set(usable))
+    if left:
+        log.info("%s: left out the parts %s (other use, or no labels)", name, ", ".join(left))
+    return usable
+
+
+def _size(builder: Any, splits: list[str], name: str, image_size: int | None) -> tuple[int, int]:
+    """Return (H, W): as asked for, as the set declares, or as its pictures suggest."""
+    if image_size:
+        return image_size, image_size
+    height, width, _ = builder.info.features["image"].shape
+    if height and width:
+        return int(height), int(width)
+    headers = [
+        pixels.header(io.BytesIO(data)) for split in splits for data, _ in _examples(builder, split)
+    ]
+    return pixels.own_size(headers, name)
+
+
+def _examples(builder: Any, split: str) -> Iterator[tuple[bytes, int]]:
+    """Yield the encoded picture and the label of every example, always in the same order."""
+    decode = tensorflow_datasets.decode
+    wanted = decode.PartialDecoding(
+        {"image": True, "label": True}, decoders={"image": decode.SkipDecoding()}
+    )
+    examples = builder.as_dataset(split=split, shuffle_files=False, decoders=wanted)
+    for example in tensorflow_datasets.as_numpy(examples):
+        yield example["image"], int(example["label"])
+
+
+def _decode(data: bytes, size: tuple[int, int], channels: int, place: str) -> npt.NDArray[np.uint8]:
+    try:
+        return pixels.decode(io.BytesIO(data), size, channels)
+    except pixels.UNREADABLE as error:
+        raise DataError(
+            f"an image cannot be read: {_line(error)}. Received: source={place}. "
+            "Prepare the set anew"
+        ) from error
+
+
+def _spans(parts: dict[str, str], labels: dict[str, npt.NDArray[np.int32]]) -> Spans:
+    """Return first row and row after the last of every part; none for a set of one part."""
+    spans: Spans = {}
+    first = 0
+    for ours, theirs in parts.items():
+        spans[ours] = (first, first + len(labels[theirs]))
+        first += len(labels[theirs])
+    return spans if len(spans) > 1 else {}
+
+
+def _line(error: BaseException) -> str:
+    """Return the first line of a message, without the lists that follow it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    line = lines[0].rstrip(".") if lines else type(error).__name__
+    return textwrap.shorten(line, 240, placeholder=" ...")

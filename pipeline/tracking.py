@@ -1,0 +1,165 @@
+"""MLflow: a run per recipe, one nested in it per stage, one nested in that per trial."""
+
+import contextlib
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from pipeline.artifact import Artifact
+
+STORE = "sqlite:///mlflow.db"
+EXPERIMENT = "flopsmith"
+PARENT = "mlflow.parentRunId"
+BATCH = 100  # params that MLflow takes in one call
+log = logging.getLogger("flopsmith")
+
+
+class Run:
+    """One MLflow run; implements `pipeline.stage.Log`."""
+
+    def __init__(self, client: MlflowClient, experiment_id: str, run_id: str) -> None:
+        self._client, self._experiment_id, self.run_id = client, experiment_id, run_id
+
+    @property
+    def experiment_id(self) -> str:
+        """Experiment that the run belongs to."""
+        return self._experiment_id
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Record settings; nested ones by dotted key."""
+        found = [Param(key, str(value)[:6000]) for key, value in flat(values).items()]
+        for start in range(0, len(found), BATCH):
+            self._client.log_batch(self.run_id, params=found[start : start + BATCH])
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Record final numbers, or with `step` one point per curve."""
+        now = int(time.time() * 1000)
+        kept = [Metric(k, float(v), now, step or 0) for k, v in values.items() if math.isfinite(v)]
+        if kept:
+            self._client.log_batch(self.run_id, metrics=kept)
+
+    def curves(self, history: Mapping[str, list[float]]) -> None:
+        """Record whole learning curves, a value per epoch from 1."""
+        for epoch, point in enumerate(zip(*history.values(), strict=False), 1):
+            self.metrics(dict(zip(history, point, strict=True)), step=epoch)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags."""
+        tags = [RunTag(key, str(value)[:5000]) for key, value in values.items()]
+        self._client.log_batch(self.run_id, tags=tags)
+
+    def file(self, path: Path, folder: str | None = None) -> None:
+        """Keep a copy of a file as an artifact."""
+        self._client.log_artifact(self.run_id, str(path), folder)
+
+    def text(self, content: str, name: str) -> None:
+        """Keep text as an artifact."""
+        self._client.log_text(self.run_id, content, name)
+
+    def trial(self, row: Mapping[str, Any]) -> None:
+        """Record one trial of a search as a nested run."""
+        with self.child(f"trial-{row['trial_id']}") as run:
+            run.params({"family": row["family"], **row["settings"], "arch": row["arch"]})
+            numbers = ("val_accuracy", "flops", "macs", "params", "seconds")
+            run.metrics({k: row[k] for k in numbers if row.get(k) is not None})
+            run.curves(row["history"])
+            if row["error"]:
+                run.text(row["error"], "error.txt")
+                run.tags({"error": row["error"].strip().splitlines()[-1]})
+        if row["error"]:
+            self._client.set_terminated(run.run_id, "FAILED")
+
+    @contextlib.contextmanager
+    def child(self, name: str, tags: Mapping[str, str] | None = None) -> Iterator["Run"]:
+        """Open a nested run; an error ends it FAILED, Ctrl-C ends it KILLED."""
+        made = self._client.create_run(
+            self._experiment_id, run_name=name, tags={PARENT: self.run_id, **(tags or {})}
+        )
+        run = Run(self._client, self._experiment_id, made.info.run_id)
+        try:
+            yield run
+        except KeyboardInterrupt:
+            self._client.set_terminated(run.run_id, "KILLED")
+            raise
+        except BaseException:
+            self._client.set_terminated(run.run_id, "FAILED")
+            raise
+        self._client.set_terminated(run.run_id, "FINISHED")
+
+
+@contextlib.contextmanager
+def start(name: str) -> Iterator[Run]:
+    """Open the run of a recipe: the one that `mlflow run` made, else a new one."""
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        mlflow.set_tracking_uri(STORE)
+    attached = os.environ.get("MLFLOW_RUN_ID")
+    if not attached and not any(os.environ.get(f"MLFLOW_EXPERIMENT_{k}") for k in ("ID", "NAME")):
+        mlflow.set_experiment(EXPERIMENT)
+    with _killed_on_interrupt(), mlflow.start_run(run_name=None if attached else name) as active:
+        client = MlflowClient()
+        if attached:
+            client.update_run(active.info.run_id, name=name)
+        yield Run(client, active.info.experiment_id, active.info.run_id)
+
+
+@contextlib.contextmanager
+def _killed_on_interrupt() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if mlflow.last_active_run():
+            run_id = mlflow.last_active_run().info.run_id
+            MlflowClient().set_terminated(run_id, "KILLED")
+        raise
+
+
+def end_abandoned(run_id: str) -> None:
+    """Mark a run that a killed process left RUNNING, and its nested runs, as KILLED."""
+    client = MlflowClient()
+    try:
+        run = client.get_run(run_id)
+    except MlflowException:
+        return  # it was deleted, or lives in another store
+    nested = client.search_runs(
+        [run.info.experiment_id], f"tags.`{PARENT}` = '{run_id}' and status = 'RUNNING'"
+    )
+    for child in nested:
+        end_abandoned(child.info.run_id)
+    if run.info.status == "RUNNING":
+        client.set_terminated(run_id, "KILLED")
+
+
+def ui_hint(run: Run) -> str:
+    """The command that shows a run, and the address it shows it at."""
+    uri = mlflow.get_tracking_uri()
+    page = f"#/experiments/{run.experiment_id}/runs/{run.run_id}"
+    if uri.startswith("http"):
+        return f"{uri.rstrip('/')}/{page}"
+    return f"mlflow ui --backend-store-uri {uri} --port 5000\n  http://127.0.0.1:5000/{page}"
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested mappings and lists of mappings to dotted keys.
+
+    >>> flat({"a": {"b": 1}, "c": [{"d": 2}], "e": [3, 4]})
+    {'a.b': 1, 'c.0.d': 2, 'e': [3, 4]}
+    """
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
+            value = {str(i): v for i, v in enumerate(value)}
+        if isinstance(value, Mapping):
+            found.update(flat(value, f"{path}."))
+        else:
+            found[path] = value
+    return found

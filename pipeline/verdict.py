@@ -1,0 +1,143 @@
+"""What the numbers of a run say: how each is written, the row of a stage, the verdict."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from pipeline.artifact import Artifact
+
+MISSING = "\N{EN DASH}"
+Format = Callable[[float | None], str]
+
+
+def finite(value: float | None) -> float | None:
+    """Take a number that is not finite as missing."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def shown(form: Callable[[float], str]) -> Format:
+    """Make a format show a missing number as a dash, and one that is not finite as it is."""
+
+    def show(value: float | None) -> str:
+        if value is None:
+            return MISSING
+        return form(value) if math.isfinite(value) else str(value)
+
+    return show
+
+
+def _si(value: float) -> str:
+    rounded = float(f"{value:.4g}")
+    for scale, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(rounded) >= scale:
+            return f"{rounded / scale:.4g}{suffix}"
+    return f"{rounded:g}"
+
+
+percent = shown(lambda fraction: f"{100 * fraction:.2f}")
+count = shown(lambda number: f"{number:,.0f}" if number == round(number) else f"{number:,.1f}")
+si = shown(_si)
+tenths = shown(lambda number: f"{number:,.1f}")
+milliseconds = shown(lambda number: f"{number:,.3f}")
+kib = shown(lambda size_bytes: f"{size_bytes / 1024:,.1f} KiB")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table of stages: one metric."""
+
+    metric: str
+    title: str
+    form: Format
+    meaning: str
+
+
+COLUMNS = (
+    Column(
+        "val_accuracy",
+        "Val accuracy (%)",
+        percent,
+        "validation images classified correctly; every choice is made on these",
+    ),
+    Column(
+        "test_accuracy",
+        "Test accuracy (%)",
+        percent,
+        "test images classified correctly; only measured, never chosen on",
+    ),
+    Column("params", "Params", count, "weights in the model"),
+    Column("nonzero_params", "Non-zero params", count, "those that are not zero"),
+    Column("sparsity", "Sparsity (%)", percent, "zeros among the weights"),
+    Column(
+        "distinct_weights", "Distinct weights per kernel", count, "different values in one kernel"
+    ),
+    Column(
+        "size_bytes",
+        "File bytes",
+        count,
+        "the float32 .tflite of float stages, the int8 .tflite after quantization",
+    ),
+    Column("gzip_bytes", "Gzip bytes", count, "the same file, compressed"),
+    Column("latency_ms", "Latency (ms)", milliseconds, "median of LiteRT runs on one thread"),
+    Column("macs", "MACs", si, "multiply-accumulates of convolutions and dense layers, one image"),
+    Column("flops", "FLOPs", si, "2 x MACs"),
+    Column("seconds", "Seconds", tenths, "how long the stage took"),
+)
+
+
+def label(artifact: Artifact) -> str:
+    """Name a stage by its directory (`03-prune`), which tells repeated stages apart."""
+    return artifact.directory.name or artifact.stage
+
+
+def cells(artifact: Artifact) -> list[str]:
+    """Fill the row of a stage in the order of `COLUMNS`."""
+    numbers = {"seconds": artifact.seconds} | artifact.metrics
+    return [column.form(numbers.get(column.metric)) for column in COLUMNS]
+
+
+def verdict(artifacts: Sequence[Artifact]) -> str:
+    """Say what came out, and what it cost compared with the first fine-tuned model."""
+    measured = [
+        a for a in artifacts if a.model_file and any(map(math.isfinite, a.metrics.values()))
+    ]
+    if not measured:
+        return "No stage has left a measured model yet."
+    final = measured[-1]
+    size, zipped, accuracy, latency = (
+        finite(final.metrics.get(key))
+        for key in ("size_bytes", "gzip_bytes", "test_accuracy", "latency_ms")
+    )
+    facts = [] if size is None else [f"a file of {kib(size)}"]
+    facts += [] if zipped is None else [f"{kib(zipped)} after gzip"]
+    facts += [] if accuracy is None else [f"a test accuracy of {percent(accuracy)}%"]
+    facts += [] if latency is None else [f"a latency of {milliseconds(latency)} ms"]
+    text = f"The final model, {label(final)}, has {listed(facts)}." if facts else ""
+    base = next((a for a in measured if a.stage == "finetune"), final)
+    if base is not final and (changes := _changes(base, final)):
+        text += f" Compared with the fine-tuned float model, {label(base)}, {listed(changes)}."
+    return text.strip() or f"The final model, {label(final)}, has neither size nor test accuracy."
+
+
+def _changes(base: Artifact, final: Artifact) -> list[str]:
+    changes, ratios = [], []
+    before, after = (finite(a.metrics.get("test_accuracy")) for a in (base, final))
+    if before is not None and after is not None:
+        points = round(100 * (after - before), 2)
+        signed = f"{points:+.2f}".replace("-", "\N{MINUS SIGN}") if points else "0.00"
+        changes.append(f"test accuracy changes by {signed} percentage points")
+    for key, what in (("size_bytes", "file bytes"), ("gzip_bytes", "gzip bytes")):
+        before, after = (finite(a.metrics.get(key)) for a in (base, final))
+        if before and after:
+            ratios.append(f"{before / after:.2f} for {what}")
+    return changes + ([f"the compression ratio is {listed(ratios)}"] if ratios else [])
+
+
+def listed(parts: Iterable[str]) -> str:
+    """Join the parts of a sentence.
+
+    >>> listed(["a file", "a latency", "an accuracy"])
+    'a file, a latency and an accuracy'
+    """
+    *most, last = list(parts) or [""]
+    return f"{', '.join(most)} and {last}" if most else last

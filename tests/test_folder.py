@@ -1,0 +1,256 @@
+"""`folder:PATH`: image folders become data sets, and bad ones are told apart by name."""
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import data, pixels
+from pipeline.data import DataConfig, Dataset
+from pipeline.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "flopsmith"
+
+
+def picture(
+    path: Path, value: int = 100, size: tuple[int, int] = (40, 40), mode: str = "L"
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value if mode == "L" else (value, 0, 0)).save(path)
+
+
+def classes(root: Path, count: int = 4, names: tuple[str, ...] = ("cat", "dog")) -> Path:
+    """Write `count` pictures per class, every class of its own grey."""
+    for label, name in enumerate(names):
+        for row in range(count):
+            picture(root / name / f"{row}.png", 100 * label + row)
+    return root
+
+
+def load(root: Path, seed: int = 0, **settings: object) -> Dataset:
+    config = DataConfig.model_validate({"source": f"folder:{root}", **settings})
+    return data.load(config, seed)
+
+
+def kept(cache: Path) -> list[Path]:
+    return list(cache.iterdir()) if cache.exists() else []
+
+
+def test_classes_are_named_and_labelled_by_their_folders(tmp_path: Path) -> None:
+    loaded = load(classes(tmp_path / "pets"))
+    assert loaded.class_names == ("cat", "dog")
+    for split in (loaded.train, loaded.val, loaded.test):
+        values = split.images[split.index][:, 0, 0, 0]
+        assert (values // 100 == split.labels).all()
+
+
+def test_images_are_a_read_only_memory_map(tmp_path: Path) -> None:
+    images = load(classes(tmp_path / "pets")).train.images
+    assert isinstance(images, np.memmap)
+    assert not images.flags.writeable
+
+
+def test_every_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[object] = []
+    decode = pixels.decode
+    monkeypatch.setattr(pixels, "decode", lambda *a: (decoded.append(a[0]), decode(*a))[1])
+    root = classes(tmp_path / "pets")
+    first, second = load(root), load(root, seed=1)
+    assert len(decoded) == 8
+    assert (first.train.images == second.train.images).all()
+
+
+def test_a_changed_file_is_decoded_anew(tmp_path: Path) -> None:
+    root = classes(tmp_path / "pets")
+    first = load(root)
+    picture(root / "cat" / "0.png", 77)
+    os.utime(root / "cat" / "0.png", ns=(1, 1))
+    second = load(root)
+    assert second.train.images[0, 0, 0, 0] == 77
+    assert second.fingerprint != first.fingerprint
+
+
+def test_a_touched_file_keeps_the_fingerprint(tmp_path: Path) -> None:
+    root = classes(tmp_path / "pets")
+    first = load(root).fingerprint
+    os.utime(root / "cat" / "0.png", ns=(1, 1))
+    assert load(root).fingerprint == first
+
+
+def test_folders_alike_in_names_sizes_and_times_are_not_confused(tmp_path: Path) -> None:
+    for name, value in (("one", 10), ("two", 90)):
+        for path in [*(tmp_path / name / c / f"{r}.bmp" for c in "ab" for r in range(3))]:
+            picture(path, value)
+            os.utime(path, ns=(1, 1))
+    assert load(tmp_path / "one").train.images[0, 0, 0, 0] == 10
+    assert load(tmp_path / "two").train.images[0, 0, 0, 0] == 90
+
+
+def test_relative_paths_and_home_are_understood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classes(tmp_path / "pets")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load(Path("pets")).num_classes == load(Path("~/pets")).num_classes == 2
+
+
+def test_png_jpeg_and_bmp_count_whatever_the_case_of_the_suffix(tmp_path: Path) -> None:
+    root = classes(tmp_path / "pets", count=3)
+    for name in ("a.JPG", "b.jpeg", "c.Bmp", "d.PNG"):
+        picture(root / "cat" / name)
+    assert len(load(root).train.images) == 10
+
+
+def test_other_and_hidden_files_are_ignored_with_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = classes(tmp_path / "pets")
+    (root / "README.txt").write_text("loose")
+    (root / "cat" / "notes.txt").write_text("no picture")
+    (root / "cat" / ".hidden.png").write_bytes(b"no picture")
+    (root / ".git").mkdir()
+    with caplog.at_level(logging.INFO, "pipeline.folder"):
+        assert len(load(root).train.images) == 8
+    assert [line for line in caplog.messages if "ignored" in line] == [
+        f"{root}: ignored 4 files or folders that are not images"
+    ]
+
+
+def test_grey_pictures_have_one_channel(tmp_path: Path) -> None:
+    assert load(classes(tmp_path / "pets")).image_shape == (40, 40, 1)
+
+
+def test_one_coloured_picture_makes_all_rgb(tmp_path: Path) -> None:
+    root = classes(tmp_path / "pets")
+    picture(root / "cat" / "x.png", 200, mode="RGB")
+    loaded = load(root)
+    assert loaded.image_shape == (40, 40, 3)
+    assert loaded.train.images[4, 0, 0].tolist() == [200, 0, 0]
+
+
+def test_pictures_of_several_sizes_get_a_common_one_and_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = classes(tmp_path / "pets")
+    picture(root / "cat" / "x.png", size=(70, 200))
+    with caplog.at_level(logging.INFO, "pipeline"):
+        assert load(root).image_shape == (32, 32, 1)
+    assert any("using 32x32" in line for line in caplog.messages)
+
+
+def test_a_rotation_noted_in_exif_is_honoured(tmp_path: Path) -> None:
+    root = classes(tmp_path / "pets")
+    image = Image.new("L", (40, 40), 0)
+    image.paste(255, (0, 0, 20, 40))  # the left half
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise: the top half
+    image.save(root / "cat" / "0.jpg", exif=exif)
+    upright = load(root).train.images[0, ..., 0]
+    assert upright[:15].min() > 200
+    assert upright[25:].max() < 50
+
+
+def test_train_and_test_folders_are_kept_apart(tmp_path: Path) -> None:
+    classes(tmp_path / "pets" / "train", count=10)
+    classes(tmp_path / "pets" / "test", count=2)
+    loaded = load(tmp_path / "pets", val_fraction=0.2)
+    assert [len(part) for part in (loaded.train, loaded.val, loaded.test)] == [16, 4, 4]
+    assert loaded.test.index.tolist() == load(tmp_path / "pets", seed=9).test.index.tolist()
+    assert loaded.test.images[loaded.test.index][:, 0, 0, 0].tolist() == [0, 1, 100, 101]
+    assert loaded.test.labels.tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_a_validation_folder_is_used(tmp_path: Path, name: str) -> None:
+    for part, count in (("train", 5), ("test", 2), (name, 3)):
+        classes(tmp_path / "pets" / part, count)
+    loaded = load(tmp_path / "pets")
+    assert [len(part) for part in (loaded.train, loaded.val, loaded.test)] == [10, 6, 4]
+
+
+def test_a_validation_folder_without_a_test_folder_is_the_test_part(tmp_path: Path) -> None:
+    classes(tmp_path / "pets" / "train", count=10)
+    classes(tmp_path / "pets" / "val", count=2)
+    loaded = load(tmp_path / "pets", val_fraction=0.1)
+    assert [len(part) for part in (loaded.train, loaded.val, loaded.test)] == [18, 2, 4]
+
+
+def test_train_beside_other_names_is_a_class(tmp_path: Path) -> None:
+    loaded = load(classes(tmp_path / "traffic", names=("bus", "test", "train")))
+    assert loaded.class_names == ("bus", "test", "train")
+
+
+# what is refused
+
+
+def test_a_missing_folder_is_named(tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(DataError, match=rf"does not exist. Received: source=folder:{tmp_path}/no"):
+        load(tmp_path / "no")
+    assert kept(cache) == []
+
+
+def test_a_file_is_not_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="is not a folder"):
+        load(tmp_path / "file")
+
+
+def test_one_class_is_too_few(tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(DataError, match=r"fewer than two classes.*sub_folders=\['cat'\]"):
+        load(classes(tmp_path / "pets", names=("cat",)))
+    assert kept(cache) == []
+
+
+def test_an_empty_class_is_named(tmp_path: Path, cache: Path) -> None:
+    root = classes(tmp_path / "pets")
+    (root / "eel").mkdir()
+    (root / "eel" / "notes.txt").write_text("no picture")
+    with pytest.raises(DataError, match="class 'eel' has no images"):
+        load(root)
+    assert kept(cache) == []
+
+
+def test_a_class_with_too_few_images_is_named_before_anything_is_decoded(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = classes(tmp_path / "pets")
+    picture(root / "eel" / "0.png")
+    monkeypatch.setattr(pixels, "decode", None)
+    with pytest.raises(DataError, match=r"images=\{'eel': 1\}"):
+        load(root)
+    assert kept(cache) == []
+
+
+def test_a_class_of_the_test_part_alone_is_named(tmp_path: Path, cache: Path) -> None:
+    classes(tmp_path / "pets" / "train")
+    classes(tmp_path / "pets" / "test", names=("cat", "eel"))
+    with pytest.raises(DataError, match="class 'eel' of the test part is not in the train part"):
+        load(tmp_path / "pets")
+    assert kept(cache) == []
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path: Path, cache: Path) -> None:
+    root = classes(tmp_path / "pets")
+    (root / "dog" / "bad.jpg").write_text("no picture")
+    with pytest.raises(DataError, match=rf"cannot be read.*file={root}/dog/bad.jpg"):
+        load(root)
+    assert kept(cache) == []
+
+
+def test_an_image_that_is_cut_off_is_named(tmp_path: Path, cache: Path) -> None:
+    root = classes(tmp_path / "pets")
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)
+    Image.fromarray(noise).save(root / "dog" / "cut.png")
+    whole = (root / "dog" / "cut.png").read_bytes()
+    (root / "dog" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=rf"cannot be read.*file={root}/dog/cut.png"):
+        load(root)
+    assert kept(cache) == []

@@ -1,0 +1,273 @@
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from report_run import (
+    CLASSES,
+    FLOAT,
+    HISTORY,
+    INT8,
+    RECIPE,
+    RUN,
+    SEARCH,
+    TRIALS,
+    Page,
+    artifact,
+    trial,
+)
+
+from pipeline.artifact import Artifact
+from pipeline.report import read_trials, render_html, render_markdown
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return render_html(RUN, "mobile", RECIPE)
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def plain(*artifacts: Artifact) -> Page:
+    return Page(render_html(artifacts, "mobile", RECIPE))
+
+
+def test_every_element_of_the_page_is_closed_in_its_order(page: Page) -> None:
+    assert len(page.tags) > 100
+
+
+def test_the_same_artifacts_give_the_same_page_in_another_process(html: str) -> None:
+    code = (
+        "import sys; sys.path[:0] = ['tests', '.']\n"
+        "from pipeline.report import render_html\n"
+        "from report_run import RECIPE, RUN\n"
+        "sys.stdout.buffer.write(render_html(RUN, 'mobile', RECIPE).encode())"
+    )
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=True)
+    assert done.stdout.decode() == html
+
+
+def test_the_page_loads_nothing(html: str, page: Page) -> None:
+    loading = [
+        value or ""
+        for _, attributes in page.tags
+        for key, value in attributes.items()
+        if key in ("src", "href", "xlink:href", "srcset", "data", "action")
+    ]
+    loading += re.findall(r"url\(([^)]*)\)", html)
+    assert loading
+    assert all(where.startswith("#") for where in loading)
+    assert "@import" not in html
+    assert not {"script", "link", "iframe", "img"} & {tag for tag, _ in page.tags}
+
+
+def test_no_two_elements_share_an_id_and_every_reference_has_one(html: str, page: Page) -> None:
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    references = re.findall(r"href=\"#([^\"]+)|url\(#([^)]+)\)|labelledby=\"([^\"]+)", html)
+    assert len(set(ids)) == len(ids)
+    assert {a or b or c for a, b, c in references} <= set(ids)
+
+
+def test_the_verdict_repeats_the_metrics(page: Page) -> None:
+    assert (
+        "The final model, 04-quantize, has a file of 67.3 KiB, 19.0 KiB after gzip, "
+        "a test accuracy of 98.61% and a latency of 0.092 ms." in page.text
+    )
+    assert (
+        "Compared with the fine-tuned float model, 02-finetune, test accuracy changes by "
+        "−0.30 percentage points and the compression ratio is 3.63 for file bytes and 11.81 "  # noqa: RUF001
+        "for gzip bytes." in page.text
+    )
+
+
+def test_the_verdict_leaves_out_what_was_not_measured() -> None:
+    markdown = render_markdown([artifact("01-finetune", {"size_bytes": 2048.0})], "tiny")
+    assert "The final model, 01-finetune, has a file of 2.0 KiB.\n" in markdown
+    assert "Compared" not in markdown
+
+
+def test_the_verdict_compares_with_nothing_where_nothing_was_finetuned() -> None:
+    markdown = render_markdown([artifact("01-search", FLOAT), artifact("02-quantize", INT8)], "x")
+    assert "Compared" not in markdown
+
+
+def test_an_accuracy_that_stays_is_a_change_of_zero_without_a_sign() -> None:
+    run = [artifact("01-finetune", FLOAT), artifact("02-prune", FLOAT)]
+    assert "changes by 0.00 percentage points" in render_markdown(run, "x")
+
+
+def test_a_run_without_a_model_says_so() -> None:
+    assert "No stage has left a measured model yet." in plain(SEARCH).text
+    assert "No stage has left a measured model yet." in plain().text
+    assert "No stage has left a measured model yet." in render_markdown([], "x")
+
+
+def test_the_row_of_a_stage_shows_its_metrics(page: Page) -> None:
+    assert page.row("04-quantize") == [
+        *("04-quantize", "98.79", "98.61", "61,706", "15,940", "74.17", "16"),
+        *("68,904", "19,406", "0.092", "416.5k", "833k", "83.4"),
+    ]
+
+
+def test_a_missing_metric_is_a_dash_and_a_broken_one_is_shown() -> None:
+    page = plain(artifact("01-finetune", {"test_accuracy": math.nan, "latency_ms": math.inf}))
+    dash = "\N{EN DASH}"
+    assert page.row("01-finetune") == [
+        *("01-finetune", dash, "nan", dash, dash, dash, dash, dash, dash),
+        *("inf", dash, dash, "83.4"),
+    ]
+    assert "nan" not in next(t for t in page.text.split("\n") if "final" in t or "No stage" in t)
+
+
+def test_a_stage_without_metrics_has_no_row(page: Page) -> None:
+    assert not [row for row in page.rows if row[0] == "01-search"]
+
+
+def test_repeated_stages_are_told_apart_by_their_directories() -> None:
+    names = ["01-finetune", "02-prune", "03-finetune", "04-prune"]
+    page = plain(*(artifact(name, FLOAT, history=HISTORY) for name in names))
+    assert [row[0] for row in page.rows if row[0] in names] == names
+    assert "Compared with the fine-tuned float model, 01-finetune" in page.text
+
+
+def test_every_header_cell_has_a_scope_and_every_plot_a_text(page: Page) -> None:
+    assert all(attributes.get("scope") for tag, attributes in page.tags if tag == "th")
+    images = [attributes for _, attributes in page.tags if attributes.get("role") == "img"]
+    assert len(images) == [tag for tag, _ in page.tags].count("svg") == 5
+    assert all(attributes["aria-label"] for attributes in images)
+
+
+def test_trials_are_listed_best_first_and_failed_ones_last_with_their_error(page: Page) -> None:
+    rows = [row for row in page.rows if len(row) == 9]
+    assert [row[0] for row in rows] == ["Trial", "2", "4", "7", "3", "8", "1", "6", "0", "5"]
+    assert rows[1][2] == "★ winner"
+    assert rows[2][2] == "completed"
+    assert rows[3][2] == "on the front"
+    assert rows[-1][2] == "failed"
+    assert "OOM: 12 GiB > 8 GiB" in rows[-1][8]
+
+
+def test_a_long_error_is_folded_under_its_last_line() -> None:
+    error = "Traceback (most recent call last):\n  File x\nValueError: no <b>"
+    failed = trial("0", "vgg", None, 1000, status="FAILED", error=error, settings={})
+    html = render_html([artifact("01-search", None, trials=[failed])], "x", "")
+    assert '<div class="note failed">ValueError: no &lt;b&gt;</div>' in html
+    assert "<summary>whole error</summary>" in html
+
+
+def test_the_refused_points_and_the_budget_are_stated(page: Page) -> None:
+    text = (
+        "9 trials: 8 completed and 1 failed. "
+        "Points refused before they became trials: 34. Budget: 6M FLOPs."
+    )
+    assert text in page.text
+    assert text in render_markdown(RUN, "mobile")
+
+
+def test_the_caption_explains_only_what_the_plot_shows(page: Page) -> None:
+    assert "The winner is ringed. The dashed line is the budget." in page.text
+    bare = plain(artifact("01-search", None, trials=TRIALS)).text
+    assert "ringed" not in bare
+    assert "dashed" not in bare
+
+
+def test_a_budget_of_macs_is_twice_as_many_flops() -> None:
+    search = artifact("01-search", None, trials=TRIALS, budget={"flops": None, "macs": 2_500_000})
+    assert "Budget: 5M FLOPs." in plain(search).text
+
+
+def test_a_search_whose_trials_all_failed_has_a_table_and_no_plot() -> None:
+    failed = [trial(str(i), "vgg", None, 10, status="FAILED", error="boom") for i in range(2)]
+    page = plain(artifact("01-search", None, trials=failed, winner=None, budget=None))
+    assert "svg" not in {tag for tag, _ in page.tags}
+    assert page.text.count("boom") == 2
+
+
+def test_a_trial_whose_accuracy_is_not_finite_ranks_after_the_others() -> None:
+    trials = [trial("0", "a", math.nan, 10), trial("1", "a", 0.1, 10), trial("2", "a", None, 5)]
+    found = read_trials(artifact("01-search", None, trials=trials))
+    assert [t.trial_id for t in found] == ["1", "2", "0"]
+
+
+def test_a_page_without_a_search_has_no_trials() -> None:
+    assert "Trials of" not in plain(artifact("01-finetune", FLOAT)).text
+
+
+def test_layers_are_listed_with_the_reason_for_leaving_one_out(page: Page) -> None:
+    assert "3 layers: 2 pruned and 1 skipped" in page.text
+    assert page.row("conv2d") == ["conv2d", "Conv2D", "pruned", "75.00", "812", ""]
+    assert page.row("depthwise")[-1] == "tfmot never prunes depthwise kernels"
+
+
+def test_the_hardest_class_comes_first_and_only_of_the_last_stage_that_has_classes() -> None:
+    first = artifact("01-finetune", FLOAT, per_class=[{"class": "old", "test_accuracy": 0.5}])
+    page = plain(first, artifact("02-quantize", INT8, per_class=CLASSES))
+    start = next(i for i, row in enumerate(page.rows) if row[0] == "Class")
+    assert [row[0] for row in page.rows[start + 1 :]] == ["nine", "eight", "zero", "one"]
+    assert "Measured after 02-quantize" in page.text
+
+
+def test_values_of_a_history_that_are_not_finite_leave_a_gap() -> None:
+    history = {"train/loss": [1.0, math.nan, None, 0.5], "lr": [0.1], "val/loss": []}
+    page = plain(artifact("01-finetune", None, history=history))
+    assert "Loss by epoch; last: train 0.5." in page.text
+
+
+def test_details_that_the_report_does_not_know_are_ignored() -> None:
+    strange = artifact("01-finetune", FLOAT, platform={"x": [1]}, note="hello there")
+    assert "hello there" not in plain(strange).text
+
+
+HOSTILE = "<script>alert('|')</script>"
+
+
+def test_text_from_outside_is_escaped_everywhere_on_the_page() -> None:
+    run = [
+        artifact(
+            "01-search",
+            FLOAT,
+            trials=[
+                trial(HOSTILE, HOSTILE, 0.5, 10, settings={HOSTILE: HOSTILE}),
+                trial("b", "$x_{$", None, 10, status="FAILED", error=HOSTILE),
+            ],
+            winner=HOSTILE,
+            history={f"train/{HOSTILE}": [1.0]},
+            layers=[dict.fromkeys(("layer", "kind", "treatment", "reason"), HOSTILE)],
+            per_class=[{"class": HOSTILE, "test_accuracy": 0.5, "test_images": 2}],
+        )
+    ]
+    html = render_html(run, HOSTILE, HOSTILE)
+    assert "script" not in {tag for tag, _ in Page(html).tags}
+    assert Page(html).row(HOSTILE)[0] == HOSTILE
+
+
+def test_text_from_outside_keeps_the_tables_of_the_markdown_whole() -> None:
+    trials = [trial("a|b\nc", "<img>|`_x_`", 0.5, 10)]
+    markdown = render_markdown([artifact("01-search", None, trials=trials)], HOSTILE)
+    assert r"| a\|b c | &lt;img&gt;\|\`\_x\_\` | 50.00 | 10 | 0 |" in markdown
+    assert "<script>" not in markdown
+
+
+def test_the_recipe_is_shown_as_it_is(html: str, page: Page) -> None:
+    assert "a phone&#39;s &lt;best&gt; network" in html
+    assert RECIPE in page.text
+
+
+def test_lines_after_the_first_of_a_title_become_a_paragraph() -> None:
+    html = render_html([], "mobile\nNetworks for phones", "")
+    assert "<h1>mobile</h1>\n<p>Networks for phones</p>" in html
+    assert render_markdown([], "mobile\nFor phones").startswith("# mobile\n\nFor phones\n\n")
+
+
+def test_the_markdown_has_the_best_five_trials_and_points_to_the_page() -> None:
+    markdown = render_markdown(RUN, "mobile")
+    rows = re.findall(r"^\| (\d) \|", markdown, flags=re.MULTILINE)
+    assert rows == ["2", "4", "7", "3", "8"]
+    assert "| 04-quantize | 98.79 | 98.61 | 61,706 |" in markdown
+    assert markdown.endswith("[report.html](report.html).\n")
