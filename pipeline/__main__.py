@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
-from pipeline.errors import OutputError, PipelineError, RecipeError
+from pipeline.errors import PipelineError, RecipeError
 
 EXAMPLES = """examples:
   flopsmith run --recipe mobile

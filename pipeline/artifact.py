@@ -14,8 +14,9 @@ FILE = "artifact.json"
 class Artifact(BaseModel):
     """What one stage leaves to the next; its file's presence means that the stage finished.
 
-    `settings` are the training settings that were found for the network. `metrics` are flat numbers (`pipeline.measure` defines them); `details` is whatever else the
-    stage wants in the report (trials, learning curves, layers left out and why).
+    `settings` are the training settings that were found for the network. `metrics` are flat
+    numbers (`pipeline.measure` defines them); `details` is whatever else the stage wants in the
+    report (trials, learning curves, layers left out and why).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")

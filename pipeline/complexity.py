@@ -71,8 +71,8 @@ def profile(model: keras.Model) -> Profile:
         first = id(layer) not in seen
         seen.add(id(layer))
         costs.append(_cost(layer, inputs, output, first))
-    params = sum(math.prod(w.shape) for w in model.weights)
-    trainable = sum(math.prod(w.shape) for w in model.trainable_weights)
+    params = sum(_size(w) for w in model.weights)
+    trainable = sum(_size(w) for w in model.trainable_weights)
     return Profile(tuple(costs), params, trainable, _peak(model))
 
 
@@ -121,8 +121,8 @@ def _cost(layer: Any, inputs: list[Any], output: Any, first: bool) -> LayerCost:
         name=layer.name,
         kind=kind,
         output_shape=shape,
-        params=sum(math.prod(w.shape) for w in weights) if first else 0,
-        trainable_params=sum(math.prod(w.shape) for w in trainable) if first else 0,
+        params=sum(_size(w) for w in weights) if first else 0,
+        trainable_params=sum(_size(w) for w in trainable) if first else 0,
         macs=macs,
         activations=math.prod(_known(shape, layer.name)),
     )
@@ -138,19 +138,23 @@ def _known(shape: tuple[int | None, ...], name: str) -> tuple[int, ...]:
     return tuple(int(side) for side in shape if side is not None)
 
 
+def _size(weight: Any) -> int:
+    return math.prod(int(side) for side in weight.shape)
+
+
 def _conv(layer: Any, _: tuple[Any, ...], out: tuple[Any, ...]) -> int:
     """`kh kw (c_in / groups) c_out` per output position."""
-    return math.prod(layer.kernel.shape) * math.prod(_known(out[1:-1], layer.name))
+    return _size(layer.kernel) * math.prod(_known(out[1:-1], layer.name))
 
 
 def _transposed(layer: Any, into: tuple[Any, ...], _: tuple[Any, ...]) -> int:
     """`kh kw c_in c_out` per input position."""
-    return math.prod(layer.kernel.shape) * math.prod(_known(into[1:-1], layer.name))
+    return _size(layer.kernel) * math.prod(_known(into[1:-1], layer.name))
 
 
 def _separable(layer: Any, _: tuple[Any, ...], out: tuple[Any, ...]) -> int:
     """Depthwise `kh kw c` plus pointwise `c c_out`, per output position."""
-    kernels = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
+    kernels = _size(layer.depthwise_kernel) + _size(layer.pointwise_kernel)
     return kernels * math.prod(_known(out[1:-1], layer.name))
 
 

@@ -10,9 +10,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipeline import stage, targets
-from pipeline.data import DataConfig, parse
 from pipeline.artifact import fingerprint
 from pipeline.budget import Budget
+from pipeline.data import DataConfig, parse
 from pipeline.errors import DataError, RecipeError
 from pipeline.stage import StageConfig
 
@@ -154,7 +154,7 @@ class _Loader(yaml.SafeLoader):
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506, a SafeLoader
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):

@@ -42,8 +42,10 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
                 check(step.config, dataset, recipe.budget)
         with tracking.start(recipe.name) as parent:
             _remember(out, parent)
-            parent.params({"recipe": recipe.name, "data": recipe.data.source, "seed": recipe.seed})
-            parent.params({"budget": recipe.budget.model_dump(exclude_none=True)})
+            # by dotted key: `mlflow run` has logged its own `recipe` and `data` to this run
+            head = {"recipe": {"name": recipe.name}, "seed": recipe.seed}
+            settings = recipe.model_dump(mode="json", include={"data", "budget"}, exclude_none=True)
+            parent.params({**head, **settings})
             parent.text(recipe.to_yaml(), "recipe.yaml")
             finished = _stages(recipe, dataset, out, parent, fresh)
             _summarize(finished, out, parent)

@@ -77,7 +77,7 @@ class _Scoped:
     def __init__(self, hp: keras_tuner.HyperParameters, scope: str) -> None:
         self._hp, self._scope = hp, scope
 
-    def Choice(self, name: str, values: Sequence[Any]) -> Any:  # noqa: N802
+    def Choice(self, name: str, values: Sequence[Any]) -> Any:
         """Ask keras-tuner for one of `values`."""
         return self._hp.Choice(f"{self._scope}/{name}", list(values))
 

@@ -14,8 +14,6 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from pipeline.artifact import Artifact
-
 STORE = "sqlite:///mlflow.db"
 EXPERIMENT = "flopsmith"
 PARENT = "mlflow.parentRunId"

@@ -87,7 +87,8 @@ def fit(
         )
     if watch.best_weights is not None:
         view.set_weights(watch.best_weights)
-    return watch.history_by_curve
+    history: History = watch.history_by_curve
+    return history
 
 
 def _logits(model: Any, api: Any) -> Any:

@@ -25,7 +25,7 @@ Init = Literal["he_normal", "he_uniform", "glorot_uniform"]
 class Choices(Protocol):
     """What `sample` asks for values; `keras_tuner.HyperParameters` is one such."""
 
-    def Choice(self, name: str, values: Sequence[Value]) -> Value:  # noqa: N802
+    def Choice(self, name: str, values: Sequence[Value]) -> Value:
         """Pick one of `values`; the first is the cheapest."""
         ...
 
@@ -43,7 +43,7 @@ class Cheapest:
     8
     """
 
-    def Choice(self, name: str, values: Sequence[Value]) -> Value:  # noqa: N802
+    def Choice(self, name: str, values: Sequence[Value]) -> Value:
         """Return the first of `values`."""
         return values[0]
 

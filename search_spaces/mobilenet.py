@@ -64,7 +64,7 @@ def sample(hp: Choices) -> Arch:
 def build(arch: Arch, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
     """Construct the untrained network: images in 0..255 `[B, H, W, C]` -> scores `[B, K]`."""
     inputs, x = pixels(input_shape)
-    shared = {"norm": arch.norm, "init": arch.init}
+    shared: dict[str, Any] = {"norm": arch.norm, "init": arch.init}
     stem = round_channels(STEM * arch.width)
     x = conv(x, stem, 3, arch.stem_stride, name="stem", activation="relu6", **shared)
     for i, (group, width, stride) in enumerate(zip(arch.groups, WIDTHS, STRIDES, strict=True), 1):

@@ -37,7 +37,7 @@ def sample(hp: Choices) -> Arch:
 def build(arch: Arch, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
     """Construct the untrained network: images in 0..255 `[B, H, W, C]` -> scores `[B, K]`."""
     inputs, x = pixels(input_shape)
-    shared = {"norm": arch.norm, "init": arch.init}
+    shared: dict[str, Any] = {"norm": arch.norm, "init": arch.init}
     x = conv(x, arch.width, 3, arch.stem_stride, name="stem", activation="relu", **shared)
     for i, depth in enumerate(arch.depths):
         for j in range(depth):

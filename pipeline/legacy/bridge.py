@@ -98,8 +98,9 @@ def leading_rescaling(model: keras.Model) -> keras.layers.Rescaling | None:
         layer for layer, sources, _ in complexity.calls(model) if sources[0] is model.inputs[0]
     ]
     first = readers[0] if len(readers) == 1 else None
-    scalar = isinstance(first, keras.layers.Rescaling) and np.isscalar(first.scale)
-    return first if scalar and np.isscalar(first.offset) else None
+    if not isinstance(first, keras.layers.Rescaling):
+        return None
+    return first if np.isscalar(first.scale) and np.isscalar(first.offset) else None
 
 
 def _refuse_shared(calls: list[Any]) -> None:

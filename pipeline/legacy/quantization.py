@@ -171,12 +171,10 @@ def _config(layer: tf_keras.layers.Layer, kept: str | None) -> tuple[Any, str | 
     if kind in KERNELS:
         ranges = "shared" if kept == "clusters" else "channel"
         ranges = ranges if kind in PER_AXIS else "tensor"
-        normalized = type(follower).__name__ == "BatchNormalization"
         fused = _activation(layer)
-        if fused == "linear" and (normalized or absorbed):
-            activations, output = [], False
-        else:
-            activations, output = (["activation"], False) if fused != "relu6" else ([], True)
+        later = absorbed or type(follower).__name__ == "BatchNormalization"
+        activations = [] if fused == "relu6" or (fused == "linear" and later) else ["activation"]
+        output = fused == "relu6"  # tfmot's activation quantizer does not know it
         return WeightsConfig([KERNELS[kind]], activations, output, ranges), None
     if kind in ("BatchNormalization", "Add") and absorbed:
         return configs.NoOpQuantizeConfig(), None

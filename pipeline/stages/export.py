@@ -56,4 +56,4 @@ def _quantize_after_training(source: Artifact, config: Config, ctx: Context) -> 
     saved_model = ctx.directory / "saved_model"
     litert.save_float(keras.models.load_model(source.model_path, compile=False), saved_model)
     images, _ = data.batch(ctx.data.train, config.calibration_images, ctx.seed)
-    return litert.convert_int8(saved_model, np.float32(images))
+    return litert.convert_int8(saved_model, images.astype(np.float32))

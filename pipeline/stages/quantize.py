@@ -45,5 +45,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         content = litert.convert_int8(saved_model)
     except ModelError:
         images, _ = data.batch(ctx.data.train, config.calibration_images, ctx.seed)
-        content = litert.convert_int8(saved_model, bridge.rescaled(model, np.float32(images)))
+        content = litert.convert_int8(
+            saved_model, bridge.rescaled(model, images.astype(np.float32))
+        )
     return ctx.save_tflite(content, source, details={"history": train.history, "layers": layers})
