@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Search, train and compress an image classifier for phones.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"flopsmith {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -57,6 +58,7 @@ def _add_run(commands: Any) -> None:
         "stopped; finished stages and trials are not repeated.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # `mlflow run -P rec=x` arrives as `--rec x`, and is a misspelling
     )
     run.add_argument("--recipe", required=True, help="a name (see `flopsmith recipes`) or a path")
     run.add_argument(

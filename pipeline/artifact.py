@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 FILE = "artifact.json"
 
@@ -49,7 +49,7 @@ def load(directory: Path) -> Artifact | None:
     try:
         fields = json.loads((directory / FILE).read_text(encoding="utf-8"))
         return Artifact(**fields, directory=directory)
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, ValidationError):
+    except (FileNotFoundError, NotADirectoryError, TypeError, ValueError):  # not there, not whole
         return None
 
 

@@ -1,6 +1,7 @@
 """Upper bounds that a network must keep, written the way people write numbers."""
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -14,14 +15,15 @@ def count(value: Any) -> Any:
     >>> count("6M"), count("1.5G"), count("40k"), count(7), count("many")
     (6000000, 1500000000, 40000, 7, 'many')
     """
-    match = re.fullmatch(r"([\d_]*\.?\d+)\s*([kmgt]?)", str(value).strip().lower())
+    match = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?|\.\d+)\s*([kmgt]?)", str(value).strip().lower())
     if isinstance(value, bool) or not match:
         return value
-    number = float(match[1]) * SUFFIX[match[2]]
-    return int(number) if number.is_integer() else number
+    number = Decimal(match[1]) * SUFFIX[match[2]]  # as a float, 4.1M would not be a whole number
+    return int(number) if number == int(number) else float(number)
 
 
-Count = Annotated[int, BeforeValidator(count)]
+# strict, or `true` would be taken as 1
+Count = Annotated[int, Field(strict=True), BeforeValidator(count)]
 
 
 class Budget(BaseModel):

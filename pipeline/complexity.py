@@ -4,6 +4,7 @@
 activations and pooling are not counted (the convention of the published MAC tables).
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -78,12 +79,26 @@ def profile(model: keras.Model) -> Profile:
 
 def calls(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, list[Any], Any]]:
     """Yield `(layer, input tensors, output tensor)` in topological order, nested models opened."""
+    yield from _calls(model, {})
+
+
+def _calls(model: Any, outside: dict[int, Any]) -> Iterator[tuple[Any, list[Any], Any]]:
+    """`calls`, where `outside` maps a nested model's own tensors to those of the graph around it.
+
+    Every call of a nested model gets tensors of its own.
+    """
     for node in graph(model):
+        inputs = [outside.get(id(t), t) for t in node.input_tensors]
         layer = node.operation
         if isinstance(layer, keras.Model):
-            yield from calls(layer)
+            inside = {id(t): copy.copy(t) for n in graph(layer) for t in n.output_tensors}
+            inside |= {id(t): given for t, given in zip(layer.inputs, inputs, strict=True)}
+            given = [outside.get(id(t), t) for t in node.output_tensors]
+            inside |= {id(t): taken for t, taken in zip(layer.outputs, given, strict=True)}
+            yield from _calls(layer, inside)
         elif not isinstance(layer, keras.layers.InputLayer):
-            yield layer, node.input_tensors, node.output_tensors[0]
+            output = node.output_tensors[0]
+            yield layer, inputs, outside.get(id(output), output)
 
 
 def graph(model: keras.Model) -> list[Any]:
@@ -92,14 +107,13 @@ def graph(model: keras.Model) -> list[Any]:
     Raises:
         ModelError: a subclassed or unbuilt model, which has no graph.
     """
-    if isinstance(model, keras.Sequential):
-        model = getattr(model, "_functional", None)
-    if not hasattr(model, "_nodes_by_depth"):
+    functional = model._functional if isinstance(model, keras.Sequential) else model
+    if not hasattr(functional, "_nodes_by_depth"):
         raise ModelError(
             "only functional or built sequential models can be read layer by layer. "
             f"Received: {type(model).__name__}. Rebuild the model with keras.Model(inputs, outputs)"
         )
-    by_depth = model._nodes_by_depth
+    by_depth = functional._nodes_by_depth
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
@@ -144,18 +158,24 @@ def _size(weight: Any) -> int:
 
 def _conv(layer: Any, _: tuple[Any, ...], out: tuple[Any, ...]) -> int:
     """`kh kw (c_in / groups) c_out` per output position."""
-    return _size(layer.kernel) * math.prod(_known(out[1:-1], layer.name))
+    return _size(layer.kernel) * _positions(layer, out)
 
 
 def _transposed(layer: Any, into: tuple[Any, ...], _: tuple[Any, ...]) -> int:
     """`kh kw c_in c_out` per input position."""
-    return _size(layer.kernel) * math.prod(_known(into[1:-1], layer.name))
+    return _size(layer.kernel) * _positions(layer, into)
 
 
 def _separable(layer: Any, _: tuple[Any, ...], out: tuple[Any, ...]) -> int:
     """Depthwise `kh kw c` plus pointwise `c c_out`, per output position."""
     kernels = _size(layer.depthwise_kernel) + _size(layer.pointwise_kernel)
-    return kernels * math.prod(_known(out[1:-1], layer.name))
+    return kernels * _positions(layer, out)
+
+
+def _positions(layer: Any, shape: tuple[Any, ...]) -> int:
+    """Places in space that a tensor `[B, ..., C]`, or `[B, C, ...]`, has."""
+    first = getattr(layer, "data_format", None) == "channels_first"
+    return math.prod(_known(shape[2:] if first else shape[1:-1], layer.name))
 
 
 _MACS: dict[str, Callable[[Any, tuple[Any, ...], tuple[Any, ...]], int]] = {

@@ -28,7 +28,7 @@ class Step:
     config: StageConfig
 
 
-class _Head(BaseModel):
+class Head(BaseModel):
     """Everything in a recipe but its stages."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,7 +56,7 @@ class _Head(BaseModel):
         return names
 
 
-class Recipe(_Head):
+class Recipe(Head):
     """What to run, fully checked."""
 
     name: str
@@ -97,16 +97,16 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """
     path = _find(name)
     raw = _read(path)
+    steps = _entries(raw.pop("stages", None), path)
     for key, value in (overrides or {}).items():
-        _override(raw, key, value)
-    steps = raw.pop("stages", None)
-    head = _validate(_Head, raw, path, "")
+        _override(raw, steps, key, value)
+    head = _validate(Head, raw, path, "")
     try:
         parse(head.data.source)
     except DataError as error:
         raise RecipeError(f"{path}: data: {error}") from error
     checked = _steps(steps, path)
-    fields = {key: getattr(head, key) for key in _Head.model_fields}
+    fields = {key: getattr(head, key) for key in Head.model_fields}
     return Recipe.model_construct(name=path.stem, stages=checked, **fields)
 
 
@@ -119,7 +119,7 @@ def parse_overrides(text: str) -> dict[str, Any]:
     found = {}
     for word in text.split():
         key, equals, value = word.partition("=")
-        if not equals or not key:
+        if not equals or not all(key.split(".")):
             raise RecipeError(f"cannot read a setting. Received: {word!r}. Expected: key=value")
         try:
             found[key] = yaml.safe_load(value)
@@ -162,48 +162,65 @@ def _read(path: Path) -> dict[str, Any]:
     return raw
 
 
-def _override(raw: dict[str, Any], key: str, value: Any) -> None:
-    """Replace one value; the first word of a key may be the name of a stage."""
-    first, *rest = key.split(".")
-    steps = [s for s in raw.get("stages") or [] if isinstance(s, dict) and first in s]
-    if steps and not rest:
-        raise RecipeError(f"--set: {key!r} is a stage. Expected: {key}.SETTING=value")
-    if not steps and first not in _Head.model_fields:
-        known = sorted({*_Head.model_fields, *(n for s in raw.get("stages") or [] for n in s)})
-        raise RecipeError(f"--set: unknown key {first!r}{_close(first, known)}")
-    for place in steps or [raw]:
-        for word in (first, *rest)[:-1]:
-            inner = place.get(word)
-            if word == "data" and isinstance(inner, str):
-                inner = {"source": inner}
-            place[word] = dict(inner or {})
-            place = place[word]
-        place[(first, *rest)[-1]] = value
-
-
-def _steps(steps: Any, path: Path) -> tuple[Step, ...]:
+def _entries(steps: Any, path: Path) -> list[tuple[str, Any]]:
+    """Read `stages:` as names and settings, the latter unchecked."""
     if not isinstance(steps, list) or not steps:
         raise RecipeError(f"{path}: stages: expected a list of stages. Received: {steps!r}")
-    checked: list[Step] = []
-    model = "nothing"
+    found = []
     for place, entry in enumerate(steps):
         entry = {entry: None} if isinstance(entry, str) else entry
         if not isinstance(entry, dict) or len(entry) != 1:
-            raise RecipeError(f"{path}: stages.{place}: expected `name: settings`")
+            raise RecipeError(
+                f"{path}: stages.{place}: expected `name: settings`. Received: {entry!r}"
+            )
         ((name, settings),) = entry.items()
         if name not in stage.names():
             raise RecipeError(
                 f"{path}: stages.{place}: unknown stage {name!r}{_close(str(name), stage.names())}"
             )
+        found.append((name, {} if settings is None else settings))
+    return found
+
+
+def _override(raw: dict[str, Any], steps: list[tuple[str, Any]], key: str, value: Any) -> None:
+    """Replace one value; the first word of a key may be the name of a stage."""
+    first, *rest = key.split(".")
+    chosen = [place for place, (name, _) in enumerate(steps) if name == first]
+    if chosen and not rest:
+        raise RecipeError(f"--set: {key!r} is a stage. Expected: {key}.SETTING=value")
+    if not chosen and first not in Head.model_fields:
+        known = sorted({*Head.model_fields, *(name for name, _ in steps)})
+        raise RecipeError(f"--set: unknown key {first!r}{_close(first, known)}")
+    for place in chosen:
+        steps[place] = (first, _replaced(steps[place][1], rest, key, value))
+    if not chosen:
+        source = raw.get(first)
+        if first == "data" and rest and isinstance(source, str):
+            source = {"source": source}
+        raw[first] = _replaced(source, rest, key, value)
+
+
+def _replaced(old: Any, words: list[str], key: str, value: Any) -> Any:
+    """`old` with the value at `words` replaced; the original stays as it is."""
+    if not words:
+        return value
+    old = {} if old is None else old
+    if not isinstance(old, dict):
+        raise RecipeError(f"--set: {key!r} is not a setting: there is {old!r} where it would be")
+    return {**old, words[0]: _replaced(old.get(words[0]), words[1:], key, value)}
+
+
+def _steps(entries: list[tuple[str, Any]], path: Path) -> tuple[Step, ...]:
+    checked: list[Step] = []
+    model = "nothing"
+    for place, (name, settings) in enumerate(entries):
         config = stage.load(name).Config
         if model not in config.needs and "nothing" not in config.needs:
             raise RecipeError(
                 f"{path}: stages.{place}.{name} needs {' or '.join(config.needs)}, but gets "
                 f"{model}. Put a stage before it that leaves one"
             )
-        checked.append(
-            Step(name, _validate(config, settings or {}, path, f"stages.{place}.{name}"))
-        )
+        checked.append(Step(name, _validate(config, settings, path, f"stages.{place}.{name}")))
         model = config.leaves or model
     return tuple(checked)
 
@@ -232,7 +249,7 @@ def _siblings(model: type[BaseModel], words: list[str]) -> list[str]:
             return []
         model = inner
     own = list(model.model_fields)
-    return [*own, "stages"] if model is _Head else own
+    return [*own, "stages"] if model is Head else own
 
 
 def _close(word: str, known: Any) -> str:

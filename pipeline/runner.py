@@ -2,14 +2,15 @@
 
 import contextlib
 import fcntl
+import itertools
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pipeline
-from pipeline import artifact, data, measure, stage, tracking
+from pipeline import artifact, data, measure, stage, tracking, verdict
 from pipeline.artifact import Artifact, write_atomic
 from pipeline.errors import OutputError
 from pipeline.recipe import Recipe, Step
@@ -59,14 +60,15 @@ def _stages(
     source = Artifact(stage="data", fingerprint="", directory=out)
     finished: list[Artifact] = []
     prints = recipe.fingerprints(pipeline.__version__, dataset.fingerprint)
-    for place, (step, code) in enumerate(zip(recipe.stages, prints, strict=True), 1):
-        name = f"{place:02d}-{step.name}"
-        done = None if fresh else _finished(out / name, code)
+    names = [f"{place:02d}-{step.name}" for place, step in enumerate(recipe.stages, 1)]
+    _put_aside(out, dict(zip(names, prints, strict=True)), fresh)
+    for step, name, code in zip(recipe.stages, names, prints, strict=True):
+        done = _finished(out / name, code)
         with parent.child(name, {"resumed": str(done is not None).lower()}) as nested:
             nested.params(step.config.model_dump(mode="json"))
             if done is None:
-                _claim(out / name, code, fresh)
-                ctx = _context(recipe, dataset, out, step.name, code, nested, place)
+                write_atomic(out / name / MARK, json.dumps({"fingerprint": code}))
+                ctx = _context(recipe, dataset, out / name, code, nested)
                 done = _run_stage(step, source, ctx)
             else:
                 log.info("%s: done before, %s", step.name, _line(done))
@@ -99,18 +101,12 @@ def _run_stage(step: Step, source: Artifact, ctx: Context) -> Artifact:
 
 
 def _context(
-    recipe: Recipe,
-    dataset: data.Dataset,
-    out: Path,
-    name: str,
-    code: str,
-    nested: tracking.Run,
-    place: int,
+    recipe: Recipe, dataset: data.Dataset, directory: Path, code: str, nested: tracking.Run
 ) -> Context:
     return Context(
-        directory=out / f"{place:02d}-{name}",
-        run_dir=out,
-        name=name,
+        directory=directory,
+        run_dir=directory.parent,
+        name=directory.name.partition("-")[2],
         fingerprint=code,
         data=dataset,
         seed=recipe.seed,
@@ -128,18 +124,22 @@ def _finished(directory: Path, code: str) -> Artifact | None:
     return found if found and found.fingerprint == code else None
 
 
-def _claim(directory: Path, code: str, fresh: bool) -> None:
-    """Make a directory this stage's own; what other settings left is moved aside, not lost."""
-    mark = directory / MARK
-    if directory.exists():
+def _put_aside(out: Path, expected: Mapping[str, str], fresh: bool) -> None:
+    """Move the stages that other settings left into `replaced/`; nothing is lost.
+
+    All of them before the first stage runs: a report must not read what another recipe left.
+    """
+    for directory in sorted(out.glob("[0-9]*-*")):
+        mark = directory / MARK
+        if directory.name not in expected and not mark.exists():
+            continue  # not ours
         owner = json.loads(mark.read_text())["fingerprint"] if mark.exists() else "unknown"
-        if fresh or owner != code:
-            number = len(list(directory.parent.glob(f"{REPLACED}/{directory.name}-*")))
-            target = directory.parent / REPLACED / f"{directory.name}-{number:03d}"
+        if fresh or owner != expected.get(directory.name):
+            places = (out / REPLACED / f"{directory.name}-{n:03d}" for n in itertools.count())
+            target = next(place for place in places if not place.exists())
             target.parent.mkdir(exist_ok=True)
             directory.rename(target)
             log.info("%s: settings changed; the earlier files are in %s", directory.name, target)
-    write_atomic(mark, json.dumps({"fingerprint": code}))
 
 
 def _warn_of_drop(finished: list[Artifact], allowed: float) -> None:
@@ -164,6 +164,7 @@ def _summarize(finished: list[Artifact], out: Path, parent: tracking.Run) -> Non
     if last:
         parent.metrics(last.metrics)
         parent.params({"family": last.family, "arch": last.arch or {}})
+        parent.describe(verdict.verdict(finished))
     for path in sorted((out / EXPORT).glob("*")):
         parent.file(path, EXPORT)
 

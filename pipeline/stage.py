@@ -19,12 +19,12 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline import stages
 from pipeline.artifact import Artifact, write_atomic
 from pipeline.budget import Budget
 from pipeline.data import Dataset
 from pipeline.errors import RecipeError
 
+FOLDER = Path(__file__).parent / "stages"
 EXPORT = "export"  # the directory of a run's deliverables
 Kind = Literal["nothing", "keras", "tflite"]
 
@@ -103,7 +103,7 @@ class Context:
 
 def names() -> tuple[str, ...]:
     """Names of all stages, which are the names of the modules in `pipeline/stages/`."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(stages.__path__)))
+    return tuple(sorted(module.name for module in pkgutil.iter_modules([str(FOLDER)])))
 
 
 def load(name: str) -> ModuleType:

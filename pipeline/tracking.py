@@ -55,6 +55,10 @@ class Run:
         tags = [RunTag(key, str(value)[:5000]) for key, value in values.items()]
         self._client.log_batch(self.run_id, tags=tags)
 
+    def describe(self, text: str) -> None:
+        """Set the description that the UI shows on the run's page (Markdown)."""
+        self._client.set_tag(self.run_id, "mlflow.note.content", text)
+
     def file(self, path: Path, folder: str | None = None) -> None:
         """Keep a copy of a file as an artifact."""
         self._client.log_artifact(self.run_id, str(path), folder)
@@ -102,6 +106,7 @@ def start(name: str) -> Iterator[Run]:
     attached = os.environ.get("MLFLOW_RUN_ID")
     if not attached and not any(os.environ.get(f"MLFLOW_EXPERIMENT_{k}") for k in ("ID", "NAME")):
         mlflow.set_experiment(EXPERIMENT)
+        mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")
     with _killed_on_interrupt(), mlflow.start_run(run_name=None if attached else name) as active:
         client = MlflowClient()
         if attached:

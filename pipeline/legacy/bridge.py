@@ -114,18 +114,29 @@ def _refuse_shared(calls: list[Any]) -> None:
 
 def _twin(layer: Any) -> Any:
     kind = type(layer).__name__
-    if kind not in TWINS:
+    if kind not in TWINS or type(layer) is not getattr(keras.layers, kind):
         raise ModelError(
             f"layer {layer.name!r} cannot be compressed. Received: {kind}. "
-            f"Build the model from: {', '.join(sorted(TWINS))}"
+            f"Build the model from keras.layers: {', '.join(sorted(TWINS))}"
         )
     config = layer.get_config()
+    if config.get("data_format") == "channels_first":
+        raise ModelError(
+            f"layer {layer.name!r} cannot be compressed. Received: data_format='channels_first'. "
+            "Build the model with channels last"
+        )
     settings = {key: config[key] for key in TWINS[kind] if key in config}
     if settings.get("activation") == "relu6":
         settings["activation"] = tf_keras.activations.get("relu6")
     if kind == "LeakyReLU":
         settings["alpha"] = config["negative_slope"]
-    return getattr(tf_keras.layers, kind)(**settings, name=layer.name)
+    try:
+        return getattr(tf_keras.layers, kind)(**settings, name=layer.name)
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"layer {layer.name!r} cannot be compressed. Received: {kind} with settings that "
+            f"tf_keras does not know, {settings}"
+        ) from error
 
 
 def rescaled(model: keras.Model, images: Any) -> Any:

@@ -1,0 +1,99 @@
+"""A run that dies goes on where it stopped: SIGKILL during the search, then the same command."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TRIALS = 3
+COMMAND = [sys.executable, "-m", "pipeline", "run", "--recipe", "tiny.yaml", "--out", "out"]
+RECIPE = f"""
+description: A search alone
+data: digits
+budget: {{flops: 2M}}
+stages:
+  - search: {{trials: {TRIALS}, epochs: 3}}
+"""
+
+
+def start(folder: Path) -> "subprocess.Popen[bytes]":
+    root = str(Path(__file__).parent.parent)
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+    with (folder / "log.txt").open("ab") as log:
+        return subprocess.Popen(
+            COMMAND, cwd=folder, env={**clean, "PYTHONPATH": root}, stdout=log, stderr=log
+        )
+
+
+def wait_until(happened: Callable[[], bool], running: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert running.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def finished_trials(folder: Path) -> dict[str, float]:
+    """Trial directories with a recorded result, and when it was written."""
+    found = {}
+    for path in folder.glob("out/01-search/trials/trial_*/trial.json"):
+        if json.loads(path.read_text())["status"] == "COMPLETED":
+            found[path.parent.name] = (path.parent / "result.json").stat().st_mtime
+    return found
+
+
+@pytest.mark.slow
+def test_a_search_killed_twice_ends_with_all_trials_and_repeats_none(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(RECIPE)
+    for wanted in (1, 2):
+        run = start(tmp_path)
+        wait_until(lambda wanted=wanted: len(finished_trials(tmp_path)) >= wanted, run)
+        time.sleep(0.5)  # somewhere inside the next trial
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+    before = finished_trials(tmp_path)
+    last = start(tmp_path)
+    assert last.wait(timeout=300) == 0, (tmp_path / "log.txt").read_text()
+
+    after = finished_trials(tmp_path)
+    assert len(after) == TRIALS
+    assert {name: after[name] for name in before} == before
+    details = json.loads((tmp_path / "out/01-search/artifact.json").read_text())["details"]
+    assert sorted(row["trial_id"] for row in details["trials"]) == ["0", "1", "2"]
+    assert len({json.dumps([r["arch"], r["settings"]]) for r in details["trials"]}) == TRIALS
+
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    statuses = [
+        run.info.status
+        for run in client.search_runs(experiments)
+        if "mlflow.parentRunId" not in run.data.tags
+    ]
+    assert sorted(statuses) == ["FINISHED", "KILLED", "KILLED"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_in_one_line_and_ends_the_mlflow_runs(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(RECIPE)
+    run = start(tmp_path)
+    wait_until(lambda: (tmp_path / "out/01-search/trials/oracle.json").exists(), run)
+    time.sleep(2)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(timeout=60) == 130
+    log = (tmp_path / "log.txt").read_text()
+    assert "stopped; the same command goes on from here" in log
+    assert "Traceback" not in log
+
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    assert {run.info.status for run in client.search_runs(experiments)} == {"KILLED"}
