@@ -69,7 +69,7 @@ class Run:
 
     def trial(self, row: Mapping[str, Any]) -> None:
         """Record one trial of a search as a nested run."""
-        with self.child(f"trial-{row['trial_id']}") as run:
+        with self.child(f"trial-{row['trial_id']}", seconds_ago=row["seconds"]) as run:
             run.params({"family": row["family"], **row["settings"], "arch": row["arch"]})
             numbers = ("val_accuracy", "flops", "macs", "params", "seconds")
             run.metrics({k: row[k] for k in numbers if row.get(k) is not None})
@@ -81,10 +81,15 @@ class Run:
             self._client.set_terminated(run.run_id, "FAILED")
 
     @contextlib.contextmanager
-    def child(self, name: str, tags: Mapping[str, str] | None = None) -> Iterator["Run"]:
+    def child(
+        self, name: str, tags: Mapping[str, str] | None = None, seconds_ago: float = 0
+    ) -> Iterator["Run"]:
         """Open a nested run; an error ends it FAILED, Ctrl-C ends it KILLED."""
         made = self._client.create_run(
-            self._experiment_id, run_name=name, tags={PARENT: self.run_id, **(tags or {})}
+            self._experiment_id,
+            start_time=int((time.time() - seconds_ago) * 1000),
+            run_name=name,
+            tags={PARENT: self.run_id, **(tags or {})},
         )
         run = Run(self._client, self._experiment_id, made.info.run_id)
         try:
