@@ -128,17 +128,20 @@ def _tensor(tensor: Any, buffers: Sequence[Any], dtypes: dict[int, str]) -> Tens
     quantization = tensor.quantization
     scales = getattr(quantization, "scale", None)
     zeros = getattr(quantization, "zeroPoint", None)
+    scale_array = np.array([] if scales is None else scales, np.float32)
     zero_points = np.array([] if zeros is None else zeros, np.int64)
-    if dtype in ("INT8", "UINT8"):  # LiteRT does not look, and dies of a value out of range
+    if dtype in ("INT8", "UINT8"):  # LiteRT does not look, and the process dies of such values
         limits = np.iinfo(dtype.lower())
         if np.any((zero_points < limits.min) | (zero_points > limits.max)):
             raise ValueError(f"a zero point out of range for {dtype}")
+        if not np.all((scale_array >= 0) & (scale_array < np.inf)):
+            raise ValueError("a scale that is not a positive number")
     return Tensor(
         name=(tensor.name or b"").decode("utf-8", "replace"),
         dtype=dtype,
         shape=shape,
         data=values,
-        scales=np.array([] if scales is None else scales, np.float32),
+        scales=scale_array,
         zero_points=zero_points,
     )
 
@@ -233,6 +236,7 @@ class Runner:
             with _quiet():
                 self._interpreter = Interpreter(model_content=model, num_threads=threads)
                 self._interpreter.allocate_tensors()
+                self._interpreter.invoke()  # some flaws show only now
         except (ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"LiteRT refuses the model: {reason}. Export it again") from error

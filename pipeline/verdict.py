@@ -67,9 +67,17 @@ COLUMNS = (
     ),
     Column("params", "Params", count, "weights in the model"),
     Column("nonzero_params", "Non-zero params", count, "those that are not zero"),
-    Column("sparsity", "Sparsity (%)", percent, "zeros among the weights"),
     Column(
-        "distinct_weights", "Distinct weights per kernel", count, "different values in one kernel"
+        "sparsity",
+        "Sparsity (%)",
+        percent,
+        "zeros among the kernels of convolutions (not depthwise) and dense layers",
+    ),
+    Column(
+        "distinct_weights",
+        "Distinct weights per kernel",
+        count,
+        "most different values in one of those kernels",
     ),
     Column(
         "size_bytes",

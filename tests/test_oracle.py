@@ -1,0 +1,305 @@
+"""The oracle: nothing over the budget becomes a trial, and a kill loses and repeats nothing."""
+
+import itertools
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+import pytest
+
+from pipeline.oracle import RandomOracle
+
+Values = Mapping[str, Any]
+ENDED = ("COMPLETED", "FAILED")
+
+
+def cost(values: Values) -> int:
+    """A cheap stand-in for FLOPs, over a space with a condition like that of the families."""
+    if values["family"] == "wide":
+        return int(values["wide/width"] ** 2 * 10)
+    return int(values["deep/depth"] * values["deep/kernel"] ** 2 * 10)
+
+
+def space(continuous: bool = True) -> keras_tuner.HyperParameters:
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("family", ["wide", "deep"])
+    with hp.conditional_scope("family", ["wide"]):
+        hp.Choice("wide/width", [2, 4, 8, 16])
+    with hp.conditional_scope("family", ["deep"]):
+        hp.Choice("deep/depth", [1, 2, 3])
+        hp.Choice("deep/kernel", [3, 5])
+    if continuous:
+        hp.Float("rate", 1e-4, 1e-2, sampling="log")
+    return hp
+
+
+class Search:
+    """Oracles over one directory, each a process in turn, and what they were asked and told."""
+
+    def __init__(self, directory: Path, trials: int, budget: float, **options: Any) -> None:
+        self._directory = directory
+        self._options = {"max_trials": trials, "seed": 0, **options}
+        self._continuous = self._options.pop("continuous", True)
+        self._budget = budget
+        self.asked: list[Values] = []
+        self.proposed: list[str] = []
+
+    def oracle(self) -> RandomOracle:
+        def fits(values: Values) -> bool:
+            self.asked.append(dict(values))
+            return cost(values) <= self._budget
+
+        return RandomOracle(space(self._continuous), fits, self._directory, **self._options)
+
+    def run(self, score: Callable[[Any], float | None] = lambda _: 0.5) -> RandomOracle:
+        """Search to the end, as `pipeline.stages.search` does."""
+        oracle = self.oracle()
+        while (trial := oracle.propose()) is not None:
+            self.proposed.append(trial.trial_id)
+            value = score(trial)
+            oracle.finish(trial, value, None if value is not None else "it failed")
+        return oracle
+
+    def ended(self) -> set[str]:
+        """Trials that have ended, according to the disk."""
+        files = self._directory.glob("trial_*/trial.json")
+        states = [json.loads(path.read_text()) for path in files]
+        return {state["trial_id"] for state in states if state["status"] in ENDED}
+
+
+def values_of(oracle: RandomOracle) -> list[dict[str, Any]]:
+    return [trial.hyperparameters.values for trial in oracle.ended()]
+
+
+# the budget
+
+
+@pytest.mark.parametrize(("seed", "budget"), [(0, 40), (1, 90), (2, 300), (3, 640), (4, 2000)])
+def test_in_200_trials_nothing_over_the_budget_is_proposed(
+    tmp_path: Path, seed: int, budget: int
+) -> None:
+    seen: list[int] = []
+
+    def score(trial: Any) -> float:
+        seen.append(cost(trial.hyperparameters.values))
+        return 0.5
+
+    oracle = Search(tmp_path / "trials", 200, budget, seed=seed).run(score)
+    assert len(seen) == 200
+    assert max(seen) <= budget
+    assert oracle.refused > 0
+    assert {trial.status for trial in oracle.ended()} == {"COMPLETED"}
+    assert len(oracle.ended()) == len(oracle.trials) == 200
+
+
+def test_refused_points_are_counted_and_are_no_trials(tmp_path: Path) -> None:
+    search = Search(tmp_path / "trials", 30, budget=90)
+    oracle = search.run()
+    assert oracle.refused == sum(cost(values) > 90 for values in search.asked)
+    assert oracle.refused + 30 == len(search.asked)
+    assert len(list((tmp_path / "trials").glob("trial_*"))) == 30
+
+
+def test_a_trial_has_only_the_values_that_are_active(tmp_path: Path) -> None:
+    oracle = Search(tmp_path / "trials", 20, math.inf).run()
+    for values in values_of(oracle):
+        other = "deep" if values["family"] == "wide" else "wide"
+        assert not [name for name in values if name.startswith(other)]
+
+
+# what is drawn
+
+
+def test_the_same_seed_draws_the_same_points(tmp_path: Path) -> None:
+    first, second = (Search(tmp_path / name, 20, 300, seed=5).run() for name in ("a", "b"))
+    assert values_of(first) == values_of(second)
+
+
+@pytest.mark.parametrize("seeds", [(0, 1), (1, 2)])
+def test_other_seeds_draw_other_points(tmp_path: Path, seeds: tuple[int, int]) -> None:
+    first, second = (Search(tmp_path / str(seed), 5, 300, seed=seed).run() for seed in seeds)
+    assert values_of(first) != values_of(second)
+
+
+def test_no_point_is_drawn_twice(tmp_path: Path) -> None:
+    oracle = Search(tmp_path / "trials", 8, math.inf, continuous=False).run()
+    assert len({json.dumps(values, sort_keys=True) for values in values_of(oracle)}) == 8
+
+
+# the end of the search
+
+
+def test_the_search_ends_after_as_many_trials_as_asked_for(tmp_path: Path) -> None:
+    search = Search(tmp_path / "trials", 7, math.inf)
+    assert len(search.run().ended()) == 7
+    assert search.oracle().propose() is None
+
+
+def test_an_exhausted_space_ends_the_search(tmp_path: Path) -> None:
+    search = Search(tmp_path / "trials", 500, budget=90, continuous=False)
+    oracle = search.run()
+    fitting = {"wide/width": (2,), "deep/depth": (1,)}  # 40, and 90 with the small kernel
+    assert 1 <= len(oracle.ended()) <= sum(map(len, fitting.values()))
+    assert oracle.propose() is None
+
+
+def test_a_space_that_nothing_fits_ends_the_search_in_bounded_attempts(tmp_path: Path) -> None:
+    search = Search(tmp_path / "trials", 500, budget=1, attempts=60)
+    oracle = search.run()
+    assert oracle.ended() == []
+    assert oracle.refused == len(search.asked) == 60
+
+
+@pytest.mark.parametrize("score", [None, math.nan])
+def test_trials_that_fail_one_after_the_other_do_not_end_the_search(
+    tmp_path: Path, score: float | None
+) -> None:
+    results: list[float | None] = [score] * 5 + [0.75]
+    oracle = Search(tmp_path / "trials", 6, math.inf).run(lambda t: results[int(t.trial_id)])
+    assert [trial.status for trial in oracle.ended()] == ["FAILED"] * 5 + ["COMPLETED"]
+
+
+def test_a_failed_trial_keeps_its_error(tmp_path: Path) -> None:
+    (trial,) = Search(tmp_path / "trials", 1, math.inf).run(lambda _: None).ended()
+    assert trial.message == "it failed"
+
+
+def test_a_completed_trial_keeps_its_score(tmp_path: Path) -> None:
+    (trial,) = Search(tmp_path / "trials", 1, math.inf).run(lambda _: 0.625).ended()
+    assert trial.score == 0.625
+
+
+# after a kill
+
+TRIALS = 4
+WRITES = 5 * TRIALS  # a proposal: trial and oracle; its end: trial twice and oracle
+
+
+class Kill:
+    """Ends a process in the middle of a write: after as many whole ones as `allow` says."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory, self._left, self._fsync = directory, math.inf, os.fsync
+        self.writes = 0
+
+    def allow(self, writes: float) -> None:
+        self._left = writes
+
+    def __call__(self, file: int) -> None:
+        self.check_files()
+        if self._left < 1:
+            raise KeyboardInterrupt
+        self._left -= 1
+        self.writes += 1
+        self._fsync(file)
+
+    def check_files(self) -> None:
+        """Every file that has its name is whole."""
+        for path in self._directory.rglob("*.json"):
+            json.loads(path.read_text())
+
+
+@pytest.fixture
+def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kill:
+    kill = Kill(tmp_path)
+    monkeypatch.setattr(os, "fsync", kill)
+    return kill
+
+
+@pytest.fixture
+def whole(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The points of a search that nothing interrupts."""
+    search = Search(tmp_path_factory.mktemp("whole") / "trials", TRIALS, 300)
+    return values_of(search.run())
+
+
+def test_a_search_writes_as_often_as_the_kills_below_assume(tmp_path: Path, killed: Kill) -> None:
+    Search(tmp_path / "trials", TRIALS, 300).run()
+    assert killed.writes == WRITES
+
+
+@pytest.mark.parametrize("kills", [(n,) for n in range(WRITES)] + [(2, 3), (6, 1, 1, 4), (0, 0, 7)])
+def test_a_search_killed_at_any_write_repeats_and_loses_no_trial(
+    tmp_path: Path, killed: Kill, whole: list[dict[str, Any]], kills: tuple[int, ...]
+) -> None:
+    search = Search(tmp_path / "trials", TRIALS, 300)
+    for writes in kills:
+        finished = search.ended()
+        search.proposed.clear()
+        killed.allow(writes)
+        with pytest.raises(KeyboardInterrupt):
+            search.run()
+        assert not finished & set(search.proposed)
+    finished = search.ended()
+    search.proposed.clear()
+    killed.allow(math.inf)
+    oracle = search.run()
+
+    assert not finished & set(search.proposed)
+    assert {trial.trial_id for trial in oracle.ended()} == {str(n) for n in range(TRIALS)}
+    assert len(oracle.ended()) == TRIALS
+    # the same points as without a kill, so no point twice and none over the budget either
+    found = sorted(oracle.ended(), key=lambda trial: trial.trial_id)
+    assert [trial.hyperparameters.values for trial in found] == whole
+    assert all(trial.score == 0.5 for trial in found)
+
+
+@pytest.mark.parametrize("when", ["create", "end"])
+def test_trial_files_newer_than_the_oracles_file_decide(tmp_path: Path, when: str) -> None:
+    search = Search(tmp_path / "trials", TRIALS, 300)
+    state = tmp_path / "trials" / "oracle.json"
+    oracle = search.oracle()
+    first = oracle.propose()
+    assert first is not None
+    oracle.finish(first, 0.5, None)
+    older = state.read_text()
+    second = oracle.propose()
+    assert second is not None
+    if when == "end":
+        older = state.read_text()
+        oracle.finish(second, 0.25, None)
+    state.write_text(older)
+
+    search.run()
+    assert search.proposed == (["1", "2", "3"] if when == "create" else ["2", "3"])
+
+
+def test_an_interrupted_trial_is_proposed_again_first_and_with_the_same_values(
+    tmp_path: Path,
+) -> None:
+    search = Search(tmp_path / "trials", TRIALS, 300)
+    before = search.oracle().propose()
+    again = search.oracle().propose()
+    assert before is not None
+    assert again is not None
+    assert again.trial_id == before.trial_id
+    assert again.hyperparameters.values == before.hyperparameters.values
+
+
+def test_what_a_killed_write_left_behind_is_ignored(tmp_path: Path) -> None:
+    search = Search(tmp_path / "trials", 2, 300)
+    search.run()
+    for place in ("trials", "trials/trial_0"):
+        (tmp_path / place / ".trial.json.123").write_text('{"trial_')
+    assert [trial.trial_id for trial in search.oracle().ended()] == ["0", "1"]
+
+
+def test_refused_points_are_still_counted_after_a_kill(tmp_path: Path, killed: Kill) -> None:
+    plain = Search(tmp_path / "plain", 12, 90).run()
+    search = Search(tmp_path / "trials", 12, 90)
+    killed.allow(5 * 6 + 1)
+    with pytest.raises(KeyboardInterrupt):
+        search.run()
+    killed.allow(math.inf)
+    assert search.run().refused == plain.refused > 0
+
+
+def test_trials_are_listed_in_the_order_of_their_numbers_after_a_restart(tmp_path: Path) -> None:
+    search = Search(tmp_path / "trials", 12, math.inf)
+    search.run()
+    ids = [int(trial.trial_id) for trial in search.oracle().ended()]
+    assert ids == list(itertools.islice(itertools.count(), 12))
