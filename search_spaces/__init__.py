@@ -10,7 +10,7 @@ from pipeline.errors import RecipeError
 def families() -> tuple[str, ...]:
     """Names of all families, which are the names of the modules beside this one."""
     names = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(name for name in names if name != "base"))
+    return tuple(sorted(name for name in names if name not in ("base", "layers")))
 
 
 def family(name: str) -> ModuleType:

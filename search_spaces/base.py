@@ -5,21 +5,74 @@ A family is one module of this package, found by its file name, with
     class Arch(ArchBase)                            the numbers of one network: JSON in, JSON out
     sample(hp: Choices) -> Arch                     chooses; touches no Keras; cheapest value first
     build(arch, input_shape, num_classes) -> Model  constructs; chooses nothing, compiles nothing
+    NETWORKS: dict[str, Network]                    the published networks of the family, by name
+    UNDEPLOYABLE: dict[str, str]                    target -> why no network of the family runs there
+
+What a choice shared by all families cannot be deployed to is in `UNDEPLOYABLE` here; a family
+that has more such choices lists them in `UNDEPLOYABLE_CHOICES` in the same form.
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import keras
 from pydantic import BaseModel, ConfigDict
 
+from pipeline.errors import ModelError
 from search_spaces import family
+from search_spaces.layers import LocalResponseNormalization, StochasticDepth
 
 layers = keras.layers
-Value = TypeVar("Value", int, float, str)
+Value = TypeVar("Value", int, float, str, bool)
+Shape = tuple[int, int, int]
 
-Norm = Literal["batch", "none"]
-Init = Literal["he_normal", "he_uniform", "glorot_uniform"]
+Norm = Literal["batch", "layer", "instance", "group", "local_response", "none"]
+Activation = Literal["relu", "relu6", "hard_swish", "gelu", "tanh", "sigmoid"]
+Init = Literal[
+    "he_normal",
+    "he_uniform",
+    "glorot_normal",
+    "glorot_uniform",
+    "lecun_normal",
+    "orthogonal",
+    "gaussian",
+    "lsuv",
+]
+GAUSSIAN_STD = 0.01
+GROUPS = 8  # of group normalization, where the channels divide by it
+
+# Values of shared choices that a target refuses or leaves in floating point.
+UNDEPLOYABLE: dict[str, dict[str, tuple[Any, ...]]] = {
+    "edgetpu": {
+        "norm": ("layer", "instance", "group", "local_response"),
+        "activation": ("hard_swish", "gelu"),
+        "squeeze_excite": (True,),
+    },
+}
+
+
+class ArchBase(BaseModel):
+    """Frozen plain data that describes one network, or a part of one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Style(ArchBase):
+    """Choices that every family shares."""
+
+    norm: Norm = "batch"
+    init: Init = "he_normal"
+    activation: Activation = "relu"
+    dropout: float = 0.0  # before the last dense layer, 0..1
+    stochastic_depth: float = 0.0  # probability of dropping the last residual branch, 0..1
+
+
+class Network(NamedTuple):
+    """A published network: its numbers, the image it is for, its number of classes."""
+
+    arch: ArchBase
+    input_shape: Shape = (224, 224, 3)
+    num_classes: int = 1000
 
 
 class Choices(Protocol):
@@ -28,12 +81,6 @@ class Choices(Protocol):
     def Choice(self, name: str, values: Sequence[Value]) -> Value:
         """Pick one of `values`; the first is the cheapest."""
         ...
-
-
-class ArchBase(BaseModel):
-    """Frozen plain data that describes one network, or a part of one."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Cheapest:
@@ -48,62 +95,197 @@ class Cheapest:
         return values[0]
 
 
-def build(name: str, arch: Any, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+class Deployable:
+    """Choices without the values that a target cannot run.
+
+    >>> Deployable(Cheapest(), "mobilenet_v3", ["edgetpu"]).Choice("norm", ["group", "batch"])
+    'batch'
+    """
+
+    def __init__(self, choices: Choices, family_name: str, targets: Sequence[str]) -> None:
+        own = getattr(family(family_name), "UNDEPLOYABLE_CHOICES", {})
+        self._choices = choices
+        self._refused = [table.get(t, {}) for t in targets for table in (UNDEPLOYABLE, own)]
+
+    def Choice(self, name: str, values: Sequence[Value]) -> Value:
+        """Pick one of the values that every target runs."""
+        refused = {value for table in self._refused for value in table.get(name, ())}
+        kept = [value for value in values if value not in refused]
+        return self._choices.Choice(name, kept or list(values))
+
+
+def build(name: str, arch: Any, input_shape: Shape, num_classes: int) -> keras.Model:
     """Build the untrained network of family `name` from its `Arch`, or from that as JSON data.
 
     Args:
         input_shape: `(H, W, C)` of the images, pixels 0..255.
         num_classes: Length of the vector of scores.
+
+    Raises:
+        ModelError: the family cannot take images of that size.
     """
     module = family(name)
-    arch = module.Arch.model_validate(arch)
-    return module.build(arch, input_shape, num_classes)
+    return module.build(module.Arch.model_validate(arch), input_shape, num_classes)
 
 
-def pixels(input_shape: tuple[int, int, int]) -> tuple[Any, Any]:
+def sample_style(
+    hp: Choices,
+    *,
+    norms: Sequence[Norm] = ("batch",),
+    activations: Sequence[Activation] = ("relu",),
+    inits: Sequence[Init] = ("he_normal", "he_uniform", "glorot_uniform", "orthogonal", "lsuv"),
+    dropouts: Sequence[float] = (0.0, 0.2),
+    stochastic_depths: Sequence[float] = (0.0,),
+) -> Style:
+    """Choose what all families share; a choice of one value is not made."""
+
+    def pick(name: str, values: Sequence[Any]) -> Any:
+        return hp.Choice(name, list(values)) if len(values) > 1 else values[0]
+
+    return Style(
+        norm=pick("norm", norms),
+        init=pick("init", inits),
+        activation=pick("activation", activations),
+        dropout=pick("dropout", dropouts),
+        stochastic_depth=pick("stochastic_depth", stochastic_depths),
+    )
+
+
+def pixels(input_shape: Shape, smallest: int = 1) -> tuple[Any, Any]:
     """Input of raw pixels 0..255 `[B, H, W, C]`, and the same scaled to -1..1.
 
     By 1/128, so that the scaling is exactly an int8 input's scale and zero point.
+
+    Raises:
+        ModelError: a side is shorter than `smallest`.
     """
+    if min(input_shape[:2]) < smallest:
+        raise ModelError(
+            f"the images are too small for this network. Received: {input_shape[:2]}. "
+            f"It takes {smallest} pixels a side or more"
+        )
     inputs = keras.Input(input_shape, name="image")
     return inputs, layers.Rescaling(1 / 128, offset=-1.0, name="rescaling")(inputs)
 
 
-def scores(x: Any, num_classes: int, init: Init) -> Any:
-    """Global average pooling, a dense layer and softmax: `[B, H, W, C]` -> `[B, num_classes]`."""
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
-    x = layers.Dense(num_classes, kernel_initializer=init, name="logits")(x)
+def scores(x: Any, num_classes: int, style: Style, *, pool: bool = True) -> Any:
+    """Global average pooling, dropout, dense, softmax: `[B, H, W, C]` -> `[B, num_classes]`."""
+    if pool:
+        x = layers.GlobalAveragePooling2D(name="pool")(x)
+    if style.dropout:
+        x = layers.Dropout(style.dropout, name="dropout")(x)
+    x = layers.Dense(num_classes, kernel_initializer=initializer(style.init), name="logits")(x)
     return layers.Softmax(name="scores")(x)
 
 
 def conv(
     x: Any,
     filters: int,
-    kernel: int,
-    strides: int,
+    kernel: int | tuple[int, int],
+    strides: int | tuple[int, int] = 1,
     *,
     name: str,
-    norm: Norm,
-    init: Init,
-    activation: Literal["relu", "relu6", None] = None,
+    style: Style,
+    activate: bool = True,
     depthwise: bool = False,
+    groups: int = 1,
+    dilation: int = 1,
+    bias: bool | None = None,
+    padding: Literal["same", "valid", "symmetric"] = "same",
+    epsilon: float = 1e-3,
 ) -> Any:
-    """Convolution, normalization, activation: `[B, H, W, C]` -> `[B, H/s, W/s, filters]`.
+    """Convolution, normalization, activation: `[B, H, W, C]` -> `[B, H', W', filters]`.
 
-    Padding is "same". `depthwise` convolves each channel by itself and ignores `filters`. The
-    bias is left to the normalization where there is one.
+    Args:
+        filters: Output channels; ignored by a `depthwise` convolution, which keeps its input's.
+        kernel: Side of the kernel, or `(kh, kw)`.
+        style: Gives normalization, initializer and activation.
+        activate: False leaves the activation out.
+        bias: None: only where there is no normalization.
+        padding: "symmetric" pads `kernel // 2` on every side, as PyTorch and Caffe do; "same"
+            pads as TensorFlow does, which differs with strides.
+        epsilon: Of the normalization.
     """
-    options = {"padding": "same", "use_bias": norm == "none", "name": name}
+    if padding == "symmetric":
+        sides = (kernel, kernel) if isinstance(kernel, int) else kernel
+        x = layers.ZeroPadding2D(tuple(s // 2 for s in sides), name=f"{name}_pad")(x)
+        padding = "valid"
+    options = {
+        "padding": padding,
+        "use_bias": style.norm == "none" if bias is None else bias,
+        "dilation_rate": dilation,
+        "name": name,
+    }
+    init = initializer(style.init)
     if depthwise:
         x = layers.DepthwiseConv2D(kernel, strides, depthwise_initializer=init, **options)(x)
     else:
-        x = layers.Conv2D(filters, kernel, strides, kernel_initializer=init, **options)(x)
+        x = layers.Conv2D(
+            filters, kernel, strides, groups=groups, kernel_initializer=init, **options
+        )(x)
+    x = normalize(x, style.norm, f"{name}_norm", epsilon)
+    return activation(x, style.activation, f"{name}_{style.activation}") if activate else x
+
+
+def normalize(x: Any, norm: Norm, name: str, epsilon: float = 1e-3) -> Any:
+    """Normalize `[B, H, W, C]`: `(x - mean) / sqrt(variance + epsilon) * gamma + beta`.
+
+    Mean and variance are taken per channel over the batch ("batch"), or per image over all
+    channels ("layer"), each channel ("instance") or groups of channels ("group").
+    """
+    if norm == "none":
+        return x
     if norm == "batch":
-        x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
-    if activation:
-        ceiling = 6.0 if activation == "relu6" else None
-        x = layers.ReLU(ceiling, name=f"{name}_{activation}")(x)
-    return x
+        return layers.BatchNormalization(momentum=0.9, epsilon=epsilon, name=name)(x)
+    if norm == "local_response":
+        return LocalResponseNormalization(name=name)(x)
+    channels = x.shape[-1]
+    largest = next(g for g in range(min(GROUPS, channels), 0, -1) if channels % g == 0)
+    groups = {"layer": 1, "instance": channels, "group": largest}[norm]
+    return layers.GroupNormalization(groups, epsilon=epsilon, name=name)(x)
+
+
+def activation(x: Any, kind: Activation, name: str) -> Any:
+    """Apply an activation as a layer of its own."""
+    if kind in ("relu", "relu6"):
+        return layers.ReLU(6.0 if kind == "relu6" else None, name=name)(x)
+    return layers.Activation(kind, name=name)(x)
+
+
+def initializer(init: Init) -> Any:
+    """The Keras initializer of a name; "lsuv" starts orthogonal and is finished by `lsuv`."""
+    if init == "gaussian":
+        return keras.initializers.RandomNormal(stddev=GAUSSIAN_STD)
+    return keras.initializers.get("orthogonal" if init == "lsuv" else init)
+
+
+def residual(shortcut: Any, branch: Any, style: Style, name: str, depth: float) -> Any:
+    """Add a residual branch, with stochastic depth in training.
+
+    Args:
+        depth: Place of the block in the network, 0 (first) to 1 (last); the probability of
+            dropping it grows linearly with it: `p = depth * style.stochastic_depth`.
+    """
+    if rate := depth * style.stochastic_depth:
+        branch = StochasticDepth(rate, name=f"{name}_drop")(branch)
+    return layers.Add(name=f"{name}_add")([shortcut, branch])
+
+
+def squeeze_excite(x: Any, hidden: int, name: str, gate: str, init: Init) -> Any:
+    """Rescale channels by a gate computed from their means (Hu et al. 2018).
+
+    Args:
+        hidden: Channels of the bottleneck.
+        gate: Activation of the gate: "sigmoid" or "hard_sigmoid".
+    """
+    channels = x.shape[-1]
+    start = initializer(init)
+    y = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)
+    y = layers.Conv2D(hidden, 1, kernel_initializer=start, name=f"{name}_reduce")(y)
+    y = layers.ReLU(name=f"{name}_reduce_relu")(y)
+    y = layers.Conv2D(channels, 1, kernel_initializer=start, name=f"{name}_expand")(y)
+    y = layers.Activation(gate, name=f"{name}_gate")(y)
+    return layers.Multiply(name=f"{name}_excite")([x, y])
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:
@@ -116,3 +298,14 @@ def round_channels(channels: float, divisor: int = 8) -> int:
     """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+def published() -> Mapping[str, tuple[str, Network]]:
+    """Every published network: name -> (family, network)."""
+    from search_spaces import families
+
+    return {
+        name: (found, network)
+        for found in families()
+        for name, network in getattr(family(found), "NETWORKS", {}).items()
+    }

@@ -1,27 +1,43 @@
 """ResNet-like networks of basic blocks: a stem, stages of two 3x3 convolutions, a head.
 
-Searched:  width; depth per stage; early stride; init.
-Fixed:     3x3 kernels, resolution halved and channels doubled per stage, ReLU, batch norm.
+Searched:  width; depth per stage; early stride; style.
+Fixed:     3x3 kernels, resolution halved and channels doubled per stage.
 Source:    He et al. 2015, https://arxiv.org/abs/1512.03385, sections 3.3 and 4.2.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
-from search_spaces.base import ArchBase, Choices, Init, Norm, conv, layers, pixels, scores
+from search_spaces.base import (
+    ArchBase,
+    Choices,
+    Network,
+    Shape,
+    Style,
+    activation,
+    conv,
+    layers,
+    pixels,
+    residual,
+    sample_style,
+    scores,
+)
 
-STAGES = 3
+Shortcut = Literal["project", "plain", "pad"]
 
 
 class Arch(ArchBase):
     """One network."""
 
     width: int  # channels of the first stage
-    stem_stride: int  # early reduction of the resolution
     depths: tuple[int, ...]  # blocks per stage
-    norm: Norm = "batch"
-    init: Init = "he_normal"
+    stem_kernel: int = 3  # side, pixels
+    stem_stride: int = 1  # early reduction of the resolution
+    stem_pool: bool = False  # a 3x3 max pooling with stride 2 after the stem
+    shortcut: Shortcut = "project"  # 1x1 convolution (B), the same unnormalized, or zeros (A)
+    bias: bool = False  # convolutions keep a bias beside the normalization
+    style: Style = Style()
 
 
 def sample(hp: Choices) -> Arch:
@@ -29,29 +45,79 @@ def sample(hp: Choices) -> Arch:
     return Arch(
         width=hp.Choice("width", [8, 12, 16, 24, 32]),
         stem_stride=hp.Choice("stem_stride", [2, 1]),
-        depths=tuple(hp.Choice(f"depth_{i}", [1, 2, 3]) for i in range(1, STAGES + 1)),
-        init=hp.Choice("init", ["he_normal", "glorot_uniform"]),
+        depths=tuple(hp.Choice(f"depth_{i}", [1, 2, 3]) for i in (1, 2, 3)),
+        style=sample_style(hp, stochastic_depths=(0.0, 0.2)),
     )
 
 
-def build(arch: Arch, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+def build(arch: Arch, input_shape: Shape, num_classes: int) -> keras.Model:
     """Construct the untrained network: images in 0..255 `[B, H, W, C]` -> scores `[B, K]`."""
     inputs, x = pixels(input_shape)
-    shared: dict[str, Any] = {"norm": arch.norm, "init": arch.init}
-    x = conv(x, arch.width, 3, arch.stem_stride, name="stem", activation="relu", **shared)
+    x = conv(
+        x,
+        arch.width,
+        arch.stem_kernel,
+        arch.stem_stride,
+        name="stem",
+        style=arch.style,
+        bias=arch.bias or None,
+    )
+    if arch.stem_pool:
+        x = layers.MaxPooling2D(3, 2, padding="same", name="stem_pool")(x)
+    done, total = 0, sum(arch.depths)
     for i, depth in enumerate(arch.depths):
         for j in range(depth):
+            done += 1
             stride = 2 if i > 0 and j == 0 else 1
-            x = _block(x, arch.width * 2**i, stride, f"stage{i + 1}_block{j + 1}", shared)
-    return keras.Model(inputs, scores(x, num_classes, arch.init), name="resnet")
+            name = f"stage{i + 1}_block{j + 1}"
+            x = _block(x, arch.width * 2**i, stride, arch, name, done / total)
+    return keras.Model(inputs, scores(x, num_classes, arch.style), name="resnet")
 
 
-def _block(x: Any, filters: int, stride: int, name: str, shared: dict[str, Any]) -> Any:
-    """Two 3x3 convolutions beside a shortcut, projected by a 1x1 where the shapes differ."""
+def _block(x: Any, filters: int, stride: int, arch: Arch, name: str, depth: float) -> Any:
+    """Two 3x3 convolutions beside a shortcut, which is adapted where the shapes differ."""
+    shared: dict[str, Any] = {"style": arch.style, "bias": arch.bias or None}
     shortcut = x
     if stride != 1 or x.shape[-1] != filters:
-        shortcut = conv(x, filters, 1, stride, name=f"{name}_shortcut", **shared)
-    y = conv(x, filters, 3, stride, name=f"{name}_conv1", activation="relu", **shared)
-    y = conv(y, filters, 3, 1, name=f"{name}_conv2", **shared)
-    y = layers.Add(name=f"{name}_add")([shortcut, y])
-    return layers.ReLU(name=f"{name}_relu")(y)
+        shortcut = _shortcut(x, filters, stride, arch, name)
+    y = conv(x, filters, 3, stride, name=f"{name}_conv1", **shared)
+    y = conv(y, filters, 3, name=f"{name}_conv2", activate=False, **shared)
+    y = residual(shortcut, y, arch.style, name, depth)
+    return activation(y, arch.style.activation, f"{name}_{arch.style.activation}")
+
+
+def _shortcut(x: Any, filters: int, stride: int, arch: Arch, name: str) -> Any:
+    """Bring the shortcut to the shape of the branch."""
+    if arch.shortcut == "pad":
+        # subsample, then zero channels on both sides; channels are the last axis, which padding
+        # in "channels_first" order takes for the width
+        x = layers.AveragePooling2D(1, stride, name=f"{name}_subsample")(x)
+        missing = filters - x.shape[-1]
+        sides = ((0, 0), (missing // 2, missing - missing // 2))
+        pad = layers.ZeroPadding2D(sides, data_format="channels_first", name=f"{name}_zeros")
+        return pad(x) if missing else x
+    style = arch.style
+    if arch.shortcut == "plain":
+        style = style.model_copy(update={"norm": "none"})
+    return conv(x, filters, 1, stride, name=f"{name}_shortcut", style=style, activate=False)
+
+
+def _cifar(blocks: int) -> Network:
+    return Network(
+        Arch(width=16, depths=(blocks,) * 3, shortcut="pad"), (32, 32, 3), num_classes=10
+    )
+
+
+def _imagenet(*depths: int) -> Network:
+    return Network(Arch(width=64, depths=depths, stem_kernel=7, stem_stride=2, stem_pool=True))
+
+
+NETWORKS = {
+    "resnet18": _imagenet(2, 2, 2, 2),
+    "resnet34": _imagenet(3, 4, 6, 3),
+    **{f"resnet{6 * n + 2}_cifar": _cifar(n) for n in (3, 5, 7, 9, 18)},
+    # MLPerf Tiny image classification, https://github.com/mlcommons/tiny
+    "resnet8": Network(
+        Arch(width=16, depths=(1, 1, 1), shortcut="plain", bias=True), (32, 32, 3), num_classes=10
+    ),
+}
