@@ -7,10 +7,13 @@ from types import ModuleType
 from pipeline.errors import RecipeError
 
 
+SHARED = ("base", "layers", "tracing")  # modules here that are not families
+
+
 def families() -> tuple[str, ...]:
     """Names of all families, which are the names of the modules beside this one."""
     names = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(name for name in names if name not in ("base", "layers")))
+    return tuple(sorted(name for name in names if name not in SHARED))
 
 
 def family(name: str) -> ModuleType:

@@ -19,10 +19,9 @@ import keras
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import ModelError
-from search_spaces import family
-from search_spaces.layers import LocalResponseNormalization, StochasticDepth
+from search_spaces import family, tracing
+from search_spaces import layers as own_layers
 
-layers = keras.layers
 Value = TypeVar("Value", int, float, str, bool)
 Shape = tuple[int, int, int]
 
@@ -49,6 +48,18 @@ UNDEPLOYABLE: dict[str, dict[str, tuple[Any, ...]]] = {
         "squeeze_excite": (True,),
     },
 }
+
+
+class _Layers:
+    """`keras.layers` with our own; their stand-ins while shapes are traced."""
+
+    def __getattr__(self, kind: str) -> Any:
+        if trace := tracing.current():
+            return getattr(trace, kind)
+        return getattr(own_layers, kind, None) or getattr(keras.layers, kind)
+
+
+layers = _Layers()
 
 
 class ArchBase(BaseModel):
@@ -164,8 +175,15 @@ def pixels(input_shape: Shape, smallest: int = 1) -> tuple[Any, Any]:
             f"the images are too small for this network. Received: {input_shape[:2]}. "
             f"It takes {smallest} pixels a side or more"
         )
-    inputs = keras.Input(input_shape, name="image")
+    trace = tracing.current()
+    inputs = (trace.input if trace else keras.Input)(input_shape, name="image")
     return inputs, layers.Rescaling(1 / 128, offset=-1.0, name="rescaling")(inputs)
+
+
+def network(inputs: Any, outputs: Any, name: str) -> keras.Model:
+    """Make the model; what `build` returns."""
+    trace = tracing.current()
+    return (trace.model if trace else keras.Model)(inputs, outputs, name=name)
 
 
 def scores(x: Any, num_classes: int, style: Style, *, pool: bool = True) -> Any:
@@ -238,7 +256,7 @@ def normalize(x: Any, norm: Norm, name: str, epsilon: float = 1e-3) -> Any:
     if norm == "batch":
         return layers.BatchNormalization(momentum=0.9, epsilon=epsilon, name=name)(x)
     if norm == "local_response":
-        return LocalResponseNormalization(name=name)(x)
+        return layers.LocalResponseNormalization(name=name)(x)
     channels = x.shape[-1]
     largest = next(g for g in range(min(GROUPS, channels), 0, -1) if channels % g == 0)
     groups = {"layer": 1, "instance": channels, "group": largest}[norm]
@@ -267,7 +285,7 @@ def residual(shortcut: Any, branch: Any, style: Style, name: str, depth: float) 
             dropping it grows linearly with it: `p = depth * style.stochastic_depth`.
     """
     if rate := depth * style.stochastic_depth:
-        branch = StochasticDepth(rate, name=f"{name}_drop")(branch)
+        branch = layers.StochasticDepth(rate, name=f"{name}_drop")(branch)
     return layers.Add(name=f"{name}_add")([shortcut, branch])
 
 

@@ -16,6 +16,7 @@ from search_spaces.base import (
     Shape,
     Style,
     conv,
+    network,
     pixels,
     residual,
     round_channels,
@@ -81,7 +82,7 @@ def build(arch: Arch, input_shape: Shape, num_classes: int) -> keras.Model:
             x = _block(x, filters, stride, group, style, name, done / total)
     head = round_channels(arch.head * max(1.0, arch.width))
     x = conv(x, head, 1, name="head", style=style)
-    return keras.Model(inputs, scores(x, num_classes, style), name="mobilenet")
+    return network(inputs, scores(x, num_classes, style), name="mobilenet")
 
 
 def _block(

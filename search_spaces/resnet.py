@@ -18,6 +18,7 @@ from search_spaces.base import (
     activation,
     conv,
     layers,
+    network,
     pixels,
     residual,
     sample_style,
@@ -71,7 +72,7 @@ def build(arch: Arch, input_shape: Shape, num_classes: int) -> keras.Model:
             stride = 2 if i > 0 and j == 0 else 1
             name = f"stage{i + 1}_block{j + 1}"
             x = _block(x, arch.width * 2**i, stride, arch, name, done / total)
-    return keras.Model(inputs, scores(x, num_classes, arch.style), name="resnet")
+    return network(inputs, scores(x, num_classes, arch.style), name="resnet")
 
 
 def _block(x: Any, filters: int, stride: int, arch: Arch, name: str, depth: float) -> Any:
