@@ -40,7 +40,7 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
         dataset = data.load(recipe.data, recipe.seed)
         for step in recipe.stages:
             if check := getattr(stage.load(step.name), "check", None):
-                check(step.config, dataset, recipe.budget)
+                check(step.config, dataset, recipe.budget, recipe.targets)
         with tracking.start(recipe.name) as parent:
             _remember(out, parent)
             # by dotted key: `mlflow run` has logged its own `recipe` and `data` to this run

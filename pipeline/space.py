@@ -9,9 +9,9 @@ import keras_tuner
 
 from pipeline import complexity
 from pipeline.budget import Budget
-from pipeline.errors import BudgetError
+from pipeline.errors import BudgetError, RecipeError
 from search_spaces import family
-from search_spaces.base import ArchBase, Cheapest, build
+from search_spaces.base import ArchBase, Cheapest, Deployable, undeployable
 
 # Plain and momentum SGD need rates about ten times those of the adaptive rules.
 SGD_LIKE = ("sgd", "momentum")
@@ -35,12 +35,13 @@ class Space:
     learning_rates: tuple[float, float]  # of adaptive optimizers; ten times that for SGD
     batch_sizes: tuple[int, ...]
     epochs: int
+    targets: tuple[str, ...] = ()
 
     def sample(self, hp: keras_tuner.HyperParameters) -> Candidate:
         """Choose one point; a choice that does not apply is not made."""
         name = hp.Choice("family", list(self.families))
         with hp.conditional_scope("family", [name]):
-            arch = family(name).sample(_Scoped(hp, name))
+            arch = family(name).sample(Deployable(_Scoped(hp, name), name, self.targets))
         optimizer = hp.Choice("optimizer", list(self.optimizers))
         with hp.conditional_scope("optimizer", [optimizer]):
             factor = 10 if optimizer in SGD_LIKE else 1
@@ -88,18 +89,29 @@ class Costs:
     def __init__(self, input_shape: tuple[int, int, int], num_classes: int) -> None:
         @cache
         def count(name: str, arch: ArchBase) -> dict[str, int]:
-            profile = complexity.profile(build(name, arch, input_shape, num_classes))
+            profile = complexity.count(name, arch, input_shape, num_classes)
             return {"macs": profile.macs, "flops": profile.flops, "params": profile.params}
 
         self.of = count
 
-    def fitting(self, families: Iterable[str], budget: Budget) -> tuple[str, ...]:
-        """Families whose cheapest network fits.
+    def fitting(
+        self, families: Iterable[str], budget: Budget, targets: Sequence[str] = ()
+    ) -> tuple[str, ...]:
+        """Families that run on every target and whose cheapest network fits.
 
         Raises:
-            BudgetError: none does; says what the cheapest ones need.
+            RecipeError: none runs on every target; says why.
+            BudgetError: none of those fits; says what the cheapest ones need.
         """
-        cheapest = {name: self.of(name, family(name).sample(Cheapest())) for name in families}
+        why = {name: undeployable(name, targets) for name in families}
+        runs = [name for name, reason in why.items() if reason is None]
+        if not runs:
+            reasons = "; ".join(f"{name} ({reason})" for name, reason in why.items())
+            raise RecipeError(f"no family of the search runs on every target. Received: {reasons}")
+        cheapest = {
+            name: self.of(name, family(name).sample(Deployable(Cheapest(), name, targets)))
+            for name in runs
+        }
         kept = tuple(name for name, cost in cheapest.items() if not budget.broken_by(cost))
         if kept:
             return kept

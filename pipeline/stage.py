@@ -2,8 +2,8 @@
 
     class Config(StageConfig)                                    its settings in a recipe
     def run(source: Artifact, config: Config, ctx: Context) -> Artifact
-    def check(config: Config, dataset: Dataset, budget: Budget) -> None    optional; is called
-                                                                 before the first stage runs
+    def check(config, dataset, budget, targets) -> None          optional; is called before the
+                                                                 first stage runs
 
 `run` writes into `ctx.directory` and returns `ctx.done(source, ...)`; the loop in
 `pipeline.runner` measures the model it names and writes `artifact.json`.

@@ -12,7 +12,8 @@ import keras
 
 from pipeline import training
 from pipeline.artifact import write_atomic
-from pipeline.data import Dataset
+from pipeline.data import Dataset, batch
+from pipeline.initialization import lsuv
 from search_spaces.base import build
 
 RESULT = "result.json"
@@ -50,6 +51,8 @@ def run(
     try:
         keras.utils.set_random_seed(seed)
         model = build(family, arch, dataset.image_shape, dataset.num_classes)
+        if arch["style"]["init"] == "lsuv":
+            lsuv(model, batch(dataset.train, 64, seed)[0])
         history = training.fit(
             model, dataset, training.Settings(**settings), seed, label=directory.name
         )

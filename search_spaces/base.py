@@ -12,13 +12,14 @@ What a choice shared by all families cannot be deployed to is in `UNDEPLOYABLE` 
 that has more such choices lists them in `UNDEPLOYABLE_CHOICES` in the same form.
 """
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import keras
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, RecipeError
 from search_spaces import family, tracing
 from search_spaces import layers as own_layers
 
@@ -120,9 +121,17 @@ class Deployable:
 
     def Choice(self, name: str, values: Sequence[Value]) -> Value:
         """Pick one of the values that every target runs."""
-        refused = {value for table in self._refused for value in table.get(name, ())}
+        refused = [value for table in self._refused for value in table.get(name, ())]
         kept = [value for value in values if value not in refused]
-        return self._choices.Choice(name, kept or list(values))
+        if not kept:
+            raise RecipeError(f"no value of {name} runs on every target. Received: {list(values)}")
+        return self._choices.Choice(name, kept)
+
+
+def undeployable(name: str, targets: Sequence[str]) -> str | None:
+    """Why no network of a family runs on all `targets`; None if some do."""
+    reasons = getattr(family(name), "UNDEPLOYABLE", {})
+    return next((f"{t}: {reasons[t]}" for t in targets if t in reasons), None)
 
 
 def build(name: str, arch: Any, input_shape: Shape, num_classes: int) -> keras.Model:
@@ -316,6 +325,19 @@ def round_channels(channels: float, divisor: int = 8) -> int:
     """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+def find(name: str) -> tuple[str, Network]:
+    """Look up a published network: its family and its numbers.
+
+    Raises:
+        RecipeError: there is none of that name; names close ones.
+    """
+    known = published()
+    if name in known:
+        return known[name]
+    close = difflib.get_close_matches(name, known, n=5) or sorted(known)
+    raise RecipeError(f"unknown network. Received: {name!r}. Known: {', '.join(close)}")
 
 
 def published() -> Mapping[str, tuple[str, Network]]:

@@ -51,11 +51,13 @@ class Config(StageConfig):
         return names
 
 
-def check(config: Config, dataset: Dataset, budget: Budget) -> None:
+def check(
+    config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]
+) -> None:
     """Refuse a budget that no network can keep, before anything is trained."""
     from pipeline.space import Costs
 
-    Costs(dataset.image_shape, dataset.num_classes).fitting(config.families, budget)
+    Costs(dataset.image_shape, dataset.num_classes).fitting(config.families, budget, targets)
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
@@ -65,10 +67,11 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     from pipeline.space import Costs, Space
 
     costs = Costs(ctx.data.image_shape, ctx.data.num_classes)
-    kept = costs.fitting(config.families, ctx.budget)
-    space = Space(**config.model_dump(exclude={"trials", "families"}), families=kept)
+    kept = costs.fitting(config.families, ctx.budget, ctx.targets)
+    settings = config.model_dump(exclude={"trials", "families"})
+    space = Space(**settings, families=kept, targets=ctx.targets)
     if out := set(config.families) - set(kept):
-        log.warning("search: no network of %s fits the budget", ", ".join(sorted(out)))
+        log.warning("search: no network of %s fits the budget and the targets", ", ".join(sorted(out)))
 
     def fits(values: Any) -> bool:
         point = space.candidate(values)

@@ -1,0 +1,42 @@
+"""Data-dependent initialization: LSUV, once weights exist and before training.
+
+Source: Mishkin & Matas 2016, https://arxiv.org/abs/1511.06422, algorithm 1.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipeline import complexity
+
+SMALLEST = 1e-6  # a layer whose output does not vary is left as it is
+
+
+def lsuv(model: keras.Model, images: np.ndarray) -> None:
+    """Scale every kernel so that its layer's output has variance 1 on `images`.
+
+    Kernels should start orthogonal. A layer is linear in its kernel and its bias starts at zero,
+    so one division, `W <- W / std(W x)`, is exact.
+
+    Args:
+        model: Untrained model; changed in place.
+        images: `[N, H, W, C]`, 0..255; a batch of 32 or more.
+    """
+    values = {id(model.inputs[0]): keras.ops.convert_to_tensor(images, "float32")}
+    for layer, sources, output in complexity.calls(model):
+        args = [values[id(tensor)] for tensor in sources]
+        made = call(layer, args)
+        if hasattr(layer, "kernel") and (std := float(keras.ops.std(made))) > SMALLEST:
+            layer.kernel.assign(layer.kernel / std)
+            made = call(layer, args)
+        values[id(output)] = made
+
+
+def call(layer: Any, args: list[Any]) -> Any:
+    """Call a layer as the model does, in inference mode."""
+    merges = isinstance(layer, keras.layers.Layer) and type(layer).__name__ in MERGES
+    return layer(args) if merges else layer(*args)
+
+
+MERGES = ("Add", "Average", "Concatenate", "Maximum", "Multiply", "Subtract")
