@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"flopsmith {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_run, _add_recipes, _add_profile, _add_predict):
+    for add in (_add_run, _add_recipes, _add_networks, _add_profile, _add_probe, _add_predict):
         add(commands)
     return parser
 
@@ -123,23 +123,88 @@ def _recipes(_: argparse.Namespace) -> None:
 def _add_profile(commands: Any) -> None:
     profile = commands.add_parser(
         "profile",
-        help="count parameters, MACs, FLOPs and activation memory of a model, layer by layer",
-        description="Count a .keras model layer by layer, for one image. FLOPs = 2 x MACs of "
-        "convolutions and dense layers. Activations are bytes as float32.",
+        help="count parameters, MACs, FLOPs and activation memory, layer by layer",
+        description="Count a .keras model or a published network (`flopsmith networks` lists "
+        "them) layer by layer. FLOPs = 2 x MACs of convolutions, dense layers and attention, for "
+        "one image. Activations are bytes as float32.",
     )
-    profile.add_argument("model", metavar="MODEL", help="a .keras file")
+    profile.add_argument("model", metavar="MODEL", help="a .keras file or the name of a network")
     profile.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    sorts = ("params", "macs", "activation_bytes", "receptive_field")
+    profile.add_argument("--sort", choices=sorts, help="largest first, not as executed")
+    profile.add_argument("--batch", type=int, default=1, help="images at once (default: 1)")
     profile.set_defaults(call=_profile)
 
 
 def _profile(args: argparse.Namespace) -> None:
     from pipeline import profile
 
-    counted = profile.of_file(Path(args.model))
-    if args.json:
-        print(json.dumps(profile.as_json(counted), indent=1))
-    else:
-        print(profile.as_table(counted))
+    if args.batch < 1:
+        raise RecipeError(f"--batch takes a whole number from 1. Received: {args.batch}")
+    counted = profile.as_json(profile.of(args.model), args.batch, args.sort)
+    print(json.dumps(counted, indent=1) if args.json else profile.as_table(counted))
+
+
+def _add_networks(commands: Any) -> None:
+    networks = commands.add_parser(
+        "networks", help="list the published networks that `profile` and `probe` know by name"
+    )
+    networks.set_defaults(call=_networks)
+
+
+def _networks(_: argparse.Namespace) -> None:
+    from pipeline import complexity
+    from search_spaces import base
+
+    for name, (family, net) in base.published().items():
+        counted = complexity.count(family, net.arch, net.input_shape, net.num_classes)
+        shape = "x".join(map(str, net.input_shape))
+        print(
+            f"{name:30} {family:18} {shape:>11} {counted.params:>13,} params "
+            f"{counted.macs:>16,} MACs"
+        )
+
+
+def _add_probe(commands: Any) -> None:
+    probe = commands.add_parser(
+        "probe",
+        help="see whether activations or gradients vanish or explode before training",
+        description="Statistics of activations and gradients per layer, for an initialization "
+        "and a depth. Without NETWORK: a stack of dense layers on unit normal inputs.",
+        epilog="example: flopsmith probe --depth 10 --activation tanh --init gaussian",
+    )
+    inits = (
+        "he_normal",
+        "he_uniform",
+        "glorot_normal",
+        "glorot_uniform",
+        "lecun_normal",
+        "orthogonal",
+        "gaussian",
+        "lsuv",
+    )
+    kinds = ("relu", "relu6", "hard_swish", "gelu", "tanh", "sigmoid")
+    probe.add_argument("network", metavar="NETWORK", nargs="?", help="see `flopsmith networks`")
+    probe.add_argument("--init", choices=inits, default="he_normal", help="(default: he_normal)")
+    probe.add_argument("--std", type=float, help="normal weights of this deviation instead")
+    probe.add_argument("--activation", choices=kinds, default="relu", help="(default: relu)")
+    probe.add_argument("--depth", type=int, default=10, help="dense layers (default: 10)")
+    probe.add_argument("--width", type=int, default=500, help="units per layer (default: 500)")
+    probe.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    probe.add_argument("--plot", metavar="FILE.svg", type=Path, help="draw both deviations")
+    probe.set_defaults(call=_probe)
+
+
+def _probe(args: argparse.Namespace) -> None:
+    from pipeline import probe
+
+    if args.depth < 1 or args.width < 1:
+        raise RecipeError(f"--depth and --width start at 1. Received: {args.depth}, {args.width}")
+    made = probe.build(args.network, args.init, args.activation, args.depth, args.width, args.std)
+    rows = probe.measure(*made)
+    if args.plot:
+        probe.plot(rows, args.plot)
+    print(json.dumps(probe.as_json(rows), indent=1) if args.json else probe.as_table(rows))
 
 
 def _add_predict(commands: Any) -> None:

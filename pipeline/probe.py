@@ -7,6 +7,7 @@ https://arxiv.org/abs/1502.01852, section 2.2.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -132,6 +133,35 @@ def as_json(rows: Sequence[Row]) -> dict[str, Any]:
     return {"verdict": verdict(rows), "layers": [asdict(row) for row in rows]}
 
 
+def as_table(rows: Sequence[Row]) -> str:
+    """A line per row and the verdict."""
+    head = f"{'layer':32} {'activation mean':>16} {'std':>10} {'gradient mean':>14} {'std':>10}"
+    lines = [
+        f"{row.layer:32} {row.activation_mean:16.3g} {row.activation_std:10.3g} "
+        f"{row.gradient_mean:14.3g} {row.gradient_std:10.3g}"
+        + (f"  {row.saturated:.0%} saturated" if row.saturated > SATURATED else "")
+        for row in rows
+    ]
+    return "\n".join([head, *lines, verdict(rows)])
+
+
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """Draw the standard deviations of activations and gradients by depth."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.add_subplot(xlabel="layer", ylabel="standard deviation", yscale="log")
+    places = range(1, len(rows) + 1)
+    axes.plot(places, [row.activation_std for row in rows], "o-", label="activations")
+    axes.plot(places, [row.gradient_std for row in rows], "s--", label="gradients of the loss")
+    axes.set_title(verdict(rows), fontsize=10)
+    axes.legend()
+    axes.grid(alpha=0.3)
+    figure.savefig(path, format="svg")
+
+
 def build(
     name: str | None, init: Init, kind: Activation, depth: int, width: int, std: float | None
 ) -> tuple[keras.Model, np.ndarray]:
@@ -144,8 +174,8 @@ def build(
         batch = rng.standard_normal((1000, width)).astype("float32")
     else:
         family, network = base.find(name)
-        style = network.arch.style.model_copy(update={"init": init})
-        arch = network.arch.model_copy(update={"style": style})
+        arch = network.arch.model_dump()
+        arch["style"]["init"] = init
         model = base.build(family, arch, network.input_shape, network.num_classes)
         batch = rng.uniform(0, 255, (16, *network.input_shape)).astype("float32")
     if init == "lsuv" and std is None:

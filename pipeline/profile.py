@@ -1,6 +1,7 @@
 """Show what a model costs: as a table for people, as JSON for programs."""
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,23 @@ from rich.table import Table
 
 from pipeline import complexity
 from pipeline.errors import ModelError
+from search_spaces import base
 
 FLOAT_BYTES = 4
+SORTS = ("params", "macs", "activation_bytes", "receptive_field")
 
 
-def of_file(path: Path) -> complexity.Profile:
-    """Count a `.keras` file.
+def of(name: str) -> complexity.Profile:
+    """Count a published network by name, or a `.keras` file by path.
 
     Raises:
-        ModelError: it is not one, or holds what cannot be counted.
+        RecipeError: no network of that name.
+        ModelError: the file is not one, or holds what cannot be counted.
     """
+    path = Path(name)
+    if path.suffix != ".keras" and not path.exists():
+        family, network = base.find(name)
+        return complexity.count(family, network.arch, network.input_shape, network.num_classes)
     if not zipfile.is_zipfile(path):
         reason = "not a .keras file" if path.exists() else "no such file"
         raise ModelError(f"{reason}. Received: {path}. Expected: a model saved by Keras 3")
@@ -31,47 +39,65 @@ def of_file(path: Path) -> complexity.Profile:
     return complexity.profile(model)
 
 
-def as_json(profile: complexity.Profile) -> dict[str, Any]:
-    """The profile as plain data."""
+def as_json(profile: complexity.Profile, batch: int = 1, sort: str | None = None) -> dict[str, Any]:
+    """The profile as plain data.
+
+    Args:
+        batch: Images at once; multiplies MACs, FLOPs and activations.
+        sort: One of `SORTS`, largest first; None: in the order of execution.
+    """
+    rows = [
+        {
+            "name": layer.name,
+            "kind": layer.kind,
+            "output_shape": list(layer.output_shape),
+            "params": layer.params,
+            "trainable_params": layer.trainable_params,
+            "macs": batch * layer.macs,
+            "flops": batch * layer.flops,
+            "activation_bytes": batch * FLOAT_BYTES * layer.activations,
+            "receptive_field": layer.receptive_field,
+        }
+        for layer in profile.layers
+    ]
+    if sort:
+        # a receptive field of None is the whole image, the largest there is
+        rows.sort(key=lambda row: -float("inf") if row[sort] is None else -float(row[sort]))
     return {
         "params": profile.params,
         "trainable_params": profile.trainable_params,
-        "macs": profile.macs,
-        "flops": profile.flops,
-        "activation_bytes": FLOAT_BYTES * profile.activations,
-        "peak_activation_bytes": FLOAT_BYTES * profile.peak_activations,
-        "layers": [
-            {
-                "name": layer.name,
-                "kind": layer.kind,
-                "output_shape": list(layer.output_shape),
-                "params": layer.params,
-                "macs": layer.macs,
-                "flops": layer.flops,
-                "activation_bytes": FLOAT_BYTES * layer.activations,
-            }
-            for layer in profile.layers
-        ],
+        "float32_bytes": FLOAT_BYTES * profile.params,
+        "int8_bytes": profile.params,
+        "macs": batch * profile.macs,
+        "flops": batch * profile.flops,
+        "activation_bytes": batch * FLOAT_BYTES * profile.activations,
+        "peak_activation_bytes": batch * FLOAT_BYTES * profile.peak_activations,
+        "layers": rows,
     }
 
 
-def as_table(profile: complexity.Profile) -> str:
-    """A row per layer and a row of totals."""
-    columns = ("layer", "kind", "output shape", "params", "MACs", "FLOPs", "activations (bytes)")
-    table = Table(*columns, show_footer=False, box=None, pad_edge=False)
+def as_table(counted: dict[str, Any]) -> str:
+    """A row per layer, and what `as_json` says of the whole model."""
+    numbers = ("params", "macs", "flops", "activation_bytes")
+    titles = ("params", "MACs", "FLOPs", "activation bytes", "receptive field")
+    table = Table("layer", "kind", "output shape", *titles, box=None, pad_edge=False)
     for column in table.columns[3:]:
         column.justify = "right"
-    for layer in profile.layers:
-        shape = "x".join(map(str, layer.output_shape))
-        numbers = (layer.params, layer.macs, layer.flops, FLOAT_BYTES * layer.activations)
-        table.add_row(layer.name, layer.kind, shape, *(f"{n:,}" for n in numbers))
-    totals = (profile.params, profile.macs, profile.flops, FLOAT_BYTES * profile.activations)
-    table.add_row("total", "", "", *(f"{n:,}" for n in totals), style="bold", end_section=True)
+    for row in counted["layers"]:
+        shape = "x".join(map(str, row["output_shape"]))
+        field = "all" if row["receptive_field"] is None else str(row["receptive_field"])
+        table.add_row(row["name"], row["kind"], shape, *_cells(row, numbers), field)
+    table.add_row("total", "", "", *_cells(counted, numbers), "", style="bold")
     console = Console(width=160)
     with console.capture() as captured:
         console.print(table)
-        console.print(
-            f"{profile.trainable_params:,} of the parameters are trainable; the most activations "
-            f"alive at once take {FLOAT_BYTES * profile.peak_activations:,} bytes"
-        )
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+    text = "\n".join(line.rstrip() for line in captured.get().splitlines())
+    return (
+        f"{text}\n{counted['trainable_params']:,} of the parameters are trainable; they take "
+        f"{counted['float32_bytes']:,} bytes as float32, {counted['int8_bytes']:,} as int8. The "
+        f"most activations alive at once take {counted['peak_activation_bytes']:,} bytes as float32"
+    )
+
+
+def _cells(row: dict[str, Any], keys: Sequence[str]) -> list[str]:
+    return [f"{row[key]:,}" for key in keys]

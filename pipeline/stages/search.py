@@ -51,9 +51,7 @@ class Config(StageConfig):
         return names
 
 
-def check(
-    config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]
-) -> None:
+def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
     """Refuse a budget that no network can keep, before anything is trained."""
     from pipeline.space import Costs
 
@@ -71,7 +69,9 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     settings = config.model_dump(exclude={"trials", "families"})
     space = Space(**settings, families=kept, targets=ctx.targets)
     if out := set(config.families) - set(kept):
-        log.warning("search: no network of %s fits the budget and the targets", ", ".join(sorted(out)))
+        log.warning(
+            "search: no network of %s fits the budget and the targets", ", ".join(sorted(out))
+        )
 
     def fits(values: Any) -> bool:
         point = space.candidate(values)
