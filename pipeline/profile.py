@@ -1,5 +1,6 @@
 """Show what a model costs: as a table for people, as JSON for programs."""
 
+import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,7 +47,7 @@ def as_json(profile: complexity.Profile, batch: int = 1, sort: str | None = None
         batch: Images at once; multiplies MACs, FLOPs and activations.
         sort: One of `SORTS`, largest first; None: in the order of execution.
     """
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": layer.name,
             "kind": layer.kind,
@@ -62,7 +63,7 @@ def as_json(profile: complexity.Profile, batch: int = 1, sort: str | None = None
     ]
     if sort:
         # a receptive field of None is the whole image, the largest there is
-        rows.sort(key=lambda row: -float("inf") if row[sort] is None else -float(row[sort]))
+        rows.sort(key=lambda row: math.inf if row[sort] is None else row[sort], reverse=True)
     return {
         "params": profile.params,
         "trainable_params": profile.trainable_params,

@@ -6,7 +6,6 @@ from types import ModuleType
 
 from pipeline.errors import RecipeError
 
-
 SHARED = ("base", "layers", "tracing")  # modules here that are not families
 
 

@@ -6,7 +6,7 @@ A family is one module of this package, found by its file name, with
     sample(hp: Choices) -> Arch                     chooses; touches no Keras; cheapest value first
     build(arch, input_shape, num_classes) -> Model  constructs; chooses nothing, compiles nothing
     NETWORKS: dict[str, Network]                    the published networks of the family, by name
-    UNDEPLOYABLE: dict[str, str]                    target -> why no network of the family runs there
+    UNDEPLOYABLE: dict[str, str]                    target -> why none of them runs there
 
 What a choice shared by all families cannot be deployed to is in `UNDEPLOYABLE` here; a family
 that has more such choices lists them in `UNDEPLOYABLE_CHOICES` in the same form.
@@ -43,6 +43,7 @@ GROUPS = 8  # of group normalization, where the channels divide by it
 
 # Values of shared choices that a target refuses or leaves in floating point.
 UNDEPLOYABLE: dict[str, dict[str, tuple[Any, ...]]] = {
+    "mobile_cpu": {"norm": ("local_response",)},  # its power stays in floating point
     "edgetpu": {
         "norm": ("layer", "instance", "group", "local_response"),
         "activation": ("hard_swish", "gelu"),

@@ -27,17 +27,21 @@ class Symbol:
         return tuple(int(side) for side in self.shape[1:] if side is not None)
 
 
+Reach = tuple[int, int] | None  # (side of the window with dilation, stride); None: everything
+
+
 @dataclass(frozen=True)
 class Call:
-    """One call of one layer."""
+    """One call of one layer; tensors are anything with a shape."""
 
     name: str
     kind: str
-    inputs: tuple[Symbol, ...]
-    output: Symbol
+    inputs: tuple[Any, ...]
+    output: Any
     params: int
     trainable_params: int
     macs: int
+    reach: Reach
 
 
 @dataclass
@@ -72,16 +76,17 @@ class Trace:
         def layer(*args: Any, name: str = "", **settings: Any) -> Callable[..., Symbol]:
             made = len(self.calls)
 
-            def call(x: Any, *more: Any, **_: Any) -> Symbol:
+            def apply(x: Any, *more: Any, **_: Any) -> Symbol:
                 sources = (*(x if isinstance(x, list | tuple) else [x]), *more)
                 cost = RULES[kind]([s.sides for s in sources], *args, **settings)
                 output = Symbol((None, *cost.output))
                 again = any(c.name == name and c.kind == kind for c in self.calls[made:])
                 weights = (0, 0) if again and name else (cost.params + cost.frozen, cost.params)
-                self.calls.append(Call(name, kind, sources, output, *weights, cost.macs))
+                call = Call(name, kind, sources, output, *weights, cost.macs, cost.reach)
+                self.calls.append(call)
                 return output
 
-            return call
+            return apply
 
         return layer
 
@@ -113,6 +118,7 @@ class Cost:
     params: int = 0
     frozen: int = 0
     macs: int = 0
+    reach: Reach = (1, 1)
 
 
 Inputs = list[tuple[int, ...]]
@@ -144,6 +150,12 @@ def _window(
     return height, width
 
 
+def _reach(kernel: Any, strides: Any, dilation: Any = 1) -> Reach:
+    """The larger side of a window with its dilation, and the larger stride."""
+    settings = zip(_pair(kernel), _pair(dilation), strict=True)
+    return max((k - 1) * d + 1 for k, d in settings), max(_pair(strides))
+
+
 def _conv2d(
     inputs: Inputs,
     filters: int,
@@ -159,7 +171,8 @@ def _conv2d(
     height, width = _window(sides, kernel_size, strides, padding, dilation_rate)
     kernel = math.prod(_pair(kernel_size)) * (sides[2] // groups) * filters
     params = kernel + filters * use_bias
-    return Cost((height, width, filters), params, macs=kernel * height * width)
+    reach = _reach(kernel_size, strides, dilation_rate)
+    return Cost((height, width, filters), params, macs=kernel * height * width, reach=reach)
 
 
 def _depthwise(
@@ -175,13 +188,16 @@ def _depthwise(
     height, width = _window(sides, kernel_size, strides, padding, dilation_rate)
     kernel = math.prod(_pair(kernel_size)) * sides[2]
     params = kernel + sides[2] * use_bias
-    return Cost((height, width, sides[2]), params, macs=kernel * height * width)
+    reach = _reach(kernel_size, strides, dilation_rate)
+    return Cost((height, width, sides[2]), params, macs=kernel * height * width, reach=reach)
 
 
 def _dense(inputs: Inputs, units: int, use_bias: bool = True, **_: Any) -> Cost:
     (sides,) = inputs
     kernel = sides[-1] * units
-    return Cost((*sides[:-1], units), kernel + units * use_bias, macs=kernel * math.prod(sides[:-1]))
+    return Cost(
+        (*sides[:-1], units), kernel + units * use_bias, macs=kernel * math.prod(sides[:-1])
+    )
 
 
 def _attention(
@@ -193,7 +209,7 @@ def _attention(
     kernels = 4 * channels * hidden
     params = kernels + (3 * hidden + channels) * use_bias
     macs = tokens * kernels + 2 * tokens * tokens * hidden
-    return Cost((tokens, channels), params, macs=macs)
+    return Cost((tokens, channels), params, macs=macs, reach=None)
 
 
 def _same(inputs: Inputs, *_: Any, **__: Any) -> Cost:
@@ -214,12 +230,14 @@ def _pool(
 ) -> Cost:
     (sides,) = inputs
     strides = pool_size if strides is None else strides
-    return Cost((*_window(sides, pool_size, strides, padding), sides[2]))
+    output = (*_window(sides, pool_size, strides, padding), sides[2])
+    return Cost(output, reach=_reach(pool_size, strides))
 
 
 def _global_pool(inputs: Inputs, keepdims: bool = False, **_: Any) -> Cost:
     channels = inputs[0][-1]
-    return Cost((1,) * (len(inputs[0]) - 1) + (channels,) if keepdims else (channels,))
+    output = (1,) * (len(inputs[0]) - 1) + (channels,) if keepdims else (channels,)
+    return Cost(output, reach=None)
 
 
 def _pad(inputs: Inputs, padding: Any = 1, data_format: str = "channels_last", **_: Any) -> Cost:
@@ -247,6 +265,11 @@ def _reshape(inputs: Inputs, target_shape: Sequence[int], **_: Any) -> Cost:
     return Cost(tuple(total // known if side == -1 else side for side in target_shape))
 
 
+def _crop(inputs: Inputs, cropping: Any = 1, **_: Any) -> Cost:
+    (tokens, channels), (before, after) = inputs[0], _pair(cropping)
+    return Cost((tokens - before - after, channels))
+
+
 def _broadcast(inputs: Inputs, *_: Any, **__: Any) -> Cost:
     return Cost(tuple(max(sides) for sides in zip(*inputs, strict=True)))
 
@@ -261,10 +284,11 @@ RULES: dict[str, Callable[..., Cost]] = {
     "ClassToken": lambda i: Cost((i[0][0] + 1, i[0][1]), i[0][1]),
     "Concatenate": _concatenate,
     "Conv2D": _conv2d,
+    "Cropping1D": _crop,
     "Dense": _dense,
     "DepthwiseConv2D": _depthwise,
     "Dropout": _same,
-    "Flatten": lambda i, **_: Cost((math.prod(i[0]),)),
+    "Flatten": lambda i, **_: Cost((math.prod(i[0]),), reach=None),
     "GlobalAveragePooling1D": _global_pool,
     "GlobalAveragePooling2D": _global_pool,
     "GlobalMaxPooling2D": _global_pool,
