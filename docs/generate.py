@@ -1,30 +1,41 @@
-"""Write the tables of settings in docs/recipes.md from the pydantic schemas.
+"""Write the generated tables of docs/*.md from the code.
 
     python docs/generate.py
 
-Text between `<!-- settings: NAME -->` and `<!-- end -->` is replaced; a test checks that it is
-up to date.
+Text between `<!-- NAME -->` and `<!-- end -->` is replaced where `NAME` is known here; a test
+checks that it is up to date.
 """
 
+import math
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline import recipe, stage
+from pipeline import complexity, recipe, stage, targets
 from pipeline.budget import Budget
 from pipeline.data import DataConfig
+from search_spaces import base, families, family
 
-PAGE = Path(__file__).with_name("recipes.md")
-
-
-def schemas() -> dict[str, type[BaseModel]]:
-    """The settings of a recipe's head, its data, its budget and of every stage."""
-    stages = {name: stage.load(name).Config for name in stage.names()}
-    return {"recipe": recipe.Head, "data": DataConfig, "budget": Budget, **stages}
+PAGES = tuple(sorted(Path(__file__).parent.glob("*.md")))
+IMAGE, CLASSES = (32, 32, 3), 10
 
 
-def table(schema: type[BaseModel]) -> str:
+def blocks() -> dict[str, Callable[[], str]]:
+    """What can stand between the markers, by name."""
+    schemas: dict[str, type[BaseModel]] = {
+        "recipe": recipe.Head,
+        "data": DataConfig,
+        "budget": Budget,
+        **{name: stage.load(name).Config for name in stage.names()},
+    }
+    tables = {f"settings: {name}": lambda s=s: settings(s) for name, s in schemas.items()}
+    return {**tables, "families": family_table, "networks": network_table}
+
+
+def settings(schema: type[BaseModel]) -> str:
     """A row per setting: name, default, meaning."""
     if not schema.model_fields:
         return "It has no settings."
@@ -43,16 +54,67 @@ def _shown(default: object) -> str:
     return "none" if default is None else f"`{default}`"
 
 
+class Recorder:
+    """Choices that take the first or the last value and remember what there was to choose."""
+
+    def __init__(self, last: bool) -> None:
+        self._last = last
+        self.choices: dict[str, int] = {}
+
+    def Choice(self, name: str, values: Sequence[Any]) -> Any:
+        """Take one end of `values`."""
+        self.choices[name] = len(values)
+        return values[-1 if self._last else 0]
+
+
+def family_table() -> str:
+    """A row per family: what is searched, how many points there are, and what they cost."""
+    rows = [
+        "| family | searched | points | smallest MACs | largest MACs | not for |",
+        "| --- | --- | ---: | ---: | ---: | --- |",
+    ]
+    for name in families():
+        cheap, dear = Recorder(last=False), Recorder(last=True)
+        ends = [family(name).sample(r) for r in (cheap, dear)]
+        macs = [complexity.count(name, arch, IMAGE, CLASSES).macs for arch in ends]
+        refused = ", ".join(t for t in targets.names() if base.undeployable(name, [t]))
+        elsewhere = getattr(family(name), "UNDEPLOYABLE", {})
+        refused = ", ".join(sorted({*elsewhere, *filter(None, [refused])}))
+        points = math.prod(dear.choices.values())
+        kinds = dict.fromkeys(re.sub(r"_\d+$", "", key) for key in dear.choices)
+        rows.append(
+            f"| `{name}` | {', '.join(kinds)} | {points:.2g} | {macs[0]:,} | {macs[1]:,} "
+            f"| {refused or '-'} |"
+        )
+    return "\n".join(rows)
+
+
+def network_table() -> str:
+    """A row per published network, with its exact counts."""
+    rows = [
+        "| network | family | image | params | trainable | MACs |",
+        "| --- | --- | --- | ---: | ---: | ---: |",
+    ]
+    for name, (owner, net) in base.published().items():
+        counted = complexity.count(owner, net.arch, net.input_shape, net.num_classes)
+        image = "x".join(map(str, net.input_shape))
+        rows.append(
+            f"| `{name}` | {owner} | {image} | {counted.params:,} "
+            f"| {counted.trainable_params:,} | {counted.macs:,} |"
+        )
+    return "\n".join(rows)
+
+
 def render(page: str) -> str:
-    """The page with every table written anew."""
-    known = schemas()
-    return re.sub(
-        r"(<!-- settings: (\w+) -->\n).*?(<!-- end -->)",
-        lambda match: f"{match[1]}{table(known[match[2]])}\n{match[3]}",
-        page,
-        flags=re.DOTALL,
-    )
+    """The page with every generated block written anew."""
+    known = blocks()
+
+    def block(match: re.Match[str]) -> str:
+        return f"{match[1]}{known[match[2]]()}\n{match[3]}" if match[2] in known else match[0]
+
+    return re.sub(r"(<!-- ([\w: ]+) -->\n).*?(<!-- end -->)", block, page, flags=re.DOTALL)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(render(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in PAGES:
+        path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")
