@@ -1,6 +1,7 @@
 """Command line: parse, call, and turn a user's error into one line and exit code 2."""
 
 import argparse
+import importlib
 import json
 import logging
 import os
@@ -93,7 +94,9 @@ def _run(args: argparse.Namespace) -> None:
     overrides = recipe.parse_overrides(args.set)
     if args.data:
         overrides["data.source"] = args.data
-    loaded = recipe.load(args.recipe, overrides)
+    path = recipe.find(args.recipe)
+    _import_keras()
+    loaded = recipe.load(str(path), overrides)
     out = Path(args.out or f"runs/{loaded.name}")
 
     from pipeline import runner, verdict
@@ -114,6 +117,7 @@ def _add_recipes(commands: Any) -> None:
 def _recipes(_: argparse.Namespace) -> None:
     from pipeline import recipe
 
+    _import_keras()
     known = recipe.available()
     width = max(map(len, known), default=0)
     for name in sorted(known):
@@ -137,6 +141,7 @@ def _add_profile(commands: Any) -> None:
 
 
 def _profile(args: argparse.Namespace) -> None:
+    _import_keras()
     from pipeline import profile
 
     if args.batch < 1:
@@ -222,10 +227,11 @@ def _add_predict(commands: Any) -> None:
 
 
 def _predict(args: argparse.Namespace) -> None:
-    from pipeline import predict
-
     if args.top < 1:
         raise RecipeError(f"--top takes a whole number from 1. Received: {args.top}")
+    _import_keras()
+    from pipeline import predict
+
     model, labels = predict.load(Path(args.model))
     for path in args.images:
         best = predict.classify(model, labels, Path(path), args.top)
@@ -244,6 +250,20 @@ def _quieten() -> None:
     logging.getLogger("flopsmith").setLevel(logging.INFO)
     for noisy in ("absl", "tensorflow", "mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def _import_keras() -> None:
+    """Import Keras, and so TensorFlow, whose C++ side logs on import whatever its log level is."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        importlib.import_module("keras")
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nothing)
 
 
 if __name__ == "__main__":

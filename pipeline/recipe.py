@@ -95,7 +95,7 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
     Raises:
         RecipeError: the recipe does not exist or cannot be run; names the file and key.
     """
-    path = _find(name)
+    path = find(name)
     raw = _read(path)
     steps = _entries(raw.pop("stages", None), path)
     for key, value in (overrides or {}).items():
@@ -128,7 +128,12 @@ def parse_overrides(text: str) -> dict[str, Any]:
     return found
 
 
-def _find(name: str) -> Path:
+def find(name: str) -> Path:
+    """File of a recipe, by name or path.
+
+    Raises:
+        RecipeError: there is none; lists those there are.
+    """
     path = Path(name)
     if path.suffix in (".yaml", ".yml") and path.is_file():
         return path

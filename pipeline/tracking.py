@@ -4,6 +4,7 @@ import contextlib
 import logging
 import math
 import os
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -152,7 +153,7 @@ def ui_hint(run: Run) -> str:
     page = f"#/experiments/{run.experiment_id}/runs/{run.run_id}"
     if uri.startswith("http"):
         return f"{uri.rstrip('/')}/{page}"
-    return f"mlflow ui --backend-store-uri {uri} --port 5000\n  http://127.0.0.1:5000/{page}"
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)} --port 5000\n  http://127.0.0.1:5000/{page}"
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

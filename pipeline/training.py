@@ -82,6 +82,7 @@ def fit(
             train,
             validation_data=val,
             epochs=settings.epochs,
+            shuffle=False,  # `train` is in random order already; Keras warns if asked to as well
             verbose=0,
             callbacks=[*callbacks, api.callbacks.TerminateOnNaN(), watch],
         )

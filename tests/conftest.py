@@ -70,6 +70,18 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> It
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place / 'mlflow.db'}")
-        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
-            patch.delenv(name, raising=False)
+        _forget_mlflow_runs(patch)
         yield place
+
+
+@pytest.fixture
+def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let MLflow know as little as at the start of a process."""
+    _forget_mlflow_runs(monkeypatch)
+
+
+def _forget_mlflow_runs(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        patch.setenv(name, "")  # so that what MLflow sets itself is undone as well
+        patch.delenv(name)

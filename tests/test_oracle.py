@@ -1,6 +1,5 @@
 """The oracle: nothing over the budget becomes a trial, and a kill loses and repeats nothing."""
 
-import itertools
 import json
 import math
 import os
@@ -142,8 +141,7 @@ def test_the_search_ends_after_as_many_trials_as_asked_for(tmp_path: Path) -> No
 def test_an_exhausted_space_ends_the_search(tmp_path: Path) -> None:
     search = Search(tmp_path / "trials", 500, budget=90, continuous=False)
     oracle = search.run()
-    fitting = {"wide/width": (2,), "deep/depth": (1,)}  # 40, and 90 with the small kernel
-    assert 1 <= len(oracle.ended()) <= sum(map(len, fitting.values()))
+    assert 1 <= len(oracle.ended()) <= 2  # width 2 costs 40, depth 1 with kernel 3 costs 90
     assert oracle.propose() is None
 
 
@@ -302,4 +300,4 @@ def test_trials_are_listed_in_the_order_of_their_numbers_after_a_restart(tmp_pat
     search = Search(tmp_path / "trials", 12, math.inf)
     search.run()
     ids = [int(trial.trial_id) for trial in search.oracle().ended()]
-    assert ids == list(itertools.islice(itertools.count(), 12))
+    assert ids == list(range(12))

@@ -9,6 +9,7 @@ import tf_keras
 from pipeline.legacy import bridge
 
 PRUNABLE = ("Conv2D", "Dense")
+EVERY = 10  # steps between two updates of the zeros
 Fit = Callable[[tf_keras.Model, list[tf_keras.callbacks.Callback]], None]
 
 
@@ -25,8 +26,13 @@ def prune(model: keras.Model, sparsity: float, steps: int, fit: Fit) -> None:
         steps: Training steps after which the zeros no longer change.
         fit: Trains the tf_keras model it is given, with the callbacks it is given.
     """
+    every = min(EVERY, steps)
     schedule = tfmot.sparsity.keras.PolynomialDecay(
-        initial_sparsity=0.0, final_sparsity=sparsity, begin_step=0, end_step=steps, frequency=10
+        initial_sparsity=0.0,
+        final_sparsity=sparsity,
+        begin_step=0,
+        end_step=steps - steps % every,  # must be a step that updates, or the ramp ends early
+        frequency=every,
     )
 
     def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:

@@ -44,6 +44,9 @@ from pipeline.legacy import bridge
 
 KERNELS = {"Conv2D": "kernel", "DepthwiseConv2D": "depthwise_kernel", "Dense": "kernel"}
 PER_AXIS = ("Conv2D", "DepthwiseConv2D")
+# What the converter computes in int8 as part of a layer with weights, and as a layer of its own.
+FUSED = ("linear", "relu", "relu6", "sigmoid", "softmax", "tanh", "gelu")
+SEPARATE = (*FUSED, "swish")
 MOST_CLUSTERS = 256  # a kernel with more distinct values is not clustered
 FEWEST_ZEROS = 0.02  # a kernel with a smaller fraction of zeros is not pruned
 Fit = Callable[[tf_keras.Model, list[tf_keras.callbacks.Callback]], None]
@@ -61,7 +64,7 @@ def quantize_aware(model: keras.Model, fit: Fit) -> tuple[tf_keras.Model, list[d
         `treatment` ("quantized" or "skipped") and `reason`.
 
     Raises:
-        ModelError: a layer has no twin in tf_keras, or a kernel would stay unquantized.
+        ModelError: a layer has no twin in tf_keras, cannot be int8, or would stay unquantized.
     """
     legacy = bridge.to_legacy(model, scaled_input=True)
     kept = {layer.name: _structure(layer) for layer in legacy.layers}
@@ -164,10 +167,11 @@ class _Scheme(scheme.Default8BitQuantizeScheme):
 def _config(layer: tf_keras.layers.Layer, kept: str | None) -> tuple[Any, str | None]:
     """How a layer is quantized (None: not at all), and the reason why not."""
     kind = type(layer).__name__
+    _refuse(layer)
     if kind == "Softmax":
         return None, "int8 softmax has a fixed output scale"
     follower = _only_reader(layer)
-    absorbed = type(follower).__name__ == "ReLU" or _activation(follower) in ("relu", "relu6")
+    absorbed = _absorbed(follower)
     if kind in KERNELS:
         ranges = "shared" if kept == "clusters" else "channel"
         ranges = ranges if kind in PER_AXIS else "tensor"
@@ -181,6 +185,31 @@ def _config(layer: tf_keras.layers.Layer, kept: str | None) -> tuple[Any, str | 
     if kind != "BatchNormalization" and registry.Default8BitQuantizeRegistry().supports(layer):
         return registry.Default8BitQuantizeRegistry().get_quantize_config(layer), None
     return configs.Default8BitOutputQuantizeConfig(), None
+
+
+def _refuse(layer: tf_keras.layers.Layer) -> None:
+    kind, activation = type(layer).__name__, _activation(layer) or "linear"
+    known = SEPARATE if kind == "Activation" else FUSED
+    if kind == "SeparableConv2D":
+        advice = "Build it as a DepthwiseConv2D and a Conv2D"
+    elif activation not in known:
+        advice = f"Use one of {', '.join(known)}"
+        if activation in SEPARATE:
+            advice += ", or a layer Activation"
+    else:
+        return
+    raise ModelError(
+        f"layer {layer.name!r} cannot be quantized. Received: {kind} with "
+        f"activation={activation!r}. {advice}"
+    )
+
+
+def _absorbed(layer: Any) -> bool:
+    """Whether the converter makes this activation a part of the operator before it."""
+    if type(layer).__name__ == "ReLU":
+        plain = not layer.negative_slope and not layer.threshold
+        return plain and layer.max_value in (None, 6)
+    return type(layer).__name__ == "Activation" and _activation(layer) in ("relu", "relu6")
 
 
 def _activation(layer: Any) -> str:

@@ -1,0 +1,465 @@
+"""Prune -> cluster -> quantize: what each step makes is still there in the `.tflite` file."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from keras import layers
+
+import search_spaces
+from pipeline import litert, stage, training
+from pipeline.artifact import Artifact
+from pipeline.budget import Budget
+from pipeline.data import Dataset, Split
+from pipeline.errors import ModelError
+from pipeline.legacy import bridge, pruning, quantization
+from pipeline.stage import Context
+from search_spaces.base import Cheapest, build
+
+SPARSITY, CLUSTERS = 0.5, 12
+COMPRESSIBLE = ("Conv2D", "Dense")
+
+
+class Silence:
+    """A log that keeps nothing."""
+
+    def params(self, values: Mapping[str, Any]) -> None: ...
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None: ...
+
+    def file(self, path: Path, folder: str | None = None) -> None: ...
+
+    def trial(self, row: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One network on its way: the artifact that every stage left, and its data."""
+
+    artifacts: dict[str, Artifact]
+    data: Dataset
+
+    def model(self, name: str) -> keras.Model:
+        return keras.models.load_model(self.artifacts[name].model_path, compile=False)
+
+    def kernels(self, name: str) -> dict[str, np.ndarray]:
+        """Kernels of convolutions and dense layers, by layer."""
+        return {
+            layer.name: np.asarray(layer.kernel)
+            for layer in self.model(name).layers
+            if type(layer).__name__ in COMPRESSIBLE
+        }
+
+    @property
+    def tflite(self) -> bytes:
+        return self.artifacts["quantize"].model_path.read_bytes()
+
+    def rows(self, name: str) -> dict[str, dict[str, Any]]:
+        """What the stage says that it did to each layer."""
+        return {row["layer"]: row for row in self.artifacts[name].details["layers"]}
+
+
+def some(split: Split, count: int) -> Split:
+    return Split(split.images, split.labels[:count], split.index[:count])
+
+
+@pytest.fixture(scope="module")
+def data(digits: Dataset) -> Dataset:
+    parts = {"train": some(digits.train, 256), "val": some(digits.val, 64)}
+    test = some(digits.test, 200)
+    return Dataset("some", digits.class_names, **parts, test=test, fingerprint="some")
+
+
+def run(name: str, source: Artifact, data: Dataset, place: Path, **settings: Any) -> Artifact:
+    """Run one stage in a directory of its own."""
+    directory = place / name
+    directory.mkdir()
+    context = Context(
+        directory=directory,
+        run_dir=place,
+        name=name,
+        fingerprint=name,
+        data=data,
+        seed=0,
+        budget=Budget(),
+        targets=(),
+        max_accuracy_drop=1.0,
+        title="",
+        recipe_yaml="",
+        log=Silence(),
+    )
+    module = stage.load(name)
+    return module.run(source, module.Config(**settings), context)
+
+
+def saved(model: keras.Model, place: Path) -> Artifact:
+    place.mkdir(exist_ok=True)
+    model.save(place / "model.keras")
+    settings = {"batch_size": 32}
+    return Artifact(
+        stage="finetune",
+        fingerprint="",
+        directory=place,
+        model_file="model.keras",
+        settings=settings,
+    )
+
+
+def trained(model: keras.Model, data: Dataset, epochs: int) -> keras.Model:
+    settings = training.Settings(epochs=epochs, learning_rate=1e-2, batch_size=16)
+    training.fit(model, data, settings, seed=0, label="float")
+    return model
+
+
+@pytest.fixture(scope="module", params=["mobilenet", "resnet"])
+def chain(
+    request: pytest.FixtureRequest, data: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> Chain:
+    """The cheapest network of a family, trained for seconds, pruned, clustered and quantized."""
+    place = tmp_path_factory.mktemp(request.param)
+    keras.utils.set_random_seed(0)
+    arch = search_spaces.family(request.param).sample(Cheapest())
+    model = trained(build(request.param, arch, data.image_shape, data.num_classes), data, 4)
+    found = {"float": saved(model, place)}
+    found["prune"] = run("prune", found["float"], data, place, sparsity=SPARSITY, epochs=2)
+    found["cluster"] = run("cluster", found["prune"], data, place, clusters=CLUSTERS, epochs=1)
+    found["quantize"] = run("quantize", found["cluster"], data, place, epochs=1)
+    return Chain(found, data)
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What quantization made of a network."""
+
+    content: bytes
+    difference: float  # largest one of the scores of LiteRT and of the simulation
+
+    @property
+    def graph(self) -> litert.Graph:
+        return litert.read(self.content)
+
+
+def quantized(body: Callable[[Any], Any], place: Path, calibrate: bool = False) -> Quantized:
+    """Quantize a network whose inside is given; it ends in pooling, a dense layer and softmax."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((12, 12, 3))
+    x = body(layers.Rescaling(1 / 128, -1.0)(inputs))
+    x = layers.Dense(2, name="logits")(layers.GlobalAveragePooling2D()(x))
+    return quantized_model(keras.Model(inputs, layers.Softmax()(x)), place, calibrate)
+
+
+def quantized_model(model: keras.Model, place: Path, calibrate: bool = False) -> Quantized:
+    """Quantize a network as the stage does, but train for two steps, on noise."""
+    images = np.random.default_rng(0).integers(0, 256, (32, *model.input_shape[1:]))
+    scaled = bridge.rescaled(model, images.astype(np.float32))
+
+    def fit(twin: Any, callbacks: Any) -> None:
+        twin.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+        for _ in range(2):
+            twin.train_on_batch(scaled, np.arange(32) % 2)
+
+    twin, _ = quantization.quantize_aware(model, fit)
+    quantization.save(twin, place)
+    content = litert.convert_int8(place, scaled if calibrate else None)
+    difference = litert.Runner(content).scores(images) - twin(scaled, training=False)
+    return Quantized(content, float(np.max(np.abs(difference))))
+
+
+def simulated(artifact: Artifact, images: np.ndarray) -> np.ndarray:
+    """Scores of the tf_keras model that simulates int8, as it was saved for the converter."""
+    import tensorflow as tf
+
+    model = tf.saved_model.load(str(artifact.directory / "saved_model"))
+    serve = model.signatures["serving_default"]
+    scaled = images.astype(np.float32) / 128 - 1
+    return np.concatenate([serve(tf.constant(image[None]))["scores"] for image in scaled])
+
+
+def by_layer(graph: litert.Graph) -> dict[str, litert.Tensor]:
+    """Kernels of the file by the layer that they were converted from."""
+    found = [(re.search(r"/quant_(\w+)/", kernel.name), kernel) for kernel in graph.kernels]
+    named = {match[1]: kernel for match, kernel in found if match}
+    assert len(named) == len(graph.kernels), "a kernel of no layer, or two of one"
+    return named
+
+
+def zeros(kernel: np.ndarray) -> float:
+    return float(np.mean(kernel == 0))
+
+
+# prune
+
+
+def test_every_kernel_is_pruned_to_the_target(chain: Chain) -> None:
+    kernels = chain.kernels("prune")
+    missed = {name: zeros(k) for name, k in kernels.items() if off_target(k)}
+    assert kernels
+    assert not missed
+
+
+def off_target(kernel: np.ndarray) -> bool:
+    return abs(np.sum(kernel == 0) - SPARSITY * kernel.size) > 1
+
+
+@pytest.mark.parametrize("steps", [7, 14])
+def test_the_target_is_met_whatever_the_number_of_steps(steps: int) -> None:
+    inputs = keras.Input((40,))
+    model = keras.Model(inputs, layers.Dense(10, name="kernel")(inputs))
+
+    def fit(twin: Any, callbacks: Any) -> None:
+        twin.compile("sgd", "mse", jit_compile=False)
+        images = np.random.default_rng(0).normal(size=(2 * steps, 40))
+        twin.fit(images, images[:, :10], batch_size=1, callbacks=callbacks, verbose=0)
+
+    pruning.prune(model, SPARSITY, steps, fit)
+    assert not off_target(np.asarray(model.get_layer("kernel").kernel))
+
+
+def test_pruning_goes_on_training_what_is_left(chain: Chain) -> None:
+    before, after = chain.kernels("float"), chain.kernels("prune")
+    for name, kernel in after.items():
+        assert np.any(kernel[kernel != 0] != before[name][kernel != 0]), name
+
+
+def test_depthwise_kernels_stay_dense(chain: Chain) -> None:
+    for name in ("prune", "cluster"):
+        for layer in depthwise(chain.model(name)):
+            assert np.all(np.asarray(layer.kernel) != 0), layer.name
+
+
+def depthwise(model: keras.Model) -> list[Any]:
+    return [layer for layer in model.layers if isinstance(layer, layers.DepthwiseConv2D)]
+
+
+@pytest.mark.parametrize(("name", "treatment"), [("prune", "pruned"), ("cluster", "clustered")])
+def test_every_kernel_is_listed_as_treated_or_as_skipped_with_the_reason(
+    chain: Chain, name: str, treatment: str
+) -> None:
+    skipped = {layer.name for layer in depthwise(chain.model("float"))}
+    expected = dict.fromkeys(chain.kernels("float"), (treatment, False))
+    expected |= dict.fromkeys(skipped, ("skipped", True))
+    rows = chain.rows(name)
+    assert {n: (row["treatment"], bool(row["reason"])) for n, row in rows.items()} == expected
+
+
+def test_the_rows_say_what_the_kernels_hold(chain: Chain) -> None:
+    rows = chain.rows("cluster")
+    for name, kernel in chain.kernels("cluster").items():
+        assert rows[name]["sparsity"] == pytest.approx(zeros(kernel))
+        assert rows[name]["distinct"] == len(np.unique(kernel))
+
+
+# cluster
+
+
+def test_clustering_keeps_every_zero_where_it_was(chain: Chain) -> None:
+    before, after = chain.kernels("prune"), chain.kernels("cluster")
+    moved = [name for name in before if not np.array_equal(before[name] == 0, after[name] == 0)]
+    assert not moved
+
+
+def test_every_kernel_has_no_more_values_than_clusters(chain: Chain) -> None:
+    distinct = {name: len(np.unique(k)) for name, k in chain.kernels("cluster").items()}
+    assert max(distinct.values()) <= CLUSTERS
+    assert min(distinct.values()) > 2  # or it would be a network of zeros
+
+
+# quantize, read back from the file
+
+
+def test_every_kernel_keeps_its_zeros_in_the_file(chain: Chain) -> None:
+    kernels, graph = chain.kernels("cluster"), litert.read(chain.tflite)
+    stored = {name: zeros(kernel.data) for name, kernel in by_layer(graph).items()}
+    lost = {name: stored[name] for name, k in kernels.items() if stored[name] < zeros(k)}
+    assert not lost
+
+
+def test_every_kernel_has_no_more_int8_values_than_clusters_in_the_file(chain: Chain) -> None:
+    stored = by_layer(litert.read(chain.tflite))
+    distinct = {name: len(np.unique(stored[name].data)) for name in chain.kernels("cluster")}
+    assert max(distinct.values()) <= CLUSTERS
+
+
+def test_every_kernel_is_int8_in_the_file(chain: Chain) -> None:
+    graph = litert.read(chain.tflite)
+    assert {kernel.dtype for kernel in graph.kernels} == {"INT8"}
+    assert len(graph.kernels) == len(chain.kernels("float")) + len(depthwise(chain.model("float")))
+
+
+def test_no_operator_of_the_file_computes_in_floating_point(chain: Chain) -> None:
+    assert litert.read(chain.tflite).float_operators == ()
+
+
+def test_the_file_takes_raw_pixels_and_gives_uint8(chain: Chain) -> None:
+    graph = litert.read(chain.tflite)
+    (taken,), (given,) = graph.inputs, graph.outputs
+    assert (taken.dtype, given.dtype) == ("UINT8", "UINT8")
+    assert taken.scales.tolist() == pytest.approx([1 / 128], rel=1e-6)
+    assert taken.zero_points.tolist() == [128]
+
+
+def test_the_file_has_a_static_batch_of_one(chain: Chain) -> None:
+    interpreter = Interpreter(model_content=chain.tflite)
+    ends = [*interpreter.get_input_details(), *interpreter.get_output_details()]
+    shapes = [end[key].tolist() for end in ends for key in ("shape", "shape_signature")]
+    assert shapes == [[1, *chain.data.image_shape]] * 2 + [[1, chain.data.num_classes]] * 2
+
+
+def test_every_layer_with_weights_is_listed_as_quantized(chain: Chain) -> None:
+    rows = chain.rows("quantize")
+    weighted = [layer.name for layer in chain.model("float").layers if layer.weights]
+    assert {rows[name]["treatment"] for name in weighted} == {"quantized"}
+
+
+def test_what_is_left_unquantized_is_listed_with_the_reason(chain: Chain) -> None:
+    skipped = [row for row in chain.rows("quantize").values() if row["treatment"] == "skipped"]
+    assert skipped
+    assert all(row["reason"] for row in skipped)
+
+
+def test_the_file_classifies_as_the_simulation_of_it_does(chain: Chain) -> None:
+    split = chain.data.test
+    images = split.images[split.index]
+    expected = np.argmax(simulated(chain.artifacts["quantize"], images), axis=-1)
+    received = np.argmax(litert.Runner(chain.tflite).scores(images), axis=-1)
+    assert len(set(expected)) > 5  # a network that says one class for all agrees with any other
+    assert np.sum(expected != received) <= 6
+
+
+# networks unlike those of the chain
+
+
+def conv(x: Any, filters: int = 8, **settings: Any) -> Any:
+    return layers.Conv2D(filters, 3, padding="same", **settings)(x)
+
+
+def norm(x: Any) -> Any:
+    return layers.BatchNormalization()(x)
+
+
+def dense_block(x: Any) -> Any:
+    """DenseNet: normalization and ReLU of what was concatenated, before the convolution."""
+    x = layers.ReLU()(norm(conv(x)))
+    new = conv(layers.ReLU()(norm(x)))
+    return conv(layers.ReLU()(norm(layers.Concatenate()([x, new]))))
+
+
+def preactivated(x: Any) -> Any:
+    """ResNet V2: normalization after a sum."""
+    x = conv(x)
+    x = layers.Add()([x, conv(layers.ReLU()(norm(x)))])
+    return layers.ReLU()(norm(x))
+
+
+def squeezed(x: Any) -> Any:
+    """Squeeze and excite: the channels are weighted."""
+    x = layers.ReLU()(norm(conv(x)))
+    weight = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    weight = layers.Dense(8, activation="sigmoid")(layers.Dense(4, activation="relu")(weight))
+    return layers.Multiply()([x, weight])
+
+
+def inverted(x: Any) -> Any:
+    x = layers.ReLU(6.0)(norm(conv(x)))
+    x = layers.ReLU(6.0)(norm(layers.DepthwiseConv2D(3, padding="same")(x)))
+    return norm(conv(x))
+
+
+def activations(x: Any) -> Any:
+    """Every activation, fused or not, with and without normalization."""
+    x = layers.ReLU(6.0)(conv(x))
+    x = layers.Activation("relu6")(conv(x))
+    x = conv(conv(conv(x, activation="relu6"), activation="relu"), activation="sigmoid")
+    x = layers.LeakyReLU(0.1)(norm(conv(x)))
+    return layers.ReLU(negative_slope=0.1)(layers.ReLU(negative_slope=0.1)(conv(x)))
+
+
+def linear(x: Any) -> Any:
+    """Convolutions and a sum without activation, read by a convolution that has one."""
+    x = conv(conv(x), activation="relu")
+    return conv(layers.Add()([x, conv(x)]), activation="relu")
+
+
+def branches(x: Any) -> Any:
+    """A normalized convolution that is read twice, poolings, a grouped convolution."""
+    x = norm(conv(x))
+    x = layers.Add()([layers.ReLU()(x), x])
+    x = layers.MaxPooling2D(2)(layers.AveragePooling2D(2)(x))
+    return layers.Concatenate()([x, layers.ReLU()(norm(conv(x, groups=2)))])
+
+
+def separate_relu(x: Any) -> Any:
+    return layers.ReLU()(conv(x))
+
+
+def fused_relu(x: Any) -> Any:
+    return conv(x, activation="relu6")
+
+
+@pytest.mark.parametrize(
+    ("body", "calibrate"),
+    [
+        (separate_relu, False),
+        (activations, False),
+        (linear, False),
+        (branches, False),
+        (inverted, False),
+        (squeezed, False),
+        (dense_block, True),
+        (preactivated, True),
+    ],
+)
+def test_a_network_becomes_int8_throughout(
+    tmp_path: Path, body: Callable[[Any], Any], calibrate: bool
+) -> None:
+    made = quantized(body, tmp_path, calibrate)
+    assert made.graph.float_operators == ()
+    assert {kernel.dtype for kernel in made.graph.kernels} == {"INT8"}
+    assert made.difference <= 0.02
+
+
+@pytest.mark.parametrize("body", [separate_relu, fused_relu, inverted])
+def test_a_kernel_without_structure_gets_a_scale_per_channel(
+    tmp_path: Path, body: Callable[[Any], Any]
+) -> None:
+    kernels = quantized(body, tmp_path).graph.kernels[:-1]  # the last one is of a dense layer
+    assert [len(set(kernel.scales.tolist())) for kernel in kernels] == [8] * len(kernels)
+
+
+@pytest.mark.parametrize("name", ["mobilenet", "resnet"])
+def test_a_family_without_normalization_becomes_int8_and_keeps_its_clusters(
+    tmp_path: Path, name: str
+) -> None:
+    keras.utils.set_random_seed(0)
+    arch = search_spaces.family(name).sample(Cheapest()).model_copy(update={"norm": "none"})
+    model = build(name, arch, (16, 16, 1), 2)
+    compressible = [layer for layer in model.layers if type(layer).__name__ in COMPRESSIBLE]
+    for layer in compressible:
+        step = np.max(np.abs(layer.kernel)) / 3
+        layer.kernel.assign(step * np.round(layer.kernel / step))  # 7 values, 0 among them
+    graph = quantized_model(model, tmp_path).graph
+    assert graph.float_operators == ()
+    stored = by_layer(graph)
+    assert max(len(np.unique(stored[layer.name].data)) for layer in compressible) <= 7
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(layers.SeparableConv2D(4, 3, name="culprit"), id="separable"),
+        pytest.param(layers.Conv2D(4, 3, activation="elu", name="culprit"), id="fused elu"),
+        pytest.param(layers.Conv2D(4, 3, activation="silu", name="culprit"), id="fused silu"),
+        pytest.param(layers.Activation("elu", name="culprit"), id="elu"),
+    ],
+)
+def test_a_layer_that_cannot_be_int8_is_an_error_that_names_it(
+    tmp_path: Path, body: Callable[[Any], Any]
+) -> None:
+    with pytest.raises(ModelError, match="culprit"):
+        quantized(body, tmp_path)

@@ -1,0 +1,306 @@
+"""Training: which weights are kept, when it stops, what it reports; for keras and tf_keras alike.
+
+The weights of every epoch are scripted, so that its accuracy is known without training.
+"""
+
+import importlib
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from pipeline import training
+from pipeline.data import Dataset
+from pipeline.training import CURVES, Settings
+
+# Slope and offset of the margin over the pixel. On `squares`: all right; all right with a higher
+# loss; half right with a loss in between; all wrong.
+GOOD, FAINT, HALF, BAD = (1.0, 0.0), (0.1, 0.0), (5.0, 5.05), (-1.0, 0.0)
+OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam", "adamw")
+
+
+both = pytest.mark.parametrize("api", ["keras", "tf_keras"], indirect=True)
+
+
+@pytest.fixture
+def api(request: pytest.FixtureRequest) -> Any:
+    """Keras 3 unless the test is marked with `both`."""
+    return importlib.import_module(getattr(request, "param", "keras"))
+
+
+def network(api: Any) -> Any:
+    """Scores of black and white by the mean pixel."""
+    inputs = api.Input((4, 4, 1))
+    x = api.layers.Rescaling(1 / 128, offset=-1.0)(inputs)
+    x = api.layers.GlobalAveragePooling2D()(x)
+    return api.Model(inputs, api.layers.Softmax()(api.layers.Dense(2)(x)))
+
+
+def line(model: Any) -> tuple[float, float]:
+    """Slope and offset that the weights amount to."""
+    kernel, bias = model.get_weights()
+    return round(float(kernel[0, 1] - kernel[0, 0]) / 2, 4), round(float(bias[1] - bias[0]) / 2, 4)
+
+
+def weights(slope: float, offset: float) -> list[np.ndarray]:
+    return [np.array([[-slope, slope]], np.float32), np.array([-offset, offset], np.float32)]
+
+
+def script(api: Any, lines: Sequence[tuple[float, float]]) -> Any:
+    """A callback that sets the weights of each epoch."""
+
+    class Script(api.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.model.set_weights(weights(*lines[epoch]))
+
+    return Script()
+
+
+@pytest.fixture
+def scripted(api: Any, squares: Dataset) -> Callable[..., Any]:
+    """Train with scripted weights; the line that is kept, and the curves."""
+
+    def run(lines: Sequence[tuple[float, float]], **options: Any) -> Any:
+        model = network(api)
+        frozen = Settings(
+            epochs=len(lines),
+            optimizer="sgd",
+            learning_rate=1e-12,
+            batch_size=8,
+            schedule="constant",
+            **options,
+        )
+        callbacks = [script(api, lines)]
+        history = training.fit(
+            model, squares, frozen, 0, label="test", api=api, callbacks=callbacks
+        )
+        return line(model), history
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("lines", "kept"),
+    [
+        ([BAD, GOOD, BAD], GOOD),
+        ([HALF, FAINT, HALF], FAINT),  # the more accurate, though its loss is higher
+        ([FAINT, GOOD, FAINT], GOOD),  # equally accurate: the lower loss
+    ],
+)
+def test_the_weights_of_the_best_epoch_are_kept(
+    scripted: Callable[..., Any], lines: list[Any], kept: tuple[float, float]
+) -> None:
+    assert scripted(lines)[0] == kept
+
+
+@both
+def test_the_first_epochs_are_not_kept_while_it_settles(scripted: Callable[..., Any]) -> None:
+    assert scripted([GOOD, GOOD, BAD, (-2.0, 0.0)], settle=2)[0] == BAD
+
+
+def test_the_last_weights_stay_if_it_never_settles(scripted: Callable[..., Any]) -> None:
+    assert scripted([GOOD, FAINT, BAD], settle=3)[0] == BAD
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "epochs"),
+    [
+        ([GOOD, BAD, BAD, BAD, BAD], {"patience": 2}, 3),
+        ([BAD, FAINT, GOOD, BAD, BAD, GOOD], {"patience": 2}, 5),
+        ([GOOD, BAD, BAD, BAD, BAD], {}, 5),
+        ([GOOD, BAD, BAD, BAD, BAD, BAD], {"patience": 1, "settle": 3}, 5),
+    ],
+)
+def test_training_stops_when_patience_is_at_an_end(
+    scripted: Callable[..., Any], lines: list[Any], options: dict[str, int], epochs: int
+) -> None:
+    _, history = scripted(lines, **options)
+    assert {curve: len(points) for curve, points in history.items()} == dict.fromkeys(
+        CURVES.values(), epochs
+    )
+
+
+@both
+def test_the_best_weights_are_kept_after_an_early_stop(scripted: Callable[..., Any]) -> None:
+    assert scripted([FAINT, GOOD, BAD, BAD, FAINT], patience=2)[0] == GOOD
+
+
+def test_curves_hold_what_each_epoch_scored(scripted: Callable[..., Any]) -> None:
+    _, history = scripted([BAD, GOOD, HALF, FAINT])
+    assert history["train/accuracy"] == history["val/accuracy"] == [0.0, 1.0, 0.5, 1.0]
+    bad, good, half, faint = history["val/loss"]
+    assert good < half < faint < bad
+
+
+@both
+def test_the_loss_is_cross_entropy(scripted: Callable[..., Any]) -> None:
+    _, history = scripted([FAINT, GOOD])
+    pixels = np.array([-1.0, 255 / 128 - 1])  # of the two classes, which are as frequent
+    margins = 2 * np.outer([0.1, 1.0], np.abs(pixels))
+    expected = np.log1p(np.exp(-margins)).mean(axis=1)
+    assert history["val/loss"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_curves_are_plain_numbers(scripted: Callable[..., Any]) -> None:
+    _, history = scripted([GOOD])
+    assert {type(point) for points in history.values() for point in points} == {float}
+
+
+@both
+def test_a_loss_that_is_not_finite_ends_training_and_is_never_the_best(
+    scripted: Callable[..., Any],
+) -> None:
+    kept, history = scripted([GOOD, (math.nan, 0.0), GOOD, GOOD])
+    assert len(history["train/loss"]) == 2
+    assert math.isnan(history["train/loss"][-1])
+    assert kept == GOOD
+
+
+# real training
+
+
+def trained(api: Any, dataset: Dataset, seed: int = 0, **options: Any) -> tuple[Any, Any]:
+    """Train a small convolutional network on digits."""
+    api.utils.set_random_seed(seed)
+    inputs = api.Input(dataset.image_shape)
+    x = api.layers.Rescaling(1 / 128, offset=-1.0)(inputs)
+    x = api.layers.Conv2D(8, 3, strides=4, activation="relu")(x)
+    x = api.layers.BatchNormalization(momentum=0.5)(x)
+    x = api.layers.Dense(dataset.num_classes)(api.layers.Flatten()(x))
+    model = api.Model(inputs, api.layers.Softmax()(x))
+    settings = Settings(**{"epochs": 2, "batch_size": 16, "learning_rate": 0.01, **options})
+    return model, training.fit(model, dataset, settings, seed, label="test", api=api)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_training_lowers_the_loss(few_digits: Dataset, schedule: str) -> None:
+    _, history = trained(keras, few_digits, epochs=3, schedule=schedule)
+    assert history["train/loss"][-1] < history["train/loss"][0]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_changes_the_weights(squares: Dataset, optimizer: str) -> None:
+    model = network(keras)
+    before = line(model)
+    settings = Settings(epochs=1, optimizer=optimizer, batch_size=8, learning_rate=0.05)
+    training.fit(model, squares, settings, 0, label="test")
+    assert line(model)[0] > before[0]
+
+
+@both
+def test_the_same_seed_trains_the_same_network(api: Any, few_digits: Dataset) -> None:
+    (one, first), (other, second) = (trained(api, few_digits, seed=3) for _ in range(2))
+    assert first == second
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_another_seed_trains_another_network(few_digits: Dataset) -> None:
+    (_, first), (_, second) = (trained(keras, few_digits, seed=seed) for seed in (3, 4))
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"), [("cosine", [0.1, 0.05, 0.0]), ("constant", [0.1, 0.1, 0.1])]
+)
+def test_the_learning_rate_follows_its_schedule(
+    squares: Dataset, schedule: str, rates: list[float]
+) -> None:
+    seen = []
+
+    class Rate(keras.callbacks.Callback):
+        def on_train_begin(self, logs: Any = None) -> None:
+            seen.append(float(self.model.optimizer.learning_rate))
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.on_train_begin()
+
+    settings = Settings(epochs=2, learning_rate=0.1, batch_size=8, schedule=schedule)
+    training.fit(network(keras), squares, settings, 0, label="test", callbacks=[Rate()])
+    assert seen == pytest.approx(rates, abs=1e-6)
+
+
+def test_fewer_images_than_a_batch_are_still_trained_on(squares: Dataset) -> None:
+    model = network(keras)
+    before = line(model)
+    settings = Settings(epochs=1, batch_size=64, learning_rate=0.05)
+    training.fit(model, squares, settings, 0, label="test")
+    assert line(model) != before
+
+
+@both
+def test_a_model_whose_softmax_is_an_activation_is_trained_on_its_scores(
+    api: Any, squares: Dataset
+) -> None:
+    inputs = api.Input((4, 4, 1))
+    x = api.layers.GlobalAveragePooling2D()(api.layers.Rescaling(1 / 128, offset=-1.0)(inputs))
+    model = api.Model(inputs, api.layers.Dense(2, activation="softmax")(x))
+    model.set_weights(weights(0.0, 0.0))
+    settings = Settings(epochs=1, optimizer="sgd", batch_size=16, learning_rate=1e-12)
+    history = training.fit(model, squares, settings, 0, label="test", api=api)
+    assert history["train/loss"] == pytest.approx([math.log(2)], abs=1e-5)
+
+
+@both
+def test_scores_that_no_float_can_hold_still_have_a_loss(api: Any, squares: Dataset) -> None:
+    model = network(api)
+    settings = Settings(epochs=1, optimizer="sgd", batch_size=16, learning_rate=1e-12)
+    wrong = [script(api, [(-1000.0, 0.0)])]
+    history = training.fit(model, squares, settings, 0, label="test", api=api, callbacks=wrong)
+    # on scores the loss would be cut off at -log(1e-7) = 16
+    assert history["val/loss"][0] == pytest.approx(2000, rel=0.01)
+
+
+@both
+def test_images_are_prepared_for_training_and_for_validation(api: Any, squares: Dataset) -> None:
+    model = network(api)
+    settings = Settings(epochs=1, optimizer="sgd", batch_size=8, learning_rate=1e-12)
+    history = training.fit(
+        model,
+        squares,
+        settings,
+        0,
+        label="test",
+        api=api,
+        prepare=lambda images: 255.0 - images,
+        callbacks=[script(api, [GOOD])],
+    )
+    assert history["train/accuracy"] == history["val/accuracy"] == [0.0]
+
+
+def test_every_epoch_is_reported_as_it_ends(squares: Dataset) -> None:
+    reported: list[tuple[int, dict[str, float]]] = []
+    history = training.fit(
+        network(keras),
+        squares,
+        Settings(epochs=3, batch_size=8),
+        0,
+        label="test",
+        on_epoch=lambda epoch, point: reported.append((epoch, point)),
+    )
+    assert [epoch for epoch, _ in reported] == [1, 2, 3]
+    assert {key: [point[key] for _, point in reported] for key in history} == history
+
+
+# settings
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"epochs": 0},
+        {"optimizer": "adm"},
+        {"learning_rate": 0},
+        {"batch_size": 1},
+        {"schedule": "linear"},
+        {"patience": 0},
+        {"epoch": 3},
+    ],
+)
+def test_a_setting_that_cannot_be_trained_with_is_refused(setting: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate(setting)
