@@ -150,19 +150,16 @@ def _imagenet(convolutions: int, **settings: Any) -> Network:
 
 
 NETWORKS = {
-    # v1.5, as in torchvision
-    **{f"resnet{n}": _imagenet(n) for n in _DEPTHS},
-    "resnet50_v1": _imagenet(50, stride_first=True),
-    # as in keras.applications
+    # as published in 2015: stride in the first 1x1
+    **{f"resnet{n}": _imagenet(n, stride_first=True) for n in _DEPTHS},
+    # as in torchvision: stride in the 3x3
+    **{f"resnet{n}_v1_5": _imagenet(n) for n in _DEPTHS},
+    # as in keras.applications: a bias in every convolution
     **{f"resnet{n}_keras": _imagenet(n, stride_first=True, bias=True) for n in _DEPTHS},
-    **{f"resnet{n}v2": _imagenet(n, preact=True) for n in _DEPTHS},
+    **{f"resnet{n}_v2": _imagenet(n, preact=True) for n in _DEPTHS},
     "resnext50_32x4d": _imagenet(50, groups=32, group_width=4),
     "resnext101_32x4d": _imagenet(101, groups=32, group_width=4),
     "resnext101_32x8d": _imagenet(101, groups=32, group_width=8),
     "wide_resnet50_2": _imagenet(50, group_width=128),
     "wide_resnet101_2": _imagenet(101, group_width=128),
-    # other names of the above
-    "resnet50_v1_5": _imagenet(50),
-    "resnet101_v1_5": _imagenet(101),
-    "resnet50_v2": _imagenet(50, preact=True),
 }

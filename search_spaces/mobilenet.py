@@ -111,6 +111,9 @@ _V2 = tuple(
     )
 )
 NETWORKS = {
-    f"mobilenet_v2_{width}": Network(Arch(groups=_V2, width=width))
-    for width in (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
+    "mobilenet_v2": Network(Arch(groups=_V2)),
+    **{
+        f"mobilenet_v2_{percent:03}": Network(Arch(groups=_V2, width=percent / 100))
+        for percent in (35, 50, 75, 130, 140)
+    },
 }

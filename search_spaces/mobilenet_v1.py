@@ -100,11 +100,12 @@ _GROUPS = tuple(
     for c, n, s in ((64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2))
 )
 NETWORKS = {
-    **{f"mobilenet_v1_{width}": _imagenet(width=width) for width in (0.25, 0.5, 0.75, 1.0)},
-    **{f"mobilenet_v1_1.0_{side}": _imagenet(side) for side in (192, 160, 128)},
-    "mobilenet_v1_full_conv": _imagenet(separable=False),
+    "mobilenet": _imagenet(),
+    **{f"mobilenet_0{percent:02}": _imagenet(width=percent / 100) for percent in (75, 50, 25)},
+    **{f"mobilenet_{side}px": _imagenet(side) for side in (192, 160, 128)},
+    "conv_mobilenet": _imagenet(separable=False),
     # MLPerf Tiny visual wake words: a person in the picture, or not
-    "vww_mobilenet_v1_0.25": Network(
+    "vww_mobilenet_025": Network(
         Arch(groups=_GROUPS, width=0.25, bias=True, style=Style()), (96, 96, 3), num_classes=2
     ),
     # MLPerf Tiny keyword spotting: 49 steps in time of 10 cepstral coefficients

@@ -129,9 +129,9 @@ def _block(x: Any, arch: Arch, name: str, depth: float) -> Any:
 
 
 NETWORKS = {
-    "vit_b_16": Network(Arch(width=768, depth=12, heads=12)),
-    "vit_b_32": Network(Arch(width=768, depth=12, heads=12, patch=32)),
-    "vit_l_16": Network(Arch(width=1024, depth=24, heads=16)),
+    "vit_b16": Network(Arch(width=768, depth=12, heads=12)),
+    "vit_b32": Network(Arch(width=768, depth=12, heads=12, patch=32)),
+    "vit_l16": Network(Arch(width=1024, depth=24, heads=16)),
     "vit_c_1gf": Network(Arch(width=192, depth=11, heads=3, mlp=3, conv_stem=True)),
     "vit_c_4gf": Network(Arch(width=384, depth=11, heads=6, mlp=3, conv_stem=True)),
 }

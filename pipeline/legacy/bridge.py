@@ -45,6 +45,7 @@ TWINS: dict[str, tuple[str, ...]] = {
     "SpatialDropout2D": ("rate",),
     "ZeroPadding2D": ("padding",),
 }
+IDENTITIES = ("StochasticDepth",)  # only act in training, and compression trains without them
 TOLERANCE = 1e-4
 
 
@@ -68,7 +69,7 @@ def to_legacy(model: keras.Model, scaled_input: bool = False) -> tf_keras.Model:
     left_out = leading_rescaling(model) if scaled_input else None
     for layer, sources, output in calls:
         args = [tensors[id(t)] for t in sources]
-        if layer is left_out:
+        if layer is left_out or type(layer).__name__ in IDENTITIES:
             tensors[id(output)] = args[0]
             continue
         twin = _twin(layer)

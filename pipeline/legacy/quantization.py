@@ -180,6 +180,8 @@ def _config(layer: tf_keras.layers.Layer, kept: str | None) -> tuple[Any, str | 
         activations = [] if fused == "relu6" or (fused == "linear" and later) else ["activation"]
         output = fused == "relu6"  # tfmot's activation quantizer does not know it
         return WeightsConfig([KERNELS[kind]], activations, output, ranges), None
+    if kind == "AveragePooling2D":
+        return configs.NoOpQuantizeConfig(), None  # the operator keeps the scale of its input
     if kind in ("BatchNormalization", "Add") and absorbed:
         return configs.NoOpQuantizeConfig(), None
     if kind != "BatchNormalization" and registry.Default8BitQuantizeRegistry().supports(layer):

@@ -18,9 +18,10 @@ from pipeline.data import Dataset
 from pipeline.errors import PipelineError
 from pipeline.stage import Context, Kind, StageConfig
 from pipeline.training import Optimizer
-from search_spaces import families, family
+from search_spaces import family
 
 log = logging.getLogger("flopsmith")
+DEFAULT_FAMILIES = ("mobilenet", "mobilenet_v1", "resnet")  # those that every later stage takes
 
 
 class Config(StageConfig):
@@ -31,7 +32,7 @@ class Config(StageConfig):
     trials: int = Field(12, ge=1, description="Networks to train")
     epochs: int = Field(6, ge=1, description="Epochs per trial")
     families: tuple[str, ...] = Field(
-        families(), min_length=1, description="Architecture families to search"
+        DEFAULT_FAMILIES, min_length=1, description="Architecture families to search"
     )
     optimizers: tuple[Optimizer, ...] = Field(
         ("adam", "momentum"), min_length=1, description="Update rules to search"
