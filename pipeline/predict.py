@@ -13,7 +13,7 @@ def load(path: Path) -> tuple[litert.Runner, list[str] | None]:
     """Load a model and the class names from the `labels.txt` beside it, if it is there.
 
     Raises:
-        ModelError: not a `.tflite` classifier, or `labels.txt` has another number of lines.
+        ModelError: not a `.tflite` classifier, or `labels.txt` does not belong to it.
     """
     try:
         content = path.read_bytes()
@@ -26,7 +26,10 @@ def load(path: Path) -> tuple[litert.Runner, list[str] | None]:
     names = path.parent / "labels.txt"
     if not names.is_file():
         return runner, None
-    labels = names.read_text(encoding="utf-8").splitlines()
+    try:
+        labels = names.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{names}: cannot be read as UTF-8 text. Received: {error}") from error
     if len(labels) != runner.num_classes:
         raise ModelError(
             f"{names}: does not belong to the model. Received: {len(labels)} labels for "

@@ -16,6 +16,15 @@ from search_spaces import base
 
 FLOAT_BYTES = 4
 SORTS = ("params", "macs", "activation_bytes", "receptive_field")
+UNLOADABLE = (  # what Keras and h5py raise over a damaged file
+    AttributeError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+)
 
 
 def of(name: str) -> complexity.Profile:
@@ -34,8 +43,8 @@ def of(name: str) -> complexity.Profile:
         raise ModelError(f"{reason}. Received: {path}. Expected: a model saved by Keras 3")
     try:
         model = keras.models.load_model(path, compile=False)
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except UNLOADABLE as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(f"{path}: Keras cannot load it: {reason}") from error
     return complexity.profile(model)
 

@@ -152,6 +152,7 @@ def test_a_space_that_nothing_fits_ends_the_search_in_bounded_attempts(tmp_path:
     assert oracle.refused == len(search.asked) == 60
 
 
+@pytest.mark.filterwarnings("ignore:All-NaN axis")
 @pytest.mark.parametrize("score", [None, math.nan])
 def test_trials_that_fail_one_after_the_other_do_not_end_the_search(
     tmp_path: Path, score: float | None
@@ -246,24 +247,30 @@ def test_a_search_killed_at_any_write_repeats_and_loses_no_trial(
     assert all(trial.score == 0.5 for trial in found)
 
 
-@pytest.mark.parametrize("when", ["create", "end"])
-def test_trial_files_newer_than_the_oracles_file_decide(tmp_path: Path, when: str) -> None:
+@pytest.mark.parametrize(
+    ("lost", "proposed"),
+    [("create", ["1", "2", "3"]), ("end", ["2", "3"]), ("create and end", ["2", "3"])],
+)
+def test_trial_files_newer_than_the_oracles_file_decide(
+    tmp_path: Path, whole: list[dict[str, Any]], lost: str, proposed: list[str]
+) -> None:
     search = Search(tmp_path / "trials", TRIALS, 300)
     state = tmp_path / "trials" / "oracle.json"
     oracle = search.oracle()
     first = oracle.propose()
     assert first is not None
     oracle.finish(first, 0.5, None)
-    older = state.read_text()
+    before_create = state.read_text()
     second = oracle.propose()
     assert second is not None
-    if when == "end":
-        older = state.read_text()
+    before_end = state.read_text()
+    if "end" in lost:
         oracle.finish(second, 0.25, None)
-    state.write_text(older)
+    state.write_text(before_create if "create" in lost else before_end)
 
-    search.run()
-    assert search.proposed == (["1", "2", "3"] if when == "create" else ["2", "3"])
+    ended = search.run().ended()
+    assert search.proposed == proposed
+    assert [trial.hyperparameters.values for trial in ended] == whole
 
 
 def test_an_interrupted_trial_is_proposed_again_first_and_with_the_same_values(
