@@ -94,9 +94,8 @@ def _run(args: argparse.Namespace) -> None:
     overrides = recipe.parse_overrides(args.set)
     if args.data:
         overrides["data.source"] = args.data
-    path = recipe.find(args.recipe)
+    loaded = recipe.load(args.recipe, overrides)
     _import_keras()
-    loaded = recipe.load(str(path), overrides)
     out = Path(args.out or f"runs/{loaded.name}")
 
     from pipeline import runner, verdict
@@ -117,7 +116,6 @@ def _add_recipes(commands: Any) -> None:
 def _recipes(_: argparse.Namespace) -> None:
     from pipeline import recipe
 
-    _import_keras()
     known = recipe.available()
     width = max(map(len, known), default=0)
     for name in sorted(known):
@@ -146,8 +144,11 @@ def _profile(args: argparse.Namespace) -> None:
 
     if args.batch < 1:
         raise RecipeError(f"--batch takes a whole number from 1. Received: {args.batch}")
-    counted = profile.as_json(profile.of(args.model), args.batch, args.sort)
-    print(json.dumps(counted, indent=1) if args.json else profile.as_table(counted))
+    counted = profile.of(args.model)
+    if args.json:
+        print(json.dumps(profile.as_json(counted, args.batch, args.sort), indent=1))
+    else:
+        print(profile.as_table(counted, args.batch, args.sort))
 
 
 def _add_networks(commands: Any) -> None:
@@ -158,6 +159,7 @@ def _add_networks(commands: Any) -> None:
 
 
 def _networks(_: argparse.Namespace) -> None:
+    _import_keras()
     from pipeline import complexity
     from search_spaces import base
 
@@ -201,6 +203,7 @@ def _add_probe(commands: Any) -> None:
 
 
 def _probe(args: argparse.Namespace) -> None:
+    _import_keras()
     from pipeline import probe
 
     if args.depth < 1 or args.width < 1:

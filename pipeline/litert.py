@@ -52,6 +52,9 @@ class Operator:
     @property
     def macs(self) -> int:
         """Multiply-accumulates for one image (bias not counted)."""
+        if self.name == "BATCH_MATMUL":  # [..., M, K] x [..., K, N] -> [..., M, N]
+            left, product = math.prod(self.inputs[0].shape), self.outputs[0].shape
+            return left * product[-1]
         kernel = self.kernel
         if kernel is None:
             return 0

@@ -35,9 +35,18 @@ def of(name: str) -> complexity.Profile:
         ModelError: the file is not one, or holds what cannot be counted.
     """
     path = Path(name)
-    if path.suffix != ".keras" and not path.exists():
-        family, network = base.find(name)
-        return complexity.count(family, network.arch, network.input_shape, network.num_classes)
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return of_file(path)
+    family, network = base.find(name)
+    return complexity.count(family, network.arch, network.input_shape, network.num_classes)
+
+
+def of_file(path: Path) -> complexity.Profile:
+    """Count a `.keras` file.
+
+    Raises:
+        ModelError: it is not one, or holds what cannot be counted.
+    """
     if not zipfile.is_zipfile(path):
         reason = "not a .keras file" if path.exists() else "no such file"
         raise ModelError(f"{reason}. Received: {path}. Expected: a model saved by Keras 3")
@@ -86,8 +95,9 @@ def as_json(profile: complexity.Profile, batch: int = 1, sort: str | None = None
     }
 
 
-def as_table(counted: dict[str, Any]) -> str:
+def as_table(profile: complexity.Profile, batch: int = 1, sort: str | None = None) -> str:
     """A row per layer, and what `as_json` says of the whole model."""
+    counted = as_json(profile, batch, sort)
     numbers = ("params", "macs", "flops", "activation_bytes")
     titles = ("params", "MACs", "FLOPs", "activation bytes", "receptive field")
     table = Table("layer", "kind", "output shape", *titles, box=None, pad_edge=False)
@@ -97,7 +107,7 @@ def as_table(counted: dict[str, Any]) -> str:
         shape = "x".join(map(str, row["output_shape"]))
         field = "all" if row["receptive_field"] is None else str(row["receptive_field"])
         table.add_row(row["name"], row["kind"], shape, *_cells(row, numbers), field)
-    table.add_row("total", "", "", *_cells(counted, numbers), "", style="bold")
+    table.add_row("total", "", "", *_cells(counted, numbers), "-", style="bold")
     console = Console(width=160)
     with console.capture() as captured:
         console.print(table)

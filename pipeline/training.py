@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-import keras
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import data, progress
@@ -44,7 +43,7 @@ def fit(
     seed: int,
     *,
     label: str,
-    api: Any = keras,
+    api: Any = None,
     prepare: Callable[[Any], Any] | None = None,
     callbacks: Sequence[Any] = (),
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
@@ -56,7 +55,7 @@ def fit(
         dataset: Its train part is trained on, its val part decides which epoch is best.
         seed: Decides the order of the images.
         label: What the progress line says.
-        api: The module that the model is made of: `keras` or `tf_keras`.
+        api: The module that the model is made of; None: `keras`, else `tf_keras`.
         prepare: Applied to batches of images 0..255 before the model sees them.
         callbacks: More callbacks of `api`.
         on_epoch: Called with the number of the epoch, from 1, and its point of every curve.
@@ -64,6 +63,10 @@ def fit(
     Returns:
         A list per curve, one value per epoch that ran. A loss that is not finite ends training.
     """
+    if api is None:
+        import keras
+
+        api = keras
     train = data.stream(dataset.train, settings.batch_size, shuffle_seed=seed)
     val = data.stream(dataset.val, 256)
     if prepare:

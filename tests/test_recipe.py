@@ -270,7 +270,7 @@ def test_an_unknown_target_fails_at_reading(refused: Callable[..., str]) -> None
 
 
 def test_an_unknown_family_fails_at_reading(refused: Callable[..., str]) -> None:
-    message = refused(HEAD + STAGES.replace("trials: 3", "families: [alexnet]"))
+    message = refused(HEAD + STAGES.replace("trials: 3", "families: [alexandria]"))
     assert "mine.yaml: stages.0.search.families: unknown family" in message
 
 

@@ -72,7 +72,12 @@ def test_a_stage_tells_what_it_reads_and_writes_and_why_and_its_source(name: str
 def test_a_check_takes_what_is_known_before_the_first_stage(name: str) -> None:
     check = getattr(stage.load(name), "check", None)
     if check:
-        assert list(inspect.signature(check).parameters) == ["config", "dataset", "budget"]
+        assert list(inspect.signature(check).parameters) == [
+            "config",
+            "dataset",
+            "budget",
+            "targets",
+        ]
 
 
 # Context

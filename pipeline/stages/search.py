@@ -18,7 +18,7 @@ from pipeline.data import Dataset
 from pipeline.errors import PipelineError
 from pipeline.stage import Context, Kind, StageConfig
 from pipeline.training import Optimizer
-from search_spaces import family
+from search_spaces import families
 
 log = logging.getLogger("flopsmith")
 DEFAULT_FAMILIES = ("mobilenet", "mobilenet_v1", "resnet")  # those that every later stage takes
@@ -47,8 +47,8 @@ class Config(StageConfig):
     @field_validator("families")
     @classmethod
     def _exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            family(name)
+        if unknown := [name for name in names if name not in families()]:
+            raise ValueError(f"unknown family {unknown[0]!r}. Known: {', '.join(families())}")
         return names
 
 
