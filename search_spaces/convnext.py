@@ -32,6 +32,9 @@ from search_spaces.base import (
 
 EPSILON = 1e-6  # of layer normalization
 
+# Layer normalization over channels leaves NEG in floating point.
+UNDEPLOYABLE_CHOICES = {"mobile_cpu": {"norm": ("layer",)}}
+
 
 class Arch(ArchBase):
     """One network."""

@@ -30,7 +30,10 @@ from search_spaces.base import (
     scores,
 )
 
-UNDEPLOYABLE = {"edgetpu": "it maps neither layer normalization nor dense layers over tokens"}
+UNDEPLOYABLE = {
+    "edgetpu": "it maps neither layer normalization nor dense layers over tokens",
+    "mobile_cpu": "layer normalization leaves NEG in floating point",
+}
 EPSILON = 1e-6  # of layer normalization
 MAX_TOKENS = 1500  # attention costs their square
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 import search_spaces
-from pipeline import complexity
-from pipeline.errors import RecipeError
+from pipeline import complexity, litert
+from pipeline.errors import ModelError, RecipeError
+from search_spaces import base
 from search_spaces.base import Cheapest, build
 
 SHAPES = [(8, 8, 1), (32, 32, 3), (64, 48, 3)]
@@ -48,7 +50,7 @@ def samples(name: str, count: int, first: int = 0) -> list[Any]:
 
 
 def macs(name: str, arch: Any) -> int:
-    return complexity.profile(build(name, arch, (32, 32, 3), CLASSES)).macs
+    return complexity.count(name, arch, (32, 32, 3), CLASSES).macs
 
 
 def images(shape: tuple[int, int, int], count: int) -> np.ndarray:
@@ -116,11 +118,16 @@ def test_an_arch_builds_from_its_json_data(name: str) -> None:
 
 
 @every_family
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_random_samples_build_and_their_scores_add_up_to_one(
-    name: str, shape: tuple[int, int, int]
-) -> None:
-    for arch in samples(name, 4, first=10 * SHAPES.index(shape)):
+@pytest.mark.parametrize("shape", [*SHAPES, (300, 300, 3), (9, 300, 2)], ids=str)
+def test_random_samples_take_images_of_any_size(name: str, shape: tuple[int, int, int]) -> None:
+    for arch in samples(name, 20):
+        assert complexity.count(name, arch, shape, CLASSES).macs > 0, arch
+
+
+@every_family
+def test_random_samples_build_and_their_scores_add_up_to_one(name: str) -> None:
+    for number, arch in enumerate(samples(name, 10)):
+        shape = SHAPES[number % len(SHAPES)]
         scores = np.asarray(build(name, arch, shape, CLASSES)(images(shape, 2), training=False))
         assert scores.shape == (2, CLASSES), arch
         np.testing.assert_allclose(scores.sum(axis=-1), 1, atol=1e-5, err_msg=str(arch))
@@ -129,11 +136,39 @@ def test_random_samples_build_and_their_scores_add_up_to_one(
 
 @every_family
 def test_a_step_of_training_gives_a_finite_loss(name: str) -> None:
-    for arch in samples(name, 3):
-        model = build(name, arch, SHAPES[1], CLASSES)
+    for arch in samples(name, 2):
+        model = build(name, arch, SHAPES[0], CLASSES)
         model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
-        loss = model.train_on_batch(images(SHAPES[1], 4), np.arange(4))
+        loss = model.train_on_batch(images(SHAPES[0], 4), np.arange(4))
         assert np.isfinite(loss), arch
+
+
+@pytest.mark.slow
+@every_family
+def test_what_the_search_samples_for_a_phone_becomes_int8(name: str, tmp_path: Path) -> None:
+    if reason := base.undeployable(name, ["mobile_cpu"]):
+        assert reason.startswith("mobile_cpu: ")
+        return
+    for seed in range(3):
+        choices = base.Deployable(Random(seed), name, ["mobile_cpu"])
+        arch = search_spaces.family(name).sample(choices)
+        model = build(name, arch, SHAPES[1], CLASSES)
+        litert.save_float(model, tmp_path / str(seed))
+        converted = litert.convert_int8(tmp_path / str(seed), images(SHAPES[1], 4))
+        assert not litert.read(converted).float_operators, arch
+
+
+def test_local_response_normalization_is_not_sampled_for_a_phone_and_refused_in_words(
+    tmp_path: Path,
+) -> None:
+    choices = base.Deployable(Cheapest(), "alexnet", ["mobile_cpu"])
+    assert choices.Choice("norm", ["local_response", "batch"]) == "batch"
+    arch = search_spaces.family("alexnet").sample(Cheapest())
+    style = arch.style.model_copy(update={"norm": "local_response"})
+    model = build("alexnet", arch.model_copy(update={"style": style}), SHAPES[1], CLASSES)
+    litert.save_float(model, tmp_path)
+    with pytest.raises(ModelError, match="POW"):
+        litert.convert_int8(tmp_path, images(SHAPES[1], 2))
 
 
 @every_family
@@ -152,7 +187,7 @@ def test_the_docstring_says_what_is_searched_what_is_fixed_and_where_it_is_from(
 
 
 def test_an_unknown_family_is_an_error_that_lists_the_known() -> None:
-    with pytest.raises(RecipeError, match=r"'alexnot'.*Known: .*mobilenet, resnet"):
+    with pytest.raises(RecipeError, match=r"'alexnot'.*Known: .*mobilenet.*, resnet"):
         search_spaces.family("alexnot")
 
 

@@ -163,9 +163,9 @@ def test_a_loss_that_is_not_finite_ends_training_and_is_never_the_best(
 # real training
 
 
-def trained(api: Any, dataset: Dataset, seed: int = 0, **options: Any) -> tuple[Any, Any]:
-    """Train a small convolutional network on digits."""
-    api.utils.set_random_seed(seed)
+def trained(api: Any, dataset: Dataset, order: int = 0, **options: Any) -> tuple[Any, Any]:
+    """Train a small convolutional network on digits, always from the same weights."""
+    api.utils.set_random_seed(7)
     inputs = api.Input(dataset.image_shape)
     x = api.layers.Rescaling(1 / 128, offset=-1.0)(inputs)
     x = api.layers.Conv2D(8, 3, strides=4, activation="relu")(x)
@@ -173,7 +173,7 @@ def trained(api: Any, dataset: Dataset, seed: int = 0, **options: Any) -> tuple[
     x = api.layers.Dense(dataset.num_classes)(api.layers.Flatten()(x))
     model = api.Model(inputs, api.layers.Softmax()(x))
     settings = Settings(**{"epochs": 2, "batch_size": 16, "learning_rate": 0.01, **options})
-    return model, training.fit(model, dataset, settings, seed, label="test", api=api)
+    return model, training.fit(model, dataset, settings, order, label="test", api=api)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
@@ -193,15 +193,15 @@ def test_every_optimizer_changes_the_weights(squares: Dataset, optimizer: str) -
 
 @both
 def test_the_same_seed_trains_the_same_network(api: Any, few_digits: Dataset) -> None:
-    (one, first), (other, second) = (trained(api, few_digits, seed=3) for _ in range(2))
+    (one, first), (other, second) = (trained(api, few_digits, order=3) for _ in range(2))
     assert first == second
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_another_seed_trains_another_network(few_digits: Dataset) -> None:
-    (_, first), (_, second) = (trained(keras, few_digits, seed=seed) for seed in (3, 4))
-    assert first != second
+def test_the_seed_decides_the_order_of_the_images(few_digits: Dataset) -> None:
+    (_, first), (_, second) = (trained(keras, few_digits, order=seed) for seed in (3, 4))
+    assert first["train/loss"] != second["train/loss"]
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ TWINS: dict[str, tuple[str, ...]] = {
     "ZeroPadding2D": ("padding",),
 }
 IDENTITIES = ("StochasticDepth",)  # only act in training, and compression trains without them
+DIFFERENT = ("hard_sigmoid", "hard_silu", "hard_swish")  # slope 1/6 in Keras 3, 1/5 in tf_keras
 TOLERANCE = 1e-4
 
 
@@ -127,6 +128,11 @@ def _twin(layer: Any) -> Any:
             "Build the model with channels last"
         )
     settings = {key: config[key] for key in TWINS[kind] if key in config}
+    if settings.get("activation") in DIFFERENT:
+        raise ModelError(
+            f"layer {layer.name!r} cannot be compressed. Received: activation="
+            f"{settings['activation']!r}, which tf_keras defines differently or not at all"
+        )
     if settings.get("activation") == "relu6":
         settings["activation"] = tf_keras.activations.get("relu6")
     if kind == "LeakyReLU":
