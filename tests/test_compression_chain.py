@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tf_keras
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
@@ -145,22 +146,29 @@ class Quantized:
         return litert.read(self.content)
 
 
-def quantized(body: Callable[[Any], Any], place: Path, calibrate: bool = False) -> Quantized:
+def quantized(body: Callable[[Any], Any], place: Path, **settings: Any) -> Quantized:
     """Quantize a network whose inside is given; it ends in pooling, a dense layer and softmax."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((12, 12, 3))
     x = body(layers.Rescaling(1 / 128, -1.0)(inputs))
     x = layers.Dense(2, name="logits")(layers.GlobalAveragePooling2D()(x))
-    return quantized_model(keras.Model(inputs, layers.Softmax()(x)), place, calibrate)
+    return quantized_model(keras.Model(inputs, layers.Softmax()(x)), place, **settings)
 
 
-def quantized_model(model: keras.Model, place: Path, calibrate: bool = False) -> Quantized:
+def quantized_model(
+    model: keras.Model,
+    place: Path,
+    calibrate: bool = False,
+    pixels: tuple[int, int] = (0, 256),
+    learning_rate: float = 0.01,
+) -> Quantized:
     """Quantize a network as the stage does, but train for two steps, on noise."""
-    images = np.random.default_rng(0).integers(0, 256, (32, *model.input_shape[1:]))
+    images = np.random.default_rng(0).integers(*pixels, (32, *model.input_shape[1:]))
     scaled = bridge.rescaled(model, images.astype(np.float32))
 
     def fit(twin: Any, callbacks: Any) -> None:
-        twin.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+        sgd = tf_keras.optimizers.SGD(learning_rate)
+        twin.compile(sgd, "sparse_categorical_crossentropy", jit_compile=False)
         for _ in range(2):
             twin.train_on_batch(scaled, np.arange(32) % 2)
 
@@ -418,10 +426,16 @@ def fused_relu(x: Any) -> Any:
 def test_a_network_becomes_int8_throughout(
     tmp_path: Path, body: Callable[[Any], Any], calibrate: bool
 ) -> None:
-    made = quantized(body, tmp_path, calibrate)
+    made = quantized(body, tmp_path, calibrate=calibrate)
     assert made.graph.float_operators == ()
     assert {kernel.dtype for kernel in made.graph.kernels} == {"INT8"}
     assert made.difference <= 0.02
+
+
+def test_every_pixel_fits_the_input_although_training_saw_only_grey(tmp_path: Path) -> None:
+    (taken,) = quantized(separate_relu, tmp_path, pixels=(100, 150)).graph.inputs
+    assert taken.scales.tolist() == pytest.approx([1 / 128], rel=1e-6)
+    assert taken.zero_points.tolist() == [128]
 
 
 @pytest.mark.parametrize("body", [separate_relu, fused_relu, inverted])
@@ -447,6 +461,20 @@ def test_a_family_without_normalization_becomes_int8_and_keeps_its_clusters(
     assert graph.float_operators == ()
     stored = by_layer(graph)
     assert max(len(np.unique(stored[layer.name].data)) for layer in compressible) <= 7
+
+
+def test_a_kernel_that_was_pruned_but_not_clustered_keeps_its_zeros(tmp_path: Path) -> None:
+    def pruned(x: Any) -> Any:
+        layer = layers.Conv2D(8, 3)
+        x = layer(x)
+        layer.kernel.assign(np.where(np.abs(layer.kernel) < 0.1, 0.0, layer.kernel))
+        fractions.append(zeros(np.asarray(layer.kernel)))
+        return norm(x)
+
+    fractions: list[float] = []
+    stored = quantized(pruned, tmp_path, learning_rate=1.0).graph.kernels[0]
+    assert 0.2 < fractions[0] < 0.8
+    assert zeros(stored.data) >= fractions[0]
 
 
 @pytest.mark.parametrize(
