@@ -17,6 +17,7 @@ class Artifact(BaseModel):
     `settings` are the training settings that were found for the network. `metrics` are flat
     numbers (`pipeline.measure` defines them); `details` is whatever else the stage wants in the
     report (trials, learning curves, layers left out and why).
+    `deliverables` are files of the directory that the run's `export` directory gets a copy of.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
@@ -30,6 +31,7 @@ class Artifact(BaseModel):
     settings: dict[str, Any] = {}
     metrics: dict[str, float] = {}
     details: dict[str, Any] = {}
+    deliverables: tuple[str, ...] = ()
     seconds: float = 0.0
     directory: Path
 

@@ -113,7 +113,7 @@ def as_table(profile: complexity.Profile, batch: int = 1, sort: str | None = Non
         console.print(table)
     text = "\n".join(line.rstrip() for line in captured.get().splitlines())
     return (
-        f"{text}\n{counted['trainable_params']:,} of the parameters are trainable; they take "
+        f"{text}\n{counted['trainable_params']:,} of all parameters are trained; all take "
         f"{counted['float32_bytes']:,} bytes as float32, {counted['int8_bytes']:,} as int8. The "
         f"most activations alive at once take {counted['peak_activation_bytes']:,} bytes as float32"
     )

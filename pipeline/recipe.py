@@ -96,10 +96,12 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
         RecipeError: the recipe does not exist or cannot be run; names the file and key.
     """
     path = find(name)
-    raw = _read(path)
+    raw, stem = _read(path), path.stem
     steps = _entries(raw.pop("stages", None), path)
     for key, value in (overrides or {}).items():
         _override(raw, steps, key, value)
+    if overrides:  # a fault may lie in the command, not in the file
+        path = Path(f"{path} with " + " ".join(f"{k}={v}" for k, v in overrides.items()))
     head = _validate(Head, raw, path, "")
     try:
         parse(head.data.source)
@@ -107,7 +109,7 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
         raise RecipeError(f"{path}: data: {error}") from error
     checked = _steps(steps, path)
     fields = {key: getattr(head, key) for key in Head.model_fields}
-    return Recipe.model_construct(name=path.stem, stages=checked, **fields)
+    return Recipe.model_construct(name=stem, stages=checked, **fields)
 
 
 def parse_overrides(text: str) -> dict[str, Any]:

@@ -36,21 +36,21 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
     Raises:
         PipelineError: anything that the user can put right.
     """
-    with _locked(out):
-        dataset = data.load(recipe.data, recipe.seed)
-        for step in recipe.stages:
-            if check := getattr(stage.load(step.name), "check", None):
-                check(step.config, dataset, recipe.budget, recipe.targets)
-        with tracking.start(recipe.name) as parent:
-            _remember(out, parent)
-            # by dotted key: `mlflow run` has logged its own `recipe` and `data` to this run
-            head = {"recipe": {"name": recipe.name}, "seed": recipe.seed}
-            settings = recipe.model_dump(mode="json", include={"data", "budget"}, exclude_none=True)
-            parent.params({**head, **settings})
-            parent.text(recipe.to_yaml(), "recipe.yaml")
-            finished = _stages(recipe, dataset, out, parent, fresh)
-            _summarize(finished, out, parent)
-            return finished, tracking.ui_hint(parent)
+    dataset = data.load(recipe.data, recipe.seed)
+    for step in recipe.stages:
+        if check := getattr(stage.load(step.name), "check", None):
+            check(step.config, dataset, recipe.budget, recipe.targets)
+    with _locked(out), tracking.start(recipe.name) as parent:
+        _remember(out, parent)
+        # by dotted key: `mlflow run` has logged its own `recipe` and `data` to this run
+        head = {"recipe": {"name": recipe.name}, "seed": recipe.seed}
+        settings = recipe.model_dump(mode="json", include={"data", "budget"}, exclude_none=True)
+        parent.params({**head, **settings})
+        parent.text(recipe.to_yaml(), "recipe.yaml")
+        finished = _stages(recipe, dataset, out, parent, fresh)
+        _publish(finished, out)
+        _summarize(finished, out, parent)
+        return finished, tracking.ui_hint(parent)
 
 
 def _stages(
@@ -156,6 +156,16 @@ def _warn_of_drop(finished: list[Artifact], allowed: float) -> None:
             drop,
             allowed,
         )
+
+
+def _publish(finished: list[Artifact], out: Path) -> None:
+    """Make `export` hold the deliverables of these stages and nothing else."""
+    sources = {name: done.directory / name for done in finished for name in done.deliverables}
+    for name, path in sources.items():
+        write_atomic(out / EXPORT / name, path.read_bytes())
+    for path in (out / EXPORT).glob("*"):
+        if path.name not in sources:
+            path.unlink()
 
 
 def _summarize(finished: list[Artifact], out: Path, parent: tracking.Run) -> None:

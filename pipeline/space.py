@@ -67,8 +67,8 @@ class Space:
 
     def candidate(self, values: Mapping[str, Any]) -> Candidate:
         """Read the point that an oracle's values describe."""
-        hp = self.hyperparameters()
-        hp.values = dict(values)
+        hp = keras_tuner.HyperParameters()
+        hp.values = dict(values)  # what is asked for and is here is not chosen anew
         return self.sample(hp)
 
 

@@ -92,10 +92,6 @@ class Context:
         write_atomic(self.directory / "model.tflite", content)
         return self.done(source, model_file="model.tflite", **changes)
 
-    def publish(self, path: Path) -> None:
-        """Copy a finished file into the run's `export` directory."""
-        write_atomic(self.run_dir / EXPORT / path.name, path.read_bytes())
-
     def curve(self, epoch: int, point: Mapping[str, float]) -> None:
         """Record one epoch of the learning curves."""
         self.log.metrics(point, step=epoch)

@@ -337,8 +337,9 @@ def find(name: str) -> tuple[str, Network]:
     known = published()
     if name in known:
         return known[name]
-    close = difflib.get_close_matches(name, known, n=5) or sorted(known)
-    raise RecipeError(f"unknown network. Received: {name!r}. Known: {', '.join(close)}")
+    close = ", ".join(difflib.get_close_matches(name, known, n=5))
+    hint = f"Close: {close}. " if close else ""
+    raise RecipeError(f"unknown network. Received: {name!r}. {hint}`flopsmith networks` lists them")
 
 
 def published() -> Mapping[str, tuple[str, Network]]:

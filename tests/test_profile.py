@@ -65,7 +65,7 @@ def test_the_table_has_a_row_per_layer_and_the_totals_of_the_json(
 
 def test_the_table_says_what_is_trainable_and_the_peak(counted: complexity.Profile) -> None:
     last = profile.as_table(counted).splitlines()[-1]
-    assert f"{counted.trainable_params:,} of the parameters" in last
+    assert f"{counted.trainable_params:,} of all parameters" in last
     assert f"{4 * counted.peak_activations:,} bytes" in last
 
 

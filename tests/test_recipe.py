@@ -363,10 +363,18 @@ def test_an_override_adds_a_section_that_the_recipe_lacks(read: Read) -> None:
         ("sead=1", "--set: unknown key 'sead'", "seed"),
         ("serch.trials=1", "--set: unknown key 'serch'", "search"),
         ("exprt.calibration_images=1", "--set: unknown key 'exprt'", "export"),
-        ("search.trails=1", "mine.yaml: stages.0.search.trails: unknown key", "trials"),
+        (
+            "search.trails=1",
+            "mine.yaml with search.trails=1: stages.0.search.trails: unknown",
+            "trials",
+        ),
         ("export.calibration_image=1", "stages.3.export.calibration_image", "calibration_images"),
-        ("budget.flps=1", "mine.yaml: budget.flps: unknown key", "flops"),
-        ("data.sorce=digits", "mine.yaml: data.sorce: unknown key", "source"),
+        ("budget.flps=1", "mine.yaml with budget.flps=1: budget.flps: unknown key", "flops"),
+        (
+            "data.sorce=digits",
+            "mine.yaml with data.sorce=digits: data.sorce: unknown key",
+            "source",
+        ),
     ],
 )
 def test_a_misspelt_override_is_named_with_what_was_meant(

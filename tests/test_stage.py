@@ -13,7 +13,7 @@ from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import Dataset
 from pipeline.errors import RecipeError
-from pipeline.stage import EXPORT, Context, Kind, StageConfig
+from pipeline.stage import Context, Kind, StageConfig
 
 FILES = sorted((Path(stage.__file__).parent / "stages").glob("[!_]*.py"))
 NAMES = [path.stem for path in FILES]
@@ -184,13 +184,6 @@ def test_a_keras_model_is_saved_in_the_directory_of_its_stage(
 def test_saving_a_model_does_not_finish_the_stage(ctx: Context, source: Artifact) -> None:
     ctx.save_tflite(b"TFL3", source)
     assert [path.name for path in ctx.directory.iterdir()] == ["model.tflite"]
-
-
-def test_a_published_file_is_a_copy_among_the_deliverables(ctx: Context, tmp_path: Path) -> None:
-    (ctx.directory / "labels.txt").write_text("cat\n")
-    ctx.publish(ctx.directory / "labels.txt")
-    assert (tmp_path / EXPORT / "labels.txt").read_text() == "cat\n"
-    assert (ctx.directory / "labels.txt").exists()
 
 
 def test_an_epoch_is_a_step_of_every_curve(ctx: Context) -> None:

@@ -39,12 +39,12 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         content = model.read_bytes()
     verdicts = [targets.check(name, content) for name in ctx.targets]
     (ctx.directory / LABELS).write_text("\n".join(ctx.data.class_names) + "\n", encoding="utf-8")
-    artifact = ctx.save_tflite(
-        content, source, details={"targets": [verdict.as_json() for verdict in verdicts]}
+    return ctx.save_tflite(
+        content,
+        source,
+        details={"targets": [verdict.as_json() for verdict in verdicts]},
+        deliverables=("model.tflite", LABELS),
     )
-    for name in ("model.tflite", LABELS):
-        ctx.publish(ctx.directory / name)
-    return artifact
 
 
 def _quantize_after_training(source: Artifact, config: Config, ctx: Context) -> bytes:

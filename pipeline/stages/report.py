@@ -31,5 +31,4 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     }
     for name, page in pages.items():
         write_atomic(ctx.directory / name, page)
-        ctx.publish(ctx.directory / name)
-    return ctx.done(source)
+    return ctx.done(source, deliverables=tuple(pages))

@@ -8,7 +8,7 @@ Source:  random search, Bergstra & Bengio 2012, https://jmlr.org/papers/v13/berg
 
 import logging
 import shutil
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -21,6 +21,7 @@ from pipeline.training import Optimizer
 from search_spaces import families
 
 log = logging.getLogger("flopsmith")
+Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 DEFAULT_FAMILIES = ("mobilenet", "mobilenet_v1", "resnet")  # those that every later stage takes
 
 
@@ -37,12 +38,19 @@ class Config(StageConfig):
     optimizers: tuple[Optimizer, ...] = Field(
         ("adam", "momentum"), min_length=1, description="Update rules to search"
     )
-    learning_rates: tuple[float, float] = Field(
+    learning_rates: tuple[Rate, Rate] = Field(
         (5e-4, 1e-2), description="Range searched for adaptive optimizers; ten times that for SGD"
     )
-    batch_sizes: tuple[int, ...] = Field(
+    batch_sizes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
         (16, 32), min_length=1, description="Images per update to search"
     )
+
+    @field_validator("learning_rates")
+    @classmethod
+    def _ascend(cls, rates: tuple[float, float]) -> tuple[float, float]:
+        if rates[0] > rates[1]:
+            raise ValueError("the first learning rate must not be above the second")
+        return rates
 
     @field_validator("families")
     @classmethod
