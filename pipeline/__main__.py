@@ -190,7 +190,7 @@ def _add_probe(commands: Any) -> None:
         "gaussian",
         "lsuv",
     )
-    kinds = ("relu", "relu6", "hard_swish", "gelu", "tanh", "sigmoid")
+    kinds = ("relu", "relu6", "hard_swish", "swish", "gelu", "tanh", "sigmoid")
     probe.add_argument("network", metavar="NETWORK", nargs="?", help="see `flopsmith networks`")
     probe.add_argument("--init", choices=inits, default="he_normal", help="(default: he_normal)")
     probe.add_argument("--std", type=float, help="normal weights of this deviation instead")

@@ -27,7 +27,7 @@ Value = TypeVar("Value", int, float, str, bool)
 Shape = tuple[int, int, int]
 
 Norm = Literal["batch", "layer", "instance", "group", "local_response", "none"]
-Activation = Literal["relu", "relu6", "hard_swish", "gelu", "tanh", "sigmoid"]
+Activation = Literal["relu", "relu6", "hard_swish", "swish", "gelu", "tanh", "sigmoid"]
 Init = Literal[
     "he_normal",
     "he_uniform",
@@ -299,18 +299,21 @@ def residual(shortcut: Any, branch: Any, style: Style, name: str, depth: float) 
     return layers.Add(name=f"{name}_add")([shortcut, branch])
 
 
-def squeeze_excite(x: Any, hidden: int, name: str, gate: str, init: Init) -> Any:
+def squeeze_excite(
+    x: Any, hidden: int, name: str, gate: str, init: Init, inner: Activation = "relu"
+) -> Any:
     """Rescale channels by a gate computed from their means (Hu et al. 2018).
 
     Args:
         hidden: Channels of the bottleneck.
         gate: Activation of the gate: "sigmoid" or "hard_sigmoid".
+        inner: Activation of the bottleneck.
     """
     channels = x.shape[-1]
     start = initializer(init)
     y = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)
     y = layers.Conv2D(hidden, 1, kernel_initializer=start, name=f"{name}_reduce")(y)
-    y = layers.ReLU(name=f"{name}_reduce_relu")(y)
+    y = activation(y, inner, f"{name}_reduce_{inner}")
     y = layers.Conv2D(channels, 1, kernel_initializer=start, name=f"{name}_expand")(y)
     y = layers.Activation(gate, name=f"{name}_gate")(y)
     return layers.Multiply(name=f"{name}_excite")([x, y])

@@ -114,6 +114,37 @@ def test_outputs_equal_keras_applications(name: str, twin: tuple[str, int]) -> N
     assert np.max(np.abs(received - expected)) < 1e-5 * max(1.0, np.abs(expected).max())
 
 
+@pytest.mark.parametrize(("strides", "kernel", "filters"), [(1, 3, 16), (1, 5, 24), (2, 5, 24)])
+def test_blocks_of_the_shape_of_efficientnet_b0_equal_keras_applications(
+    strides: int, kernel: int, filters: int
+) -> None:
+    from keras.src.applications.efficientnet import block  # not exported by Keras
+
+    style = base.Style(activation="swish")
+    inputs = keras.Input((16, 16, 16))
+    x = base.conv(inputs, 96, 1, name="expand", style=style)
+    x = base.conv(x, 96, kernel, strides, name="dw", style=style, depthwise=True)
+    x = base.squeeze_excite(x, 4, "se", "sigmoid", style.init, inner="swish")
+    x = base.conv(x, filters, 1, name="project", style=style, activate=False)
+    if strides == 1 and filters == 16:
+        x = base.residual(inputs, x, style, "block", 0.5)
+    ours = keras.Model(inputs, x)
+    given = keras.Input((16, 16, 16))
+    theirs = keras.Model(
+        given,
+        block(given, "swish", 0.0, "b_", 16, filters, kernel, strides, 6, se_ratio=0.25),
+    )
+    rng = np.random.default_rng(0)
+    weights = [rng.uniform(0.1, 0.3, w.shape) for w in theirs.get_weights()]
+    theirs.set_weights(weights)
+    ours.set_weights(weights)
+    images = rng.normal(size=(2, 16, 16, 16)).astype("float32")
+    expected = theirs.predict(images, verbose=0)
+    received = ours.predict(images, verbose=0)
+    assert np.ptp(expected) > 0.1
+    assert np.max(np.abs(received - expected)) < 1e-5 * max(1.0, np.abs(expected).max())
+
+
 class TestArithmeticOfTheField:
     """The worked examples of the sources, with the corrected value where a source errs."""
 
