@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline import complexity, recipe, stage, targets
+from pipeline import complexity, recipe, stage
 from pipeline.budget import Budget
 from pipeline.data import DataConfig
 from search_spaces import base, families, family
@@ -77,9 +77,7 @@ def family_table() -> str:
         cheap, dear = Recorder(last=False), Recorder(last=True)
         ends = [family(name).sample(r) for r in (cheap, dear)]
         macs = [complexity.count(name, arch, IMAGE, CLASSES).macs for arch in ends]
-        refused = ", ".join(t for t in targets.names() if base.undeployable(name, [t]))
-        elsewhere = getattr(family(name), "UNDEPLOYABLE", {})
-        refused = ", ".join(sorted({*elsewhere, *filter(None, [refused])}))
+        refused = ", ".join(sorted(getattr(family(name), "UNDEPLOYABLE", {})))
         points = math.prod(dear.choices.values())
         kinds = dict.fromkeys(re.sub(r"_\d+$", "", key) for key in dear.choices)
         rows.append(

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline import complexity
 from pipeline.errors import ModelError
-from pipeline.initialization import MERGES, lsuv
+from pipeline.initialization import call, lsuv
 from search_spaces.base import Activation, Init, activation, initializer
 
 VANISHED, EXPLODED, SATURATED = 1e-3, 1e3, 0.5
@@ -74,7 +74,7 @@ def measure(model: keras.Model, inputs: np.ndarray, seed: int = 0) -> list[Row]:
         tape.watch(values[id(model.inputs[0])])
         for layer, sources, output in complexity.calls(model):
             args = [values[id(t)] for t in sources]
-            values[id(output)] = layer(args) if type(layer).__name__ in MERGES else layer(*args)
+            values[id(output)] = call(layer, args)
         top = values[id(model.outputs[0])]
         direction = tf.random.stateless_normal(top.shape, seed=(seed, 0))
         loss = tf.reduce_sum(top * direction)
