@@ -7,27 +7,15 @@ published MAC tables).
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
+from pipeline import macs, memory
 from pipeline.errors import ModelError
 from search_spaces import base, tracing
-
-# Layers with weights whose multiplications the convention leaves out.
-FREE = (
-    "BatchNormalization",
-    "ChannelScale",
-    "ClassToken",
-    "GroupNormalization",
-    "LayerNormalization",
-    "Normalization",
-    "PReLU",
-    "PositionEmbedding",
-)
-Shape = tuple[Any, ...]  # with the batch dimension
 
 
 @dataclass(frozen=True)
@@ -57,6 +45,7 @@ class Profile:
     params: int
     trainable_params: int
     peak_activations: int  # most values alive at once, executed in topological order
+    peak_memory_bytes: int  # most bytes alive at once in the int8 file, executed in its order
 
     @property
     def macs(self) -> int:
@@ -85,9 +74,10 @@ def profile(model: keras.Model) -> Profile:
         first = id(layer) not in seen
         seen.add(id(layer))
         steps.append(_call(layer, inputs, output, first))
-    params = sum(_size(w) for w in model.weights)
-    trainable = sum(_size(w) for w in model.trainable_weights)
-    return Profile(_costs(steps), params, trainable, _peak(steps, model.inputs))
+    params = sum(macs.size(w) for w in model.weights)
+    trainable = sum(macs.size(w) for w in model.trainable_weights)
+    costs, peaks = _costs(steps), _peaks(steps, model.inputs, model.outputs, model.name)
+    return Profile(costs, params, trainable, *peaks)
 
 
 def count(family: str, arch: Any, input_shape: tuple[int, int, int], num_classes: int) -> Profile:
@@ -106,7 +96,8 @@ def count(family: str, arch: Any, input_shape: tuple[int, int, int], num_classes
         base.build(family, arch, input_shape, num_classes)
     params = sum(call.params for call in trace.calls)
     trainable = sum(call.trainable_params for call in trace.calls)
-    return Profile(_costs(trace.calls), params, trainable, _peak(trace.calls, trace.inputs))
+    peaks = _peaks(trace.calls, trace.inputs, trace.outputs, trace.name)
+    return Profile(_costs(trace.calls), params, trainable, *peaks)
 
 
 def calls(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, list[Any], Any]]:
@@ -150,28 +141,33 @@ def graph(model: keras.Model) -> list[Any]:
 
 
 def _call(layer: Any, inputs: list[Any], output: Any, first: bool) -> tracing.Call:
-    kind = type(layer).__name__
     weights = getattr(layer, "weights", [])
-    if kind in _MACS:
-        macs = _MACS[kind](layer, [tuple(t.shape) for t in inputs], tuple(output.shape))
-    elif not weights or kind in FREE:
-        macs = 0
-    else:
-        raise ModelError(
-            f"cannot count the MACs of layer {layer.name!r}. Received: {kind}. "
-            f"Countable: {', '.join(sorted(_MACS))}"
-        )
     trainable = getattr(layer, "trainable_weights", [])
     return tracing.Call(
         name=layer.name,
-        kind=kind,
+        kind=type(layer).__name__,
         inputs=tuple(inputs),
         output=output,
-        params=sum(_size(w) for w in weights) if first else 0,
-        trainable_params=sum(_size(w) for w in trainable) if first else 0,
-        macs=macs,
+        params=sum(macs.size(w) for w in weights) if first else 0,
+        trainable_params=sum(macs.size(w) for w in trainable) if first else 0,
+        macs=macs.of(layer, [tuple(t.shape) for t in inputs], tuple(output.shape)),
         reach=_reach(layer),
+        function=getattr(getattr(layer, "activation", None), "__name__", ""),
+        inner=_inner(layer),
     )
+
+
+def _inner(layer: Any) -> tuple[int, ...]:
+    """Groups of a normalization; values of a projection and of all pairs of tokens in attention."""
+    kind = type(layer).__name__
+    if kind == "GroupNormalization":
+        return (int(layer.groups),)
+    if kind == "MultiHeadAttention":
+        built = layer.get_build_config()["shapes_dict"]
+        queries, values = (math.prod(built[f"{key}_shape"][1:-1]) for key in ("query", "value"))
+        hidden = layer.num_heads * max(layer.key_dim, layer.value_dim)
+        return max(queries, values) * hidden, layer.num_heads * queries * values
+    return ()
 
 
 def _reach(layer: Any) -> tracing.Reach:
@@ -214,104 +210,15 @@ def _costs(steps: list[tracing.Call]) -> tuple[LayerCost, ...]:
                 params=step.params,
                 trainable_params=step.trainable_params,
                 macs=step.macs,
-                activations=math.prod(_known(shape, step.name)),
+                activations=math.prod(macs.known(shape, step.name)),
                 receptive_field=field[0] if field else None,
             )
         )
     return tuple(rows)
 
 
-def _known(shape: tuple[int | None, ...], name: str) -> tuple[int, ...]:
-    """Check that a shape is fixed; a network of free size has no fixed cost."""
-    if None in shape:
-        raise ModelError(
-            f"cannot count layer {name!r}, whose shape is not fixed. Received: shape={shape}. "
-            "Build the model with a fixed image size"
-        )
-    return tuple(int(side) for side in shape if side is not None)
-
-
-def _size(weight: Any) -> int:
-    return math.prod(int(side) for side in weight.shape)
-
-
-def _conv(layer: Any, _: list[Shape], out: Shape) -> int:
-    """`kh kw (c_in / groups) c_out` per output position."""
-    return _size(layer.kernel) * _positions(layer, out)
-
-
-def _transposed(layer: Any, into: list[Shape], _: Shape) -> int:
-    """`kh kw c_in c_out` per input position."""
-    return _size(layer.kernel) * _positions(layer, into[0])
-
-
-def _separable(layer: Any, _: list[Shape], out: Shape) -> int:
-    """Depthwise `kh kw c` plus pointwise `c c_out`, per output position."""
-    kernels = _size(layer.depthwise_kernel) + _size(layer.pointwise_kernel)
-    return kernels * _positions(layer, out)
-
-
-def _einsum(layer: Any, into: list[Shape], _: Shape) -> int:
-    """The size of the kernel, per place in the input dimensions that the kernel lacks."""
-    given, kernel = layer.equation.replace(" ", "").split("->")[0].split(",")
-    free = len(into[0]) - len(given.replace("...", ""))
-    dims = zip(given.replace("...", "*" * free), into[0], strict=True)
-    places = tuple(side for dim, side in list(dims)[1:] if dim not in kernel)
-    return _size(layer.kernel) * math.prod(_known(places, layer.name))
-
-
-def _attention(layer: Any, into: list[Shape], out: Shape) -> int:
-    """Projections, and `heads (key_dim + value_dim)` per pair of a query and a value.
-
-    Raises:
-        ModelError: the layer is shared by calls of different lengths.
-    """
-    built = layer.get_build_config()["shapes_dict"]
-    query, value = tuple(built["query_shape"]), tuple(built["value_shape"])
-    called = [shape[1:] for shape in into]
-    if query[1:-1] != out[1 : len(query) - 1] or value[1:] not in called:
-        raise ModelError(
-            f"cannot count attention {layer.name!r}, called with other lengths than it was built "
-            f"for. Received: {called}. Built for: {[query[1:], value[1:]]}. Use a layer per length"
-        )
-    products = int(layer.num_heads * (layer.key_dim + layer.value_dim))
-    queries = math.prod(_known(query[1:-1], layer.name))
-    values = math.prod(_known(tuple(value[axis] for axis in layer.attention_axes), layer.name))
-    attended = (*query[:-1], layer.num_heads, layer.value_dim)
-    key = tuple(built.get("key_shape") or value)
-    projections = [(layer.query_dense, query), (layer.key_dense, key), (layer.value_dense, value)]
-    projections.append((layer.output_dense, attended))
-    if getattr(layer, "_use_gate", False):
-        projections.append((layer._gate_dense, query))
-    return products * queries * values + sum(_einsum(p, [s], out) for p, s in projections)
-
-
-def _positions(layer: Any, shape: Shape) -> int:
-    """Places in space that a tensor `[B, ..., C]`, or `[B, C, ...]`, has."""
-    first = getattr(layer, "data_format", None) == "channels_first"
-    return math.prod(_known(shape[2:] if first else shape[1:-1], layer.name))
-
-
-_MACS: dict[str, Callable[[Any, list[Shape], Shape], int]] = {
-    "Conv1D": _conv,
-    "Conv2D": _conv,
-    "Conv2DTranspose": _transposed,
-    "Dense": _conv,
-    "DepthwiseConv2D": _conv,
-    "EinsumDense": _einsum,
-    "MultiHeadAttention": _attention,
-    "SeparableConv2D": _separable,
-}
-
-
-def _peak(steps: list[tracing.Call], inputs: list[Any]) -> int:
-    """Most activation values alive at once when layers run one after the other."""
-    last_use = {id(t): i for i, step in enumerate(steps) for t in step.inputs}
-    size = {id(t): math.prod(t.shape[1:]) for s in steps for t in (*s.inputs, s.output)}
-    alive = {id(t) for t in inputs}
-    peak = 0
-    for i, step in enumerate(steps):
-        alive.add(id(step.output))
-        peak = max(peak, sum(size.get(t, 0) for t in alive))
-        alive = {t for t in alive if last_use.get(t, len(steps)) > i}
-    return peak
+def _peaks(
+    steps: list[tracing.Call], inputs: list[Any], outputs: list[Any], name: str
+) -> tuple[int, int]:
+    """Values of the layers, and bytes of the int8 operators, that are alive at once."""
+    return memory.peak_values(steps, inputs), memory.peak_bytes(steps, inputs, outputs, name)

@@ -82,6 +82,17 @@ class Split:
     def __len__(self) -> int:
         return len(self.index)
 
+    def __reduce__(self) -> Any:
+        """Pickle a memory map as the name of its file: other processes map it as well."""
+        path = getattr(self.images, "filename", None)
+        if path is None:
+            return Split, (self.images, self.labels, self.index)
+        return _mapped, (path, self.labels, self.index)
+
+
+def _mapped(path: str, labels: npt.NDArray[np.int32], index: Rows) -> Split:
+    return Split(np.load(path, mmap_mode="r"), labels, index)
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -225,7 +236,9 @@ def _hold_out(
     return np.sort(np.concatenate(chosen))
 
 
-def stream(split: Split, batch_size: int, shuffle_seed: int | None = None) -> "tf.data.Dataset":
+def stream(
+    split: Split, batch_size: int, shuffle_seed: int | None = None, first_epoch: int = 0
+) -> "tf.data.Dataset":
     """Feed a split to Keras: (float32 [B, H, W, C] in 0..255, int32 [B]).
 
     Args:
@@ -234,6 +247,7 @@ def stream(split: Split, batch_size: int, shuffle_seed: int | None = None) -> "t
         shuffle_seed: none: in order, and everything. Otherwise in another order each time the
             stream is iterated, the same orders for the same seed; a last batch that is not full
             is dropped, if there is a full one.
+        first_epoch: number of the epoch that the first iteration is; it decides the order.
     """
     import tensorflow as tf
 
@@ -241,7 +255,7 @@ def stream(split: Split, batch_size: int, shuffle_seed: int | None = None) -> "t
     full = shuffle_seed is not None and count >= batch_size
     steps = count // batch_size if full else -(-count // batch_size)
     images = np.asarray(split.images)  # indexing a plain view of the map is faster
-    epochs = itertools.count()
+    epochs = itertools.count(first_epoch)
 
     def order() -> Rows:
         if shuffle_seed is None:

@@ -1,14 +1,12 @@
 """Convert, read, run and time `.tflite` files."""
 
 import contextlib
-import math
 import os
+import re
 import statistics
-import struct
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,146 +14,35 @@ import keras
 import numpy as np
 
 from pipeline.errors import ModelError
+from pipeline.flatbuffer import IDENTIFIER, Graph, Operator, Tensor, read
 
-IDENTIFIER = b"TFL3"
-KERNEL_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
-FLOATS = ("FLOAT32", "FLOAT16", "FLOAT64")
+__all__ = [
+    "IDENTIFIER",
+    "SIGNATURE_BYTES",
+    "Graph",
+    "Operator",
+    "Runner",
+    "Tensor",
+    "convert_float",
+    "convert_int8",
+    "ptq",
+    "read",
+    "save_float",
+]
 
-
-@dataclass(frozen=True)
-class Tensor:
-    """One tensor of the file; `data` only where its values are constant."""
-
-    name: str
-    dtype: str  # as in the schema: INT8, UINT8, INT32, FLOAT32, ...
-    shape: tuple[int, ...]
-    data: np.ndarray | None
-    scales: np.ndarray
-    zero_points: np.ndarray
-
-
-@dataclass(frozen=True)
-class Operator:
-    """One operator of the file, in the order of execution."""
-
-    index: int
-    name: str  # CONV_2D, ADD, ...
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-
-    @property
-    def kernel(self) -> Tensor | None:
-        """The constant weights that the operator multiplies with, if it has any."""
-        constant = self.name in KERNEL_OPERATORS and self.inputs[1].data is not None
-        return self.inputs[1] if constant else None
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates for one image (bias not counted)."""
-        if self.name == "BATCH_MATMUL":  # [..., M, K] x [..., K, N] -> [..., M, N]
-            left, product = math.prod(self.inputs[0].shape), self.outputs[0].shape
-            return left * product[-1]
-        kernel = self.kernel
-        if kernel is None:
-            return 0
-        if self.name == "TRANSPOSE_CONV":
-            return math.prod(self.inputs[2].shape[:-1]) * math.prod(kernel.shape)
-        if self.name == "DEPTHWISE_CONV_2D":
-            return math.prod(self.outputs[0].shape) * math.prod(kernel.shape[1:3])
-        return math.prod(self.outputs[0].shape) * math.prod(kernel.shape[1:])
-
-
-@dataclass(frozen=True)
-class Graph:
-    """What a `.tflite` file holds."""
-
-    operators: tuple[Operator, ...]
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-
-    @property
-    def kernels(self) -> tuple[Tensor, ...]:
-        """The constant weights of convolutions and dense layers."""
-        return tuple(op.kernel for op in self.operators if op.kernel is not None)
-
-    @property
-    def float_operators(self) -> tuple[Operator, ...]:
-        """Operators that read or write floating point numbers."""
-        return tuple(
-            op for op in self.operators if any(t.dtype in FLOATS for t in (*op.inputs, *op.outputs))
-        )
-
-
-def read(model: bytes) -> Graph:
-    """Read operators, tensors and constants from a flatbuffer.
-
-    Raises:
-        ModelError: the bytes are not a whole `.tflite` file.
-    """
-    from ai_edge_litert import schema_py_generated as schema
-
-    if model[4:8] != IDENTIFIER:
-        raise ModelError(f"not a .tflite file. Received: {len(model)} bytes. Export a model first")
-    try:
-        root = schema.ModelT.InitFromPackedBuf(bytearray(model), 0)
-        graph = root.subgraphs[0]
-        codes = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
-        dtypes = {v: k for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
-        tensors = [_tensor(t, root.buffers, dtypes) for t in graph.tensors]
-
-        def pick(indices: Any) -> tuple[Tensor, ...]:
-            return tuple(tensors[i] for i in (() if indices is None else indices) if i >= 0)
-
-        operators = []
-        for index, op in enumerate(graph.operators):
-            code = root.operatorCodes[op.opcodeIndex]
-            number = max(code.builtinCode, code.deprecatedBuiltinCode)
-            name, read_by = codes[number], pick(op.inputs)
-            if name in KERNEL_OPERATORS and len(read_by) < 2:
-                raise ValueError(f"{name} without weights")
-            operators.append(Operator(index, name, read_by, pick(op.outputs)))
-        return Graph(tuple(operators), pick(graph.inputs), pick(graph.outputs))
-    except (struct.error, IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(
-            f"a broken .tflite file. Received: {len(model)} bytes ({error}). Export it again"
-        ) from error
-
-
-def _tensor(tensor: Any, buffers: Sequence[Any], dtypes: dict[int, str]) -> Tensor:
-    dtype = dtypes[tensor.type]
-    shape = tuple(int(side) for side in (() if tensor.shape is None else tensor.shape))
-    raw = buffers[tensor.buffer].data
-    values = None
-    if raw is not None and len(raw) and hasattr(np, dtype.lower()):
-        values = np.frombuffer(bytes(bytearray(raw)), dtype.lower()).reshape(shape)
-    quantization = tensor.quantization
-    scales = getattr(quantization, "scale", None)
-    zeros = getattr(quantization, "zeroPoint", None)
-    scale_array = np.array([] if scales is None else scales, np.float32)
-    zero_points = np.array([] if zeros is None else zeros, np.int64)
-    if dtype in ("INT8", "UINT8"):  # LiteRT does not look, and the process dies of such values
-        limits = np.iinfo(dtype.lower())
-        if np.any((zero_points < limits.min) | (zero_points > limits.max)):
-            raise ValueError(f"a zero point out of range for {dtype}")
-        if not np.all((scale_array >= 0) & (scale_array < np.inf)):
-            raise ValueError("a scale that is not a positive number")
-    return Tensor(
-        name=(tensor.name or b"").decode("utf-8", "replace"),
-        dtype=dtype,
-        shape=shape,
-        data=values,
-        scales=scale_array,
-        zero_points=zero_points,
-    )
+SIGNATURE_BYTES = 160  # at most: a signature and longer names, in a file made from a SavedModel
 
 
 def convert_float(model: keras.Model) -> bytes:
-    """Convert a Keras 3 model to a float32 `.tflite` with a batch of 1."""
+    """Convert a Keras 3 model to a float32 `.tflite` with a batch of 1.
+
+    Raises:
+        ModelError: the converter refuses it; says why.
+    """
     import tensorflow as tf
 
     module, function = _serving(model)
-    with _quiet():
-        return bytes(tf.lite.TFLiteConverter.from_concrete_functions([function], module).convert())
+    return _convert(tf.lite.TFLiteConverter.from_concrete_functions([function], module))
 
 
 def convert_int8(saved_model: Path, images: np.ndarray | None = None) -> bytes:
@@ -167,24 +54,67 @@ def convert_int8(saved_model: Path, images: np.ndarray | None = None) -> bytes:
             that training did not.
 
     Raises:
-        ModelError: an operator would still compute in floating point; names it.
+        ModelError: the converter refuses it, or an operator would still compute in floating
+            point; names it.
     """
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
+    return _int8(tf.lite.TFLiteConverter.from_saved_model(str(saved_model)), images)
+
+
+def ptq(model: keras.Model, images: np.ndarray) -> bytes:
+    """Quantize a Keras 3 model after training: `save_float` and `convert_int8` without files.
+
+    About three times faster; the file lacks a signature, see `SIGNATURE_BYTES`.
+
+    Args:
+        model: Functional, float.
+        images: What the input sees, float32 `[N, H, W, C]`.
+
+    Raises:
+        ModelError: as `convert_int8`.
+    """
+    import tensorflow as tf
+
+    module, function = _serving(model)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    converter.experimental_lower_to_saved_model = False  # it would write and read one
+    return _int8(converter, images)
+
+
+def _int8(converter: Any, images: np.ndarray | None) -> bytes:
+    """Convert with integers only, and check that it did."""
+    import tensorflow as tf
+
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = tf.uint8
     if images is not None:
         converter.representative_dataset = lambda: ([image[None]] for image in images)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    with _quiet():
-        model = bytes(converter.convert())
+    model = _convert(converter)
     left = {op.name for op in read(model).float_operators}
     if left:
         # what computes in float, rather than the steps there and back, if that is known
         names = sorted(left - {"QUANTIZE", "DEQUANTIZE"} or left)
         raise ModelError(f"operators stay in floating point. Received: {', '.join(names)}")
     return model
+
+
+def _convert(converter: Any) -> bytes:
+    """Run the converter; its many lines of error become one."""
+    from tensorflow.lite.python.convert_phase import ConverterError
+
+    try:
+        with _quiet():
+            return bytes(converter.convert())
+    except (ConverterError, RuntimeError, ValueError) as error:
+        missing = re.findall(r"error: '(?:tf|tfl)\.(\w+)' op", str(error))
+        found = re.search(r"error: (.+)", str(error)) or re.search(r"(.+)", str(error))
+        reason = ", ".join(dict.fromkeys(missing)) or (found[1].strip() if found else "no reason")
+        raise ModelError(
+            f"the converter to .tflite refuses the model. Received: {reason}. "
+            "Build the model without it"
+        ) from error
 
 
 def save_float(model: keras.Model, directory: Path) -> None:

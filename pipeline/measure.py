@@ -34,7 +34,7 @@ def measure(artifact: Artifact, dataset: Dataset) -> tuple[dict[str, float], dic
         content = path.read_bytes()
         numbers = tflite_numbers(litert.read(content))
         runner = litert.Runner(content, threads=2)
-        val, test = (_hits(runner.scores(_images(s)), s) for s in (dataset.val, dataset.test))
+        val, test = (tflite_hits(runner, split) for split in (dataset.val, dataset.test))
     else:
         model = keras.models.load_model(path, compile=False)
         content = litert.convert_float(model)
@@ -94,6 +94,11 @@ def keras_hits(model: keras.Model, split: Split) -> np.ndarray:
     """Whether the highest score of each image is that of its label, bool `[N]`."""
     scores = model.predict(stream(split, 256).map(lambda x, _: x), verbose=0)
     return _hits(scores, split)
+
+
+def tflite_hits(runner: litert.Runner, split: Split) -> np.ndarray:
+    """Whether the highest score of each image is that of its label, bool `[N]`."""
+    return _hits(runner.scores(_images(split)), split)
 
 
 def kernel_rows(model: keras.Model, treated: Sequence[str], treatment: str) -> list[dict[str, Any]]:

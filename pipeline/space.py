@@ -1,20 +1,30 @@
 """The search space: which family, which network of it, and how it is trained."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras_tuner
+from keras_tuner.engine.hyperparameters import Choice, Float
 
-from pipeline import complexity
-from pipeline.budget import Budget
-from pipeline.errors import BudgetError, RecipeError
+from pipeline.errors import RecipeError
 from search_spaces import family
-from search_spaces.base import ArchBase, Cheapest, Deployable, undeployable
+from search_spaces.base import ArchBase, Cheapest, Deployable
 
-# Plain and momentum SGD need rates about ten times those of the adaptive rules.
-SGD_LIKE = ("sgd", "momentum")
+# These rules take rates about ten times those of the adaptive ones.
+SGD_LIKE = ("sgd", "momentum", "nesterov", "adagrad")
+BRANCHES = {  # choice that others depend on -> field of the space
+    "family": "families",
+    "optimizer": "optimizers",
+    "schedule": "schedules",
+    "penalty": "penalties",
+}
+SINGLE = {  # setting of a trial -> field of the space, for choices that always apply
+    "batch_size": "batch_sizes",
+    "label_smoothing": "label_smoothings",
+    "augmentation": "augmentations",
+}
 
 
 @dataclass(frozen=True)
@@ -28,39 +38,87 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Space:
-    """What may be chosen; sampling registers every choice with keras-tuner by its path."""
+    """What may be chosen; sampling registers every choice with keras-tuner by its path.
+
+    The first value of every list is the default of keras-tuner; a list of one value is no choice.
+    """
 
     families: tuple[str, ...]
-    optimizers: tuple[str, ...]
-    learning_rates: tuple[float, float]  # of adaptive optimizers; ten times that for SGD
-    batch_sizes: tuple[int, ...]
-    epochs: int
+    optimizers: tuple[str, ...] = ("adam",)
+    learning_rates: tuple[float, float] = (1e-3, 1e-3)  # adaptive; ten times that for SGD
+    schedules: tuple[str, ...] = ("cosine",)
+    warmups: tuple[float, ...] = (0.0,)
+    penalties: tuple[str, ...] = ("none",)
+    penalty_strengths: tuple[float, float] = (1e-5, 1e-3)
+    label_smoothings: tuple[float, ...] = (0.0,)
+    clip_norms: tuple[float, ...] = (0.0,)  # 0: gradients are not clipped
+    batch_sizes: tuple[int, ...] = (32,)
+    augmentations: tuple[str, ...] = ("none",)
+    flips: tuple[bool, ...] = (False,)
+    choices: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     targets: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Refuse `choices` that leave nothing to choose from, or that no family makes.
+
+        Raises:
+            RecipeError: names the choice, and the values there are.
+        """
+        known: dict[str, list[Any]] = {}
+        for name in self.families:
+            for choice, values in _every_choice(name).items():
+                known.setdefault(choice, []).extend(values)
+                known[f"{name}/{choice}"] = values
+        for choice, wanted in self.choices.items():
+            if choice not in known:
+                near = difflib.get_close_matches(choice, known, n=3)
+                hint = f"Close: {', '.join(near)}" if near else f"Known: {', '.join(known)}"
+                raise RecipeError(f"search.choices: unknown choice. Received: {choice!r}. {hint}")
+            if unknown := [value for value in wanted if value not in known[choice]]:
+                there = ", ".join(dict.fromkeys(map(str, known[choice])))
+                raise RecipeError(
+                    f"search.choices.{choice}: no such value. Received: {unknown[0]!r}. "
+                    f"There are: {there}"
+                )
 
     def sample(self, hp: keras_tuner.HyperParameters) -> Candidate:
         """Choose one point; a choice that does not apply is not made."""
-        name = hp.Choice("family", list(self.families))
+        name = _choose(hp, "family", self.families)
         with hp.conditional_scope("family", [name]):
-            arch = family(name).sample(Deployable(_Scoped(hp, name), name, self.targets))
-        optimizer = hp.Choice("optimizer", list(self.optimizers))
+            choices = Narrowed(_Scoped(hp, name), name, self.choices)
+            arch = family(name).sample(Deployable(choices, name, self.targets))
+        settings = dict(self._settings(hp))
+        return Candidate(name, arch, settings)
+
+    def _settings(self, hp: keras_tuner.HyperParameters) -> Iterator[tuple[str, Any]]:
+        """Choose how to train: fields of `training.Settings` that differ from none."""
+        optimizer = _choose(hp, "optimizer", self.optimizers)
+        yield "optimizer", optimizer
         with hp.conditional_scope("optimizer", [optimizer]):
             factor = 10 if optimizer in SGD_LIKE else 1
-            low, high = (rate * factor for rate in self.learning_rates)
-            rate = hp.Float(f"{optimizer}/learning_rate", low, high, sampling="log")
-        settings = {
-            "optimizer": optimizer,
-            "learning_rate": float(f"{rate:.3g}"),
-            "batch_size": hp.Choice("batch_size", list(self.batch_sizes)),
-            "epochs": self.epochs,
-        }
-        return Candidate(name, arch, settings)
+            rates = [rate * factor for rate in self.learning_rates]
+            yield "learning_rate", _range(hp, f"{optimizer}/learning_rate", rates)
+        schedule = _choose(hp, "schedule", self.schedules)
+        yield "schedule", schedule
+        if schedule != "plateau":  # its rate follows the scores, not the steps
+            with hp.conditional_scope("schedule", [s for s in self.schedules if s != "plateau"]):
+                yield "warmup", _choose(hp, "warmup", self.warmups)
+        penalty = _choose(hp, "penalty", self.penalties)
+        if penalty != "none":
+            with hp.conditional_scope("penalty", [penalty]):
+                yield penalty, _range(hp, f"{penalty}/strength", self.penalty_strengths)
+        for setting, values in SINGLE.items():
+            yield setting, _choose(hp, setting, getattr(self, values))
+        if clip_norm := _choose(hp, "clip_norm", self.clip_norms):
+            yield "clip_norm", clip_norm
+        yield "flip", bool(_choose(hp, "flip", self.flips))
 
     def hyperparameters(self) -> keras_tuner.HyperParameters:
         """Register every choice, by visiting each branch once."""
         hp = keras_tuner.HyperParameters()
-        for name in self.families:
-            for optimizer in self.optimizers:
-                hp.values.update(family=name, optimizer=optimizer)
+        for name, values in BRANCHES.items():
+            for value in getattr(self, values):
+                hp.values[name] = value
                 self.sample(hp)
         hp.values.clear()
         return hp
@@ -70,6 +128,39 @@ class Space:
         hp = keras_tuner.HyperParameters()
         hp.values = dict(values)  # what is asked for and is here is not chosen anew
         return self.sample(hp)
+
+
+def _every_choice(name: str) -> dict[str, list[Any]]:
+    """The choices of a family's cheapest network, with their values."""
+    seen: dict[str, list[Any]] = {}
+
+    class Recorder(Cheapest):
+        def Choice(self, choice: str, values: Sequence[Any]) -> Any:
+            seen[choice] = list(values)
+            return values[0]
+
+    family(name).sample(Recorder())
+    return seen
+
+
+class Narrowed:
+    """Choices of one family without the values that a recipe leaves out.
+
+    `allowed` maps `choice` or `family/choice` to the values that remain.
+    """
+
+    def __init__(
+        self, choices: Any, family_name: str, allowed: Mapping[str, Sequence[Any]]
+    ) -> None:
+        self._choices, self._family, self._allowed = choices, family_name, allowed
+
+    def Choice(self, name: str, values: Sequence[Any]) -> Any:
+        """Pick one of the values that remain; of all, if the recipe leaves none of this family."""
+        allowed = self._allowed.get(f"{self._family}/{name}", self._allowed.get(name))
+        kept = [v for v in values if allowed is None or v in allowed]
+        if allowed is not None and len(kept) == 1:
+            return kept[0]
+        return self._choices.Choice(name, kept or values)
 
 
 class _Scoped:
@@ -83,41 +174,48 @@ class _Scoped:
         return self._hp.Choice(f"{self._scope}/{name}", list(values))
 
 
-class Costs:
-    """Counts candidates for one data set, each network once."""
+def _choose(hp: keras_tuner.HyperParameters, name: str, values: Sequence[Any]) -> Any:
+    alone = len(values) == 1 and name not in BRANCHES
+    return values[0] if alone else hp.Choice(name, list(values))
 
-    def __init__(self, input_shape: tuple[int, int, int], num_classes: int) -> None:
-        @cache
-        def count(name: str, arch: ArchBase) -> dict[str, int]:
-            profile = complexity.count(name, arch, input_shape, num_classes)
-            return {"macs": profile.macs, "flops": profile.flops, "params": profile.params}
 
-        self.of = count
+def _range(hp: keras_tuner.HyperParameters, name: str, ends: Sequence[float]) -> float:
+    """A number between two ends, as likely in each of its decades, to three digits."""
+    low, high = ends
+    value = low if low == high else hp.Float(name, low, high, sampling="log")
+    return float(f"{value:.3g}")
 
-    def fitting(
-        self, families: Iterable[str], budget: Budget, targets: Sequence[str] = ()
-    ) -> tuple[str, ...]:
-        """Families that run on every target and whose cheapest network fits.
 
-        Raises:
-            RecipeError: none runs on every target; says why.
-            BudgetError: none of those fits; says what the cheapest ones need.
-        """
-        why = {name: undeployable(name, targets) for name in families}
-        runs = [name for name, reason in why.items() if reason is None]
-        if not runs:
-            reasons = "; ".join(f"{name} ({reason})" for name, reason in why.items())
-            raise RecipeError(f"no family of the search runs on every target. Received: {reasons}")
-        cheapest = {
-            name: self.of(name, family(name).sample(Deployable(Cheapest(), name, targets)))
-            for name in runs
-        }
-        kept = tuple(name for name, cost in cheapest.items() if not budget.broken_by(cost))
-        if kept:
-            return kept
-        key = budget.broken_by(min(cheapest.values(), key=lambda cost: cost["flops"]))[0]
-        needs = ", ".join(f"{name} {cost[key]:,}" for name, cost in sorted(cheapest.items()))
-        raise BudgetError(
-            f"no network fits the budget. Received: budget.{key}={getattr(budget, key):,}. "
-            f"The cheapest network of each family needs: {needs}. Raise budget.{key}"
-        )
+def refined(
+    space: keras_tuner.HyperParameters, best: Sequence[Mapping[str, Any]]
+) -> keras_tuner.HyperParameters:
+    """Shrink a space around its best points.
+
+    Names keep the values that occur among `best`; ordered values their span and one more on
+    either side; ranges their span, widened on either side by a sixth of what they were. Choices
+    that no point of `best` made stay as they are.
+
+    Args:
+        space: What the first round searched.
+        best: Values of its best trials.
+    """
+    small = keras_tuner.HyperParameters()
+    for hp in space.space:
+        seen = [values[hp.name] for values in best if hp.name in values]
+        small.merge([_shrunk(hp, seen) if seen else hp])
+    return small
+
+
+def _shrunk(hp: Any, seen: Sequence[Any]) -> Any:
+    config = hp.get_config()
+    if isinstance(hp, Choice):
+        at = sorted(hp.values.index(value) for value in seen)
+        span = range(max(0, at[0] - 1), min(len(hp.values), at[-1] + 2)) if hp.ordered else at
+        config["values"] = [hp.values[i] for i in sorted(set(span))]
+        config["default"] = config["values"][0]
+    elif isinstance(hp, Float):
+        places = [hp.value_to_prob(value) for value in seen]
+        low, high = max(0.0, min(places) - 1 / 6), min(1.0, max(places) + 1 / 6)
+        config["min_value"], config["max_value"] = hp.prob_to_value(low), hp.prob_to_value(high)
+        config["default"] = config["min_value"]
+    return type(hp).from_config(config)

@@ -18,7 +18,21 @@ from mlflow.tracking import MlflowClient
 STORE = "sqlite:///mlflow.db"
 EXPERIMENT = "flopsmith"
 PARENT = "mlflow.parentRunId"
-BATCH = 100  # params that MLflow takes in one call
+BATCH, METRICS = 100, 1000  # params and metrics that MLflow takes in one call
+NUMBERS = (  # of a trial
+    "val_accuracy",
+    "val_loss",
+    "flops",
+    "macs",
+    "params",
+    "peak_memory_bytes",
+    "tflite_bytes",
+    "latency_ms",
+    "int8_val_accuracy",
+    "seconds",
+    "fit_seconds",
+    "memory_bytes",
+)
 log = logging.getLogger("flopsmith")
 
 
@@ -27,6 +41,7 @@ class Run:
 
     def __init__(self, client: MlflowClient, experiment_id: str, run_id: str) -> None:
         self._client, self._experiment_id, self.run_id = client, experiment_id, run_id
+        self._trials: dict[str, Run] = {}
 
     @property
     def experiment_id(self) -> str:
@@ -46,10 +61,17 @@ class Run:
         if kept:
             self._client.log_batch(self.run_id, metrics=kept)
 
-    def curves(self, history: Mapping[str, list[float]]) -> None:
-        """Record whole learning curves, a value per epoch from 1."""
-        for epoch, point in enumerate(zip(*history.values(), strict=False), 1):
-            self.metrics(dict(zip(history, point, strict=True)), step=epoch)
+    def curves(self, history: Mapping[str, list[float]], first: int = 1) -> None:
+        """Record whole learning curves, a value per epoch from `first` on."""
+        now = int(time.time() * 1000)
+        points = [
+            Metric(curve, float(value), now, epoch)
+            for curve, values in history.items()
+            for epoch, value in enumerate(values, first)
+            if math.isfinite(value)
+        ]
+        for start in range(0, len(points), METRICS):
+            self._client.log_batch(self.run_id, metrics=points[start : start + METRICS])
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
@@ -69,12 +91,17 @@ class Run:
         self._client.log_text(self.run_id, content, name)
 
     def trial(self, row: Mapping[str, Any]) -> None:
-        """Record one trial of a search as a nested run."""
+        """Record one trial of a search as a nested run; later calls add numbers to it."""
+        if known := self._trials.get(row["trial_id"]):
+            known.metrics({k: row[k] for k in NUMBERS if row.get(k) is not None})
+            return
         with self.child(f"trial-{row['trial_id']}", seconds_ago=row["seconds"]) as run:
-            run.params({"family": row["family"], **row["settings"], "arch": row["arch"]})
-            numbers = ("val_accuracy", "flops", "macs", "params", "seconds")
-            run.metrics({k: row[k] for k in numbers if row.get(k) is not None})
-            run.curves(row["history"])
+            self._trials[row["trial_id"]] = run
+            continued = {"continues": f"trial-{row['parent']}"} if row.get("parent") else {}
+            chosen = {"family": row["family"], **row["settings"], "arch": row["arch"]}
+            run.params(chosen | continued)
+            run.metrics({k: row[k] for k in NUMBERS if row.get(k) is not None})
+            run.curves(row["history"], row.get("first_epoch", 0) + 1)
             if row["error"]:
                 run.text(row["error"], "error.txt")
                 run.tags({"error": row["error"].strip().splitlines()[-1]})

@@ -4,11 +4,12 @@ import json
 import math
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from pipeline import training
 from pipeline.artifact import write_atomic
@@ -18,6 +19,7 @@ from search_spaces.base import build
 
 RESULT = "result.json"
 MODEL = "model.keras"
+CHECKPOINT = "checkpoint.npz"
 
 
 def run(
@@ -28,8 +30,13 @@ def run(
     *,
     seed: int,
     directory: Path,
+    parent: Path | None = None,
+    deadline: float | None = None,
+    send: Callable[[dict[str, float]], None] | None = None,
 ) -> dict[str, Any]:
     """Train one network, or read the result of an earlier call for the same directory.
+
+    A call that was interrupted goes on from the last whole epoch.
 
     Args:
         family: Name of the family.
@@ -38,35 +45,109 @@ def run(
         dataset: Trained on its train part, scored on its val part.
         seed: Of initial weights and image order.
         directory: Where `model.keras` and, last, `result.json` are written.
+        parent: The `.keras` file of the same network whose training goes on; None: from scratch.
+        deadline: `time.monotonic()` after which no epoch begins.
+        send: Is given the point of every curve after each epoch.
 
     Returns:
-        `val_accuracy` of the best epoch (None if the trial failed), `seconds`, `history` and
-        `error` (None, or why it failed). An error of the network is a result, not an exception.
+        `val_accuracy` and `val_loss` of the best epoch (None if the trial failed), `history`,
+        `error` (None, or why it failed), `seconds`, of which `fit_seconds` were training and
+        `epoch_seconds` one epoch, and `memory_bytes`, the most that the process has held. An error
+        of the network is a result, not an exception.
     """
-    done = directory / RESULT
-    if done.exists():
-        return dict(json.loads(done.read_text(encoding="utf-8")))
+    if (directory / RESULT).exists():
+        return result(directory)
     start = time.perf_counter()
-    result: dict[str, Any] = {"val_accuracy": None, "history": {}, "error": None}
+    ends: list[float] = []
+
+    def report(_: int, point: dict[str, float]) -> None:
+        ends.append(time.perf_counter())
+        if send is not None:
+            send(point)
+
+    found: dict[str, Any] = {
+        "val_accuracy": None,
+        "val_loss": None,
+        "history": {},
+        "error": None,
+        "fit_seconds": 0.0,
+        "epoch_seconds": 0.0,
+    }
     try:
         keras.utils.set_random_seed(seed)
-        model = build(family, arch, dataset.image_shape, dataset.num_classes)
-        if arch.get("style", {}).get("init") == "lsuv":
-            lsuv(model, batch(dataset.train, 64, seed)[0])
+        model = _model(family, arch, dataset, seed, parent)
+        began = time.perf_counter()
         history = training.fit(
-            model, dataset, training.Settings(**settings), seed, label=directory.name
+            model,
+            dataset,
+            training.Settings(**settings),
+            seed,
+            label=directory.name,
+            on_epoch=report,
+            checkpoint=directory / CHECKPOINT,
+            deadline=deadline,
         )
-        result["history"] = history
-        if not math.isfinite(history["train/loss"][-1]):
-            result["error"] = f"diverged: train/loss={history['train/loss'][-1]}"
-        else:
-            result["val_accuracy"] = max(history["val/accuracy"])
+        found["fit_seconds"] = round(time.perf_counter() - began, 3)
+        # of an epoch that is not the first, in which functions are traced, if there is one
+        spans = np.diff(ends) if len(ends) > 1 else [found["fit_seconds"]]
+        found["epoch_seconds"] = round(float(np.median(spans)), 3)
+        found |= _scored(history)
+        if found["error"] is None:
             model.save(directory / MODEL)
     # Whatever a network raises (out of memory, a shape it cannot take) is this trial's result;
     # it must not end a night of search.
     except Exception:  # noqa: BLE001
-        result["error"] = traceback.format_exc(limit=-3)
-    result["seconds"] = round(time.perf_counter() - start, 2)
-    write_atomic(done, json.dumps(result))
+        found["error"] = traceback.format_exc(limit=-3)
+    found["memory_bytes"] = _memory_bytes()
+    found["seconds"] = round(time.perf_counter() - start, 3)
+    write_atomic(directory / RESULT, json.dumps(found))
+    (directory / CHECKPOINT).unlink(missing_ok=True)
     keras.backend.clear_session()
-    return result
+    return found
+
+
+def result(directory: Path) -> dict[str, Any]:
+    """Read what a trial has left."""
+    return dict(json.loads((directory / RESULT).read_text(encoding="utf-8")))
+
+
+def fail(directory: Path, error: str, seconds: float) -> None:
+    """Leave a result in the name of a trial that could not, unless it did."""
+    left: dict[str, Any] = {
+        "val_accuracy": None,
+        "history": {},
+        "error": error,
+        "seconds": round(seconds, 3),
+    }
+    if not (directory / RESULT).exists():
+        write_atomic(directory / RESULT, json.dumps(left))
+
+
+def _model(
+    family: str, arch: Mapping[str, Any], dataset: Dataset, seed: int, parent: Path | None
+) -> keras.Model:
+    if parent is not None:
+        return keras.models.load_model(parent, compile=False)
+    model = build(family, arch, dataset.image_shape, dataset.num_classes)
+    if arch.get("style", {}).get("init") == "lsuv":
+        lsuv(model, batch(dataset.train, 64, seed)[0])
+    return model
+
+
+def _scored(history: training.History) -> dict[str, Any]:
+    """The scores of the epoch whose weights were kept, or why there is none."""
+    loss = history["train/loss"][-1]
+    if not math.isfinite(loss):
+        return {"history": history, "error": f"diverged: train/loss={loss}"}
+    epochs = zip(history["val/accuracy"], history["val/loss"], strict=True)
+    accuracy, val_loss = max(epochs, key=lambda epoch: (epoch[0], -epoch[1]))
+    return {"history": history, "val_accuracy": accuracy, "val_loss": val_loss}
+
+
+def _memory_bytes() -> int | None:
+    """Most memory that this process has held; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Sizes = tuple[int | None, ...]
@@ -42,6 +42,8 @@ class Call:
     trainable_params: int
     macs: int
     reach: Reach
+    function: str = ""  # the activation that the layer is or contains
+    inner: tuple[int, ...] = ()  # sizes that the output does not show; see `pipeline.memory`
 
 
 @dataclass
@@ -51,6 +53,7 @@ class Trace:
     calls: list[Call] = field(default_factory=list)
     inputs: list[Symbol] = field(default_factory=list)
     outputs: list[Symbol] = field(default_factory=list)
+    name: str = ""
 
     def input(self, shape: Sequence[int], name: str) -> Symbol:
         """Take the place of `keras.Input`."""
@@ -60,6 +63,7 @@ class Trace:
     def model(self, inputs: Any, outputs: Any, name: str) -> "Trace":
         """Take the place of `keras.Model`."""
         self.outputs = outputs if isinstance(outputs, list) else [outputs]
+        self.name = name
         return self
 
     def __getattr__(self, kind: str) -> Callable[..., Any]:
@@ -83,7 +87,7 @@ class Trace:
                 again = any(c.name == name and c.kind == kind for c in self.calls[made:])
                 weights = (0, 0) if again and name else (cost.params + cost.frozen, cost.params)
                 call = Call(name, kind, sources, output, *weights, cost.macs, cost.reach)
-                self.calls.append(call)
+                self.calls.append(replace(call, function=cost.function, inner=cost.inner))
                 return output
 
             return apply
@@ -119,6 +123,8 @@ class Cost:
     frozen: int = 0
     macs: int = 0
     reach: Reach = (1, 1)
+    function: str = ""
+    inner: tuple[int, ...] = ()
 
 
 Inputs = list[tuple[int, ...]]
@@ -175,21 +181,9 @@ def _conv2d(
     return Cost((height, width, filters), params, macs=kernel * height * width, reach=reach)
 
 
-def _depthwise(
-    inputs: Inputs,
-    kernel_size: Any,
-    strides: Any = 1,
-    padding: str = "valid",
-    dilation_rate: Any = 1,
-    use_bias: bool = True,
-    **_: Any,
-) -> Cost:
-    (sides,) = inputs
-    height, width = _window(sides, kernel_size, strides, padding, dilation_rate)
-    kernel = math.prod(_pair(kernel_size)) * sides[2]
-    params = kernel + sides[2] * use_bias
-    reach = _reach(kernel_size, strides, dilation_rate)
-    return Cost((height, width, sides[2]), params, macs=kernel * height * width, reach=reach)
+def _depthwise(inputs: Inputs, kernel_size: Any, strides: Any = 1, **settings: Any) -> Cost:
+    channels = inputs[0][2]
+    return _conv2d(inputs, channels, kernel_size, strides, groups=channels, **settings)
 
 
 def _dense(inputs: Inputs, units: int, use_bias: bool = True, **_: Any) -> Cost:
@@ -209,7 +203,8 @@ def _attention(
     kernels = 4 * channels * hidden
     params = kernels + (3 * hidden + channels) * use_bias
     macs = tokens * kernels + 2 * tokens * tokens * hidden
-    return Cost((tokens, channels), params, macs=macs, reach=None)
+    inner = (tokens * hidden, num_heads * tokens * tokens)
+    return Cost((tokens, channels), params, macs=macs, reach=None, inner=inner)
 
 
 def _same(inputs: Inputs, *_: Any, **__: Any) -> Cost:
@@ -242,16 +237,12 @@ def _global_pool(inputs: Inputs, keepdims: bool = False, **_: Any) -> Cost:
 
 def _pad(inputs: Inputs, padding: Any = 1, data_format: str = "channels_last", **_: Any) -> Cost:
     (sides,) = inputs
-    edges = [_pair(side) for side in _pair_of_pairs(padding)]
+    edges = [_pair(side) for side in ((padding,) * 2 if isinstance(padding, int) else padding)]
     axes = (1, 2) if data_format == "channels_first" else (0, 1)
     grown = list(sides)
     for axis, (before, after) in zip(axes, edges, strict=True):
         grown[axis] += before + after
     return Cost(tuple(grown))
-
-
-def _pair_of_pairs(padding: Any) -> tuple[Any, Any]:
-    return (padding, padding) if isinstance(padding, int) else (padding[0], padding[1])
 
 
 def _concatenate(inputs: Inputs, axis: int = -1, **_: Any) -> Cost:
@@ -275,7 +266,7 @@ def _broadcast(inputs: Inputs, *_: Any, **__: Any) -> Cost:
 
 
 RULES: dict[str, Callable[..., Cost]] = {
-    "Activation": _same,
+    "Activation": lambda i, function, **_: Cost(i[0], function=function),
     "Add": _broadcast,
     "Average": _broadcast,
     "AveragePooling2D": _pool,
@@ -292,7 +283,7 @@ RULES: dict[str, Callable[..., Cost]] = {
     "GlobalAveragePooling1D": _global_pool,
     "GlobalAveragePooling2D": _global_pool,
     "GlobalMaxPooling2D": _global_pool,
-    "GroupNormalization": _per_channel(2),
+    "GroupNormalization": lambda i, groups, **_: Cost(i[0], 2 * i[0][-1], inner=(groups,)),
     "LayerNormalization": _per_channel(2),
     "LocalResponseNormalization": _same,
     "MaxPooling2D": _pool,

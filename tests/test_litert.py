@@ -112,6 +112,31 @@ def test_an_operator_that_cannot_be_int8_is_an_error_that_names_it(tmp_path: Pat
         litert.convert_int8(tmp_path, np.ones((2, *SHAPE), np.float32))
 
 
+def test_quantizing_without_files_gives_the_same_file_without_its_signature(
+    model: keras.Model, int8: bytes, images: np.ndarray
+) -> None:
+    direct = litert.ptq(model, images.astype(np.float32))
+    assert len(direct) + litert.SIGNATURE_BYTES == len(int8)
+    scores, expected = (litert.Runner(content).scores(images) for content in (direct, int8))
+    np.testing.assert_array_equal(scores, expected)
+
+
+def test_quantizing_without_files_names_an_operator_that_cannot_be_int8() -> None:
+    body = network(lambda x: classifier(keras.ops.sin(x)))
+    with pytest.raises(ModelError, match=r"floating point. Received: SIN$"):
+        litert.ptq(body, np.ones((2, *SHAPE), np.float32))
+
+
+@pytest.mark.parametrize(
+    "convert", [litert.convert_float, lambda m: litert.ptq(m, np.ones((2, *SHAPE), np.float32))]
+)
+def test_what_the_converter_refuses_is_an_error_of_one_line_that_names_it(convert: Any) -> None:
+    unknown = network(lambda x: classifier(keras.ops.erfinv(x)))
+    with pytest.raises(ModelError, match=r"refuses the model. Received: Erfinv. Build") as caught:
+        convert(unknown)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_file_has_a_batch_of_one(content: bytes) -> None:
     graph = litert.read(content)
     assert (graph.inputs[0].shape, graph.outputs[0].shape) == ((1, *SHAPE), (1, 3))
@@ -149,6 +174,19 @@ def test_a_layer_has_as_many_macs_in_the_file_as_in_keras(body: Callable[[Any], 
 def test_constants_are_read_with_their_values(model: keras.Model, floating: bytes) -> None:
     dense = litert.read(floating).kernels[-1]
     np.testing.assert_array_equal(dense.data, np.asarray(model.layers[-2].kernel).T)
+
+
+def test_the_peak_of_memory_is_of_what_is_alive_at_once(floating: bytes, int8: bytes) -> None:
+    pixels = 12 * 12 * 3  # the input and its copy: as uint8 and int8; given and scaled, as float
+    assert litert.read(int8).peak_memory_bytes == 2 * pixels
+    assert litert.read(floating).peak_memory_bytes == 2 * 4 * pixels
+
+
+def test_memory_without_a_fixed_size_is_an_error() -> None:
+    nothing = np.array([])
+    tensor = litert.Tensor("words", "STRING", (3,), None, nothing, nothing)
+    with pytest.raises(ModelError, match="'words'. Received: STRING. Known: BOOL"):
+        _ = tensor.bytes
 
 
 # run

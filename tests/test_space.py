@@ -1,18 +1,14 @@
-"""The search space: its choices, what an oracle's values mean, which families fit a budget."""
+"""The search space: its choices, what an oracle's values mean, what is left of it."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from pipeline import complexity
-from pipeline.budget import Budget
-from pipeline.errors import BudgetError
-from pipeline.space import SGD_LIKE, Candidate, Costs, Space
+from pipeline.errors import RecipeError
+from pipeline.space import SGD_LIKE, Candidate, Space, refined
 from search_spaces import family
-from search_spaces.base import ArchBase, Cheapest, build
+from search_spaces.base import ArchBase, Cheapest
 
-SHAPE, CLASSES = (32, 32, 1), 10
 OPTIMIZERS = ("adam", "momentum", "sgd")
 RATES = (1e-3, 1e-2)
 FAMILIES = ("mobilenet", "resnet")
@@ -21,7 +17,18 @@ DRAWS = 40
 
 @pytest.fixture(scope="module")
 def space() -> Space:
-    return Space(FAMILIES, OPTIMIZERS, RATES, batch_sizes=(16, 32), epochs=5)
+    return Space(
+        FAMILIES,
+        OPTIMIZERS,
+        RATES,
+        schedules=("cosine", "plateau", "constant"),
+        warmups=(0.0, 0.1),
+        penalties=("none", "l2", "weight_decay"),
+        label_smoothings=(0.0, 0.1),
+        clip_norms=(0.0, 1.0),
+        batch_sizes=(16, 32),
+        augmentations=("none", "light"),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +47,6 @@ def drawn(space: Space) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def costs() -> Costs:
-    return Costs(SHAPE, CLASSES)
-
-
 def cheapest(name: str) -> ArchBase:
     return family(name).sample(Cheapest())
 
@@ -60,7 +62,8 @@ def test_every_family_and_every_optimizer_is_drawn(drawn: list[dict[str, Any]]) 
 def test_values_hold_only_choices_of_the_active_family(drawn: list[dict[str, Any]]) -> None:
     for values in drawn:
         scopes = {name.split("/")[0] for name in values if "/" in name}
-        assert scopes == {values["family"], values["optimizer"]}
+        penalty = {values["penalty"]} - {"none"}
+        assert scopes == {values["family"], values["optimizer"]} | penalty
 
 
 def test_registering_the_space_chooses_nothing(space: Space) -> None:
@@ -85,9 +88,86 @@ def test_every_choice_of_a_family_is_registered_with_its_cheapest_value_first(
 
 
 def test_a_space_of_one_family_and_one_optimizer_has_no_others() -> None:
-    small = Space(("resnet",), ("sgd",), RATES, batch_sizes=(8,), epochs=1)
+    small = Space(("resnet",), ("sgd",), RATES)
     scopes = {hp.name.split("/")[0] for hp in small.hyperparameters().space}
-    assert scopes == {"family", "resnet", "optimizer", "sgd", "batch_size"}
+    assert scopes == {"family", "resnet", "optimizer", "sgd", "schedule", "penalty"}
+
+
+def test_a_choice_that_does_not_apply_is_neither_made_nor_passed_on(
+    space: Space, drawn: list[dict[str, Any]]
+) -> None:
+    for values in drawn:
+        settings = space.candidate(values).settings
+        assert ("warmup" in values) == ("warmup" in settings) == (values["schedule"] != "plateau")
+        assert ("clip_norm" in settings) == (values["clip_norm"] > 0)
+        assert {"l2", "weight_decay"} & set(settings) == {values["penalty"]} - {"none"}
+
+
+def test_a_range_of_one_value_is_no_choice() -> None:
+    space = Space(("resnet",), ("adam",), (1e-3, 1e-3))
+    assert "adam/learning_rate" not in [hp.name for hp in space.hyperparameters().space]
+    assert space.candidate({}).settings["learning_rate"] == 1e-3
+
+
+# what a recipe leaves of the choices of a family
+
+
+def test_choices_keep_the_values_that_are_named() -> None:
+    space = Space(FAMILIES, choices={"init": ("he_normal", "lsuv"), "resnet/width": (16,)})
+    left = {hp.name: getattr(hp, "values", None) for hp in space.hyperparameters().space}
+    assert left["resnet/init"] == left["mobilenet/init"] == ["he_normal", "lsuv"]
+    assert "resnet/width" not in left
+    assert space.candidate({"family": "resnet"}).arch.width == 16
+
+
+@pytest.mark.parametrize(
+    ("choices", "what"),
+    [
+        ({"widht": (8,)}, "unknown choice. Received: 'widht'. Close: width"),
+        ({"resnet/width": (8, 9)}, "no such value. Received: 9. There are: 8, 12, 16"),
+    ],
+)
+def test_choices_that_no_family_makes_are_refused(choices: dict[str, Any], what: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Space(FAMILIES, choices=choices).check()
+    assert what in str(caught.value)
+
+
+# a second, finer round
+
+
+def test_a_refined_space_lies_around_the_best_points(
+    space: Space, drawn: list[dict[str, Any]]
+) -> None:
+    import keras_tuner
+
+    best = [values for values in drawn if values["family"] == "resnet"][:1]
+    small = {hp.name: hp for hp in refined(space.hyperparameters(), best).space}
+    whole = {hp.name: hp for hp in space.hyperparameters().space}
+    assert small["family"].values == ["resnet"]
+    for name, value in best[0].items():
+        kept = small[name]
+        if isinstance(kept, keras_tuner.engine.hyperparameters.Choice):
+            assert value in kept.values
+            assert len(kept.values) <= (3 if kept.ordered else 1)
+        else:
+            assert kept.min_value <= value <= kept.max_value
+            assert kept.max_value / kept.min_value < whole[name].max_value / whole[name].min_value
+
+
+def test_points_of_a_refined_space_are_points_of_the_whole(
+    space: Space, drawn: list[dict[str, Any]]
+) -> None:
+    small = refined(space.hyperparameters(), drawn[:3])
+    for seed in range(20):
+        import keras_tuner
+
+        hp = keras_tuner.HyperParameters()
+        for place, one in enumerate(small.space):
+            hp.merge([one])
+            if hp.is_active(one):
+                hp.values[one.name] = one.random_sample(1000 * seed + place)
+        assert space.candidate(hp.values).family in {values["family"] for values in drawn[:3]}
 
 
 # candidates
@@ -112,7 +192,7 @@ def test_a_candidate_takes_its_values_as_they_are(
         assert isinstance(found.arch, family(found.family).Arch)
         assert found.settings["optimizer"] == values["optimizer"]
         assert found.settings["batch_size"] == values["batch_size"]
-        assert found.settings["epochs"] == 5
+        assert found.settings["augmentation"] == values["augmentation"]
 
 
 def test_other_values_describe_another_network(space: Space, drawn: list[dict[str, Any]]) -> None:
@@ -149,74 +229,3 @@ def test_settings_are_those_of_training(space: Space, drawn: list[dict[str, Any]
 def test_equal_candidates_are_equal() -> None:
     one, other = (Candidate("resnet", cheapest("resnet"), {"epochs": 1}) for _ in range(2))
     assert one == other
-
-
-# costs
-
-
-def test_a_cost_is_that_of_the_network_that_is_built(costs: Costs) -> None:
-    profile = complexity.profile(build("resnet", cheapest("resnet"), SHAPE, CLASSES))
-    assert costs.of("resnet", cheapest("resnet")) == {
-        "macs": profile.macs,
-        "flops": profile.flops,
-        "params": profile.params,
-    }
-
-
-def test_a_network_is_counted_once_however_often_its_cost_is_asked(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    counted = []
-    count = complexity.count
-    monkeypatch.setattr(complexity, "count", lambda *a: counted.append(a) or count(*a))
-    costs = Costs(SHAPE, CLASSES)
-    for _ in range(3):
-        costs.of("resnet", cheapest("resnet"))
-    assert len(counted) == 1
-
-
-@pytest.fixture(scope="module")
-def flops(costs: Costs) -> Mapping[str, int]:
-    """What the cheapest network of each family needs."""
-    return {name: costs.of(name, cheapest(name))["flops"] for name in FAMILIES}
-
-
-def test_no_drawn_network_is_cheaper_than_the_cheapest_of_its_family(
-    space: Space, drawn: list[dict[str, Any]], costs: Costs, flops: Mapping[str, int]
-) -> None:
-    for point in (space.candidate(values) for values in drawn[:6]):
-        assert costs.of(point.family, point.arch)["flops"] >= flops[point.family]
-
-
-def test_every_family_fits_without_a_budget(costs: Costs) -> None:
-    assert costs.fitting(FAMILIES, Budget()) == FAMILIES
-
-
-def test_a_family_fits_a_budget_of_exactly_its_cheapest_network(
-    costs: Costs, flops: Mapping[str, int]
-) -> None:
-    assert costs.fitting(FAMILIES, Budget(flops=max(flops.values()))) == FAMILIES
-
-
-def test_a_family_that_cannot_fit_is_dropped(costs: Costs, flops: Mapping[str, int]) -> None:
-    dearest = max(flops, key=lambda name: flops[name])
-    kept = costs.fitting(FAMILIES, Budget(flops=flops[dearest] - 1))
-    assert set(kept) == {name for name in FAMILIES if flops[name] < flops[dearest]}
-
-
-def test_a_budget_below_every_family_says_what_the_cheapest_network_of_each_needs(
-    costs: Costs, flops: Mapping[str, int]
-) -> None:
-    with pytest.raises(BudgetError) as caught:
-        costs.fitting(FAMILIES, Budget(flops=12_345))
-    assert "Received: budget.flops=12,345" in str(caught.value)
-    for name in FAMILIES:
-        assert f"{name} {flops[name]:,}" in str(caught.value)
-
-
-def test_a_budget_of_parameters_says_how_many_are_needed(costs: Costs) -> None:
-    with pytest.raises(BudgetError) as caught:
-        costs.fitting(["resnet"], Budget(flops="1T", params=10))
-    needed = costs.of("resnet", cheapest("resnet"))["params"]
-    assert "Received: budget.params=10. " in str(caught.value)
-    assert f"resnet {needed:,}. Raise budget.params" in str(caught.value)

@@ -5,6 +5,7 @@ The weights of every epoch are scripted, so that its accuracy is known without t
 
 import importlib
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,14 +14,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pipeline import training
-from pipeline.data import Dataset
+from pipeline import optimizers, training
+from pipeline.data import Dataset, Split
 from pipeline.training import CURVES, Settings
 
 # Slope and offset of the margin over the pixel. On `squares`: all right; all right with a higher
 # loss; half right with a loss in between; all wrong.
 GOOD, FAINT, HALF, BAD = (1.0, 0.0), (0.1, 0.0), (5.0, 5.05), (-1.0, 0.0)
-OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam", "adamw")
+OPTIMIZERS = ("sgd", "rmsprop_momentum", "adamw")  # the formulas are tested elsewhere
 
 
 both = pytest.mark.parametrize("api", ["keras", "tf_keras"], indirect=True)
@@ -224,6 +225,23 @@ def test_the_learning_rate_follows_its_schedule(
     assert seen == pytest.approx(rates, abs=1e-6)
 
 
+@both
+def test_a_plateau_of_val_accuracy_lowers_the_rate(api: Any, squares: Dataset) -> None:
+    seen = []
+
+    class Rate(api.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            seen.append(float(self.model.optimizer.learning_rate))
+
+    settings = Settings(
+        epochs=6, optimizer="sgd", learning_rate=1e-9, batch_size=8, schedule="plateau"
+    )
+    lines = [HALF, BAD, GOOD, GOOD, GOOD, GOOD]
+    callbacks = [script(api, lines), Rate()]
+    training.fit(network(api), squares, settings, 0, label="test", api=api, callbacks=callbacks)
+    assert seen == pytest.approx([1e-9] * 5 + [1e-10])
+
+
 def test_fewer_images_than_a_batch_are_still_trained_on(squares: Dataset) -> None:
     model = network(keras)
     before = line(model)
@@ -286,6 +304,136 @@ def test_every_epoch_is_reported_as_it_ends(squares: Dataset) -> None:
     assert {key: [point[key] for _, point in reported] for key in history} == history
 
 
+# what is added to the loss
+
+
+@both
+def test_label_smoothing_spreads_a_share_of_every_label(api: Any, squares: Dataset) -> None:
+    settings = Settings(epochs=1, learning_rate=1e-12, label_smoothing=0.2)
+    history = training.fit(
+        network(api), squares, settings, 0, label="", api=api, callbacks=[script(api, [GOOD])]
+    )
+    margins = 2 * np.array([1.0, 255 / 128 - 1])  # of the right class over the other
+    expected = np.log1p(np.exp(-margins)) + 0.1 * margins  # the other class has 0.2 / 2
+    assert history["val/loss"] == pytest.approx([expected.mean()], abs=1e-5)
+    assert history["val/accuracy"] == [1.0]
+
+
+@both
+def test_penalties_are_part_of_the_loss(scripted: Callable[..., Any]) -> None:
+    _, history = scripted([FAINT], l1=1.0, l2=3.0)
+    margins = 0.2 * np.array([1.0, 255 / 128 - 1])
+    expected = np.log1p(np.exp(-margins)).mean() + 1.0 * 0.2 + 3.0 * 0.02  # weights 0.1 and -0.1
+    assert history["train/loss"] == pytest.approx([expected], abs=1e-5)
+
+
+@both
+def test_a_model_has_no_penalty_after_training(api: Any, squares: Dataset) -> None:
+    model = network(api)
+    training.fit(model, squares, Settings(epochs=1, batch_size=8, l2=0.1), 0, label="test", api=api)
+    assert model.losses == []
+
+
+@pytest.mark.parametrize("wrapper", ["pruning", "clustering", "quantization"])
+def test_penalties_reach_kernels_through_the_wrappers_of_tfmot(
+    squares: Dataset, wrapper: str
+) -> None:
+    import tensorflow_model_optimization as tfmot
+    import tf_keras
+
+    def wrapped() -> tuple[Any, list[Any]]:
+        tf_keras.utils.set_random_seed(0)
+        inputs = tf_keras.Input((4, 4, 1))
+        x = tf_keras.layers.Flatten()(tf_keras.layers.Conv2D(4, 3)(inputs))
+        model = tf_keras.Model(inputs, tf_keras.layers.Dense(2)(x))
+        if wrapper == "pruning":
+            model = tfmot.sparsity.keras.prune_low_magnitude(model)
+            return model, [tfmot.sparsity.keras.UpdatePruningStep()]
+        if wrapper == "clustering":
+            start = tfmot.clustering.keras.CentroidInitialization.LINEAR
+            return tfmot.clustering.keras.cluster_weights(model, 4, start), []
+        return tfmot.quantization.keras.quantize_model(model), []
+
+    def norms(model: Any) -> list[float]:
+        centroids = [v for v in model.trainable_variables if "centroids" in v.name]
+        return [np.linalg.norm(v.numpy()) for v in centroids or optimizers.kernels(model)]
+
+    model, callbacks = wrapped()
+    before = norms(model)
+    settings = Settings(
+        epochs=6, batch_size=8, optimizer="sgd", learning_rate=0.01, schedule="constant", l2=1.0
+    )
+    training.fit(
+        model,
+        squares,
+        settings,
+        0,
+        label="test",
+        api=tf_keras,
+        prepare=lambda images: images / 255,
+        callbacks=callbacks,
+    )
+    assert len(before) == 2
+    for small, large in zip(norms(model), before, strict=True):
+        assert small < 0.9 * large
+
+
+# augmentation
+
+
+def test_images_are_augmented_for_training_only(api: Any) -> None:
+    labels = np.array([0, 1] * 32, np.int32)
+    images = np.zeros((64, 4, 4, 1), np.uint8)
+    images[labels == 0, :, :2] = images[labels == 1, :, 2:] = 255
+    part = Split(images, labels, np.arange(64))
+    halves = Dataset("halves", ("left", "right"), part, part, part, fingerprint="halves")
+    inputs = api.Input((4, 4, 1))
+    model = api.Model(inputs, api.layers.Dense(2)(api.layers.Flatten()(inputs)))
+    left = np.tile(np.float32([1, 1, -1, -1]), 4)
+    model.set_weights([np.stack([left, -left], axis=1), np.zeros(2, np.float32)])
+    settings = Settings(epochs=1, optimizer="sgd", learning_rate=1e-12, flip=True)
+    history = training.fit(model, halves, settings, 0, label="test", api=api)
+    assert history["val/accuracy"] == [1.0]
+    assert 0.25 < history["train/accuracy"][0] < 0.75
+
+
+# the end of training
+
+
+@pytest.mark.parametrize(
+    ("lines", "grace", "epochs"),
+    [
+        ([BAD, BAD, GOOD, GOOD], 2, 2),
+        ([BAD, HALF, BAD, GOOD], 3, 3),  # half of the images: what guessing one class gives
+        ([GOOD, BAD, BAD, BAD], 2, 4),
+    ],
+)
+def test_a_network_at_chance_stops_when_its_grace_is_over(
+    scripted: Callable[..., Any], lines: list[Any], grace: int | None, epochs: int
+) -> None:
+    _, history = scripted(lines, grace=grace)
+    assert len(history["val/accuracy"]) == epochs
+
+
+@pytest.mark.parametrize(
+    ("labels", "chance"), [([0, 1, 2, 3], 0.3), ([0, 0, 1, 2], 0.6), ([0] * 9 + [1], 0.95)]
+)
+def test_chance_is_a_little_above_the_share_of_the_largest_class(
+    labels: list[int], chance: float
+) -> None:
+    val = Split(np.zeros((1,)), np.array(labels, np.int32), np.arange(len(labels)))
+    assert training._chance(val) == pytest.approx(chance)
+
+
+def test_no_epoch_but_the_first_begins_after_the_deadline(squares: Dataset) -> None:
+    settings = Settings(epochs=3, batch_size=8)
+    for deadline, epochs in ((time.monotonic(), 1), (time.monotonic() + 999, 3)):
+        history = training.fit(
+            network(keras), squares, settings, 0, label="test", deadline=deadline
+        )
+        assert len(history["val/loss"]) == epochs
+
+
 # settings
 
 
@@ -298,6 +446,10 @@ def test_every_epoch_is_reported_as_it_ends(squares: Dataset) -> None:
         {"batch_size": 1},
         {"schedule": "linear"},
         {"patience": 0},
+        {"grace": 0},
+        {"label_smoothing": 1},
+        {"augmentation": "heavy"},
+        {"schedule": "plateau", "warmup": 0.1},
         {"epoch": 3},
     ],
 )

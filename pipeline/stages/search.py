@@ -3,12 +3,13 @@
 Reads:   nothing; the data and the budget.
 Writes:  the best network, as trained in its trial; all trials.
 Why:     the network decides accuracy and cost more than any compression after it.
-Source:  random search, Bergstra & Bengio 2012, https://jmlr.org/papers/v13/bergstra12a.html.
+Source:  Hyperband, Li et al. 2018, https://jmlr.org/papers/v18/16-558.html; each of
+         `pipeline/oracles/` names its own.
 """
 
 import logging
 import shutil
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -17,11 +18,13 @@ from pipeline.budget import Budget
 from pipeline.data import Dataset
 from pipeline.errors import PipelineError
 from pipeline.stage import Context, Kind, StageConfig
-from pipeline.training import Optimizer
+from pipeline.training import Augmentation, Optimizer, Schedule
 from search_spaces import families
 
 log = logging.getLogger("flopsmith")
 Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Value = str | int | float | bool
 DEFAULT_FAMILIES = ("mobilenet", "mobilenet_v1", "resnet")  # those that every later stage takes
 
 
@@ -30,27 +33,75 @@ class Config(StageConfig):
 
     needs: ClassVar[tuple[Kind, ...]] = ("nothing",)
 
-    trials: int = Field(12, ge=1, description="Networks to train")
-    epochs: int = Field(6, ge=1, description="Epochs per trial")
+    oracle: Literal["random", "bayesian", "hyperband", "evolution"] = Field(
+        "hyperband", description="What proposes networks: hyperband, random, bayesian, evolution"
+    )
+    trials: int = Field(12, ge=1, description="Networks to try")
+    epochs: int = Field(6, ge=1, description="Epochs of a trial; with hyperband, of the best ones")
+    minutes: float | None = Field(
+        None, gt=0, description="Time after which no trial begins; none: until all are done"
+    )
+    refine: bool = Field(
+        False, description="Spend half of the trials in a space shrunken around the best three"
+    )
+    objective: Literal["accuracy", "pareto"] = Field(
+        "accuracy", description="accuracy on val, or pareto: accuracy weighed against a cost"
+    )
+    against: Literal["flops", "params", "tflite_bytes", "latency_ms"] = Field(
+        "flops", description="The cost that pareto weighs: flops, params, tflite_bytes, latency_ms"
+    )
+    finalists: int = Field(
+        3, ge=1, description="Best networks that are quantized and ranked by int8 accuracy; 1: none"
+    )
+    grace: int = Field(
+        3, ge=1, description="Epochs after which a network that is still at chance stops"
+    )
     families: tuple[str, ...] = Field(
         DEFAULT_FAMILIES, min_length=1, description="Architecture families to search"
     )
+    choices: dict[str, tuple[Value, ...]] = Field(
+        {}, description="Values left of a choice of the families: `{norm: [batch], vgg/width: [8]}`"
+    )
     optimizers: tuple[Optimizer, ...] = Field(
-        ("adam", "momentum"), min_length=1, description="Update rules to search"
+        ("adam", "adamw", "nesterov", "momentum", "rmsprop"),
+        min_length=1,
+        description="Update rules to search",
     )
     learning_rates: tuple[Rate, Rate] = Field(
         (5e-4, 1e-2), description="Range searched for adaptive optimizers; ten times that for SGD"
     )
+    schedules: tuple[Schedule, ...] = Field(
+        ("cosine",), min_length=1, description="Learning rates over the epochs to search"
+    )
+    warmups: tuple[Annotated[float, Field(ge=0, le=0.5)], ...] = Field(
+        (0.0, 0.1), min_length=1, description="Shares of the steps in which the rate rises"
+    )
+    penalties: tuple[Literal["none", "weight_decay", "l2", "l1"], ...] = Field(
+        ("none", "weight_decay", "l2"), min_length=1, description="What keeps weights small"
+    )
+    penalty_strengths: tuple[Rate, Rate] = Field((1e-5, 1e-3), description="Range of its factor")
+    label_smoothings: tuple[Fraction, ...] = Field(
+        (0.0, 0.1), min_length=1, description="Shares of the label spread over all classes"
+    )
+    clip_norms: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        (0.0,), min_length=1, description="Longest gradients; 0: not clipped"
+    )
     batch_sizes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
-        (16, 32), min_length=1, description="Images per update to search"
+        (16, 32, 64), min_length=1, description="Images per update to search"
+    )
+    augmentations: tuple[Augmentation, ...] = Field(
+        ("none", "light", "medium"), min_length=1, description="Strengths of augmentation"
+    )
+    flips: tuple[bool, ...] = Field(
+        (False,), min_length=1, description="Whether training images are mirrored"
     )
 
-    @field_validator("learning_rates")
+    @field_validator("learning_rates", "penalty_strengths")
     @classmethod
-    def _ascend(cls, rates: tuple[float, float]) -> tuple[float, float]:
-        if rates[0] > rates[1]:
-            raise ValueError("the first learning rate must not be above the second")
-        return rates
+    def _ascend(cls, ends: tuple[float, float]) -> tuple[float, float]:
+        if ends[0] > ends[1]:
+            raise ValueError("the first value must not be above the second")
+        return ends
 
     @field_validator("families")
     @classmethod
@@ -62,99 +113,77 @@ class Config(StageConfig):
 
 def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
     """Refuse a budget that no network can keep, before anything is trained."""
-    from pipeline.space import Costs
+    from pipeline.costs import Costs
 
-    Costs(dataset.image_shape, dataset.num_classes).fitting(config.families, budget, targets)
+    space = _space(config, config.families, targets)
+    space.check()
+    Costs(dataset.image_shape, dataset.num_classes, budget).fitting(config.families, targets)
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
-    """Train `config.trials` networks that fit the budget; pass on the best on val."""
-    from pipeline import trial
-    from pipeline.oracle import RandomOracle
-    from pipeline.space import Costs, Space
+    """Train networks that fit the budget; pass on the one that is best in int8."""
+    from pipeline import finalists, trial
+    from pipeline.costs import Costs
+    from pipeline.searcher import Searcher, front, networks
 
-    costs = Costs(ctx.data.image_shape, ctx.data.num_classes)
-    kept = costs.fitting(config.families, ctx.budget, ctx.targets)
-    settings = config.model_dump(exclude={"trials", "families"})
-    space = Space(**settings, families=kept, targets=ctx.targets)
+    against = config.against if config.objective == "pareto" else None
+    costs = Costs(
+        ctx.data.image_shape,
+        ctx.data.num_classes,
+        ctx.budget,
+        ctx.directory,
+        extra=(against,) if against else (),
+    )
+    kept = costs.fitting(config.families, ctx.targets)
     if out := set(config.families) - set(kept):
         log.warning(
             "search: no network of %s fits the budget and the targets", ", ".join(sorted(out))
         )
-
-    def fits(values: Any) -> bool:
-        point = space.candidate(values)
-        return not ctx.budget.broken_by(costs.of(point.family, point.arch))
-
-    def finished(proposed: Any, resumed: bool) -> dict[str, Any]:
-        """Train a trial, or read what it left; a row for the report."""
-        point = space.candidate(proposed.hyperparameters.values)
-        arch = point.arch.model_dump(mode="json")
-        directory = oracle.trial_dir(proposed)
-        seed = ctx.seed + int(proposed.trial_id)
-        result = trial.run(
-            point.family, arch, point.settings, ctx.data, seed=seed, directory=directory
-        )
-        if not resumed:
-            oracle.finish(proposed, result["val_accuracy"], result["error"])
-        row = {
-            "trial_id": proposed.trial_id,
-            "family": point.family,
-            "arch": arch,
-            "settings": point.settings,
-            **costs.of(point.family, point.arch),
-            "status": "COMPLETED" if result["error"] is None else "FAILED",
-            **result,
-        }
-        ctx.log.trial(row)
-        log.info("search: trial %s of %d %s", proposed.trial_id, config.trials, _summary(row))
-        return row
-
-    oracle = RandomOracle(
-        space.hyperparameters(),
-        fits,
-        ctx.directory / "trials",
-        max_trials=config.trials,
-        seed=ctx.seed,
+    search = Searcher(
+        _space(config, kept, ctx.targets),
+        costs,
+        ctx,
+        oracle=config.oracle,
+        epochs=config.epochs,
+        against=against,
+        grace=config.grace,
+        seconds=config.minutes and config.minutes * 60,
     )
-    rows = [finished(proposed, resumed=True) for proposed in oracle.ended()]
-    while (proposed := oracle.propose()) is not None:
-        rows.append(finished(proposed, resumed=False))
-    log.info("search: %d points over the budget were refused unseen", oracle.refused)
-
-    best = _best(rows)
-    shutil.copyfile(
-        ctx.directory / "trials" / f"trial_{best['trial_id']}" / trial.MODEL,
-        ctx.directory / trial.MODEL,
-    )
+    search.run(config.trials, config.refine)
+    log.info("search: %s", search.acceptance())
+    found = networks(search.rows)
+    if not found:
+        raise PipelineError(f"search: no trial of {len(search.rows)} completed. {search.why()}")
+    best = found[: config.finalists]
+    if config.finalists > 1:
+        best = finalists.ranked(best, ctx.directory, ctx.data, ctx.seed)
+        for row in best:
+            ctx.log.trial(row)
+    winner = best[0]
+    shutil.copyfile(ctx.directory / winner["directory"] / trial.MODEL, ctx.directory / trial.MODEL)
     return ctx.done(
         source,
         model_file=trial.MODEL,
-        family=best["family"],
-        arch=best["arch"],
-        settings=best["settings"],
+        family=winner["family"],
+        arch=winner["arch"],
+        settings=winner["settings"],
         details={
-            "trials": rows,
-            "winner": best["trial_id"],
-            "refused": oracle.refused,
+            "trials": search.rows,
+            "winner": winner["trial_id"],
+            "finalists": [row["trial_id"] for row in best],
+            "against": against,
+            "front": [row["trial_id"] for row in front(search.rows, against or "flops")],
+            "refused": search.refused,
+            "admitted": search.admitted,
             "budget": ctx.budget.model_dump(exclude_none=True),
         },
     )
 
 
-def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Highest val accuracy; of equals, the fewest FLOPs."""
-    completed = [row for row in rows if row["status"] == "COMPLETED"]
-    if not completed:
-        last = rows[-1]["error"].strip().splitlines()[-1] if rows else "no point fits the budget"
-        raise PipelineError(f"search: no trial of {len(rows)} completed. The last: {last}")
-    return min(completed, key=lambda row: (-row["val_accuracy"], row["flops"]))
+def _space(config: Config, kept: tuple[str, ...], targets: tuple[str, ...]) -> Any:
+    from dataclasses import fields
 
+    from pipeline.space import Space
 
-def _summary(row: dict[str, Any]) -> str:
-    if row["error"]:
-        return f"FAILED: {row['error'].strip().splitlines()[-1]}"
-    return (
-        f"{row['family']} val_accuracy={row['val_accuracy']:.4f} flops={row['flops']:,} "
-        f"seconds={row['seconds']}"
-    )
+    shared = {f.name for f in fields(Space)} & set(Config.model_fields)
+    return Space(**{**config.model_dump(include=shared), "families": kept, "targets": targets})

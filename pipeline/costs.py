@@ -1,0 +1,189 @@
+"""What a network costs before it is trained, and whether that is within the budget."""
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipeline import complexity, litert
+from pipeline.artifact import fingerprint, write_atomic
+from pipeline.budget import Budget
+from pipeline.errors import BudgetError, ModelError, RecipeError
+from search_spaces import family
+from search_spaces.base import ArchBase, Cheapest, Deployable, Shape, build, undeployable
+
+log = logging.getLogger("flopsmith")
+FILE = "costs.json"
+EXPORTED = ("tflite_bytes", "latency_ms")  # costs that take a conversion, about half a second
+CALIBRATION_IMAGES = 2
+ROUNDS, RUNS, SECONDS, PAUSE_SECONDS = 10, 20, 0.1, 0.02  # of a measurement of latency
+
+
+class Costs:
+    """Counts, converts and times candidates for one data set and budget, each network once."""
+
+    def __init__(
+        self,
+        image_shape: Shape,
+        num_classes: int,
+        budget: Budget,
+        directory: Path | None = None,
+        extra: tuple[str, ...] = (),
+    ) -> None:
+        """Prepare to count.
+
+        Args:
+            image_shape: `(H, W, C)`.
+            num_classes: Length of the vector of scores.
+            budget: What networks must keep.
+            directory: Where conversions are remembered, in `costs.json`; None: nowhere.
+            extra: Costs that are wanted of every network whether or not the budget bounds them.
+        """
+        self._for = (image_shape, num_classes)
+        self._budget = budget
+        self._exports = bool({*EXPORTED} & {*budget.upper, *extra})
+        self._file = directory / FILE if directory else None
+        self._converted = _read(self._file) if self._file else {}
+        self._profile = cache(lambda name, arch: complexity.count(name, arch, *self._for))
+
+    def of(self, name: str, arch: ArchBase) -> dict[str, float]:
+        """Count macs, flops, params and peak_memory_bytes of a network of family `name`.
+
+        Raises:
+            ModelError: the family cannot take images of that size.
+        """
+        profile = self._profile(name, arch)
+        names = ("macs", "flops", "params", "peak_memory_bytes")
+        return {cost: getattr(profile, cost) for cost in names}
+
+    def exported(self, name: str, arch: ArchBase) -> dict[str, float]:
+        """Measure tflite_bytes and latency_ms of the int8 file of the untrained network.
+
+        Empty if there is no such file; `refusal` says why.
+        """
+        found = self._conversion(name, arch)
+        return {cost: found[cost] for cost in EXPORTED if cost in found}
+
+    def refusal(self, name: str, arch: ArchBase) -> str | None:
+        """Why a network cannot be converted to int8 and run; None if it can."""
+        return self._conversion(name, arch).get("error")
+
+    def all_of(self, name: str, arch: ArchBase) -> dict[str, float]:
+        """What `of` counts, and what `exported` measures if the budget or `extra` asks for it."""
+        return self.of(name, arch) | (self.exported(name, arch) if self._exports else {})
+
+    def broken_by(self, name: str, arch: ArchBase) -> list[str]:
+        """Name the bounds that a network breaks, those that are cheap to know first.
+
+        "convertible" stands for a network that cannot be converted although its file is asked for.
+        """
+        broken = self._budget.broken_by(self.of(name, arch))
+        if broken or not self._exports:
+            return broken
+        layers = self._profile(name, arch).layers
+        kernels = sum(layer.params for layer in layers if layer.macs)  # a byte each, or more
+        if broken := self._budget.broken_by({"tflite_bytes": kernels}):
+            return broken
+        cost = self.exported(name, arch)
+        return self._budget.broken_by(cost) if cost else ["convertible"]
+
+    def fitting(self, families: Iterable[str], targets: Sequence[str] = ()) -> tuple[str, ...]:
+        """Families that run on every target and whose cheapest network keeps all upper bounds.
+
+        Raises:
+            RecipeError: none runs on every target; says why.
+            BudgetError: none of those fits; says what the cheapest networks need.
+        """
+        why = {name: undeployable(name, targets) for name in families}
+        runs = [name for name, reason in why.items() if reason is None]
+        if not runs:
+            reasons = "; ".join(f"{name} ({reason})" for name, reason in why.items())
+            raise RecipeError(f"no family of the search runs on every target. Received: {reasons}")
+        needs = {name: self._needs(name, targets) for name in runs}
+        if kept := tuple(name for name in runs if not needs[name]):
+            return kept
+        received = ", ".join(f"budget.{k}={_text(v)}" for k, v in self._budget.upper.items())
+        listed = "; ".join(f"{name} needs {' and '.join(needs[name])}" for name in sorted(runs))
+        raise BudgetError(
+            f"no network fits the budget. Received: {received}. "
+            f"The cheapest network of each family: {listed}. Raise the budget"
+        )
+
+    def _needs(self, name: str, targets: Sequence[str]) -> list[str]:
+        """What the cheapest network of a family needs and the upper bounds do not allow."""
+        arch = family(name).sample(Deployable(Cheapest(), name, targets))
+        cost, upper = self.all_of(name, arch), self._budget.upper
+        needs = [
+            f"{key}={_text(cost[key])} (budget.{key}={_text(most)})"
+            for key, most in upper.items()
+            if key in cost and cost[key] > most
+        ]
+        if self._exports and (reason := self.refusal(name, arch)):
+            needs.append(f"an int8 file, but {reason}")
+        return needs
+
+    def _conversion(self, name: str, arch: ArchBase) -> dict[str, Any]:
+        key = fingerprint(name, arch.model_dump(mode="json"), *self._for)
+        if key not in self._converted:
+            self._converted[key] = found = _convert(name, arch, *self._for)
+            if "error" in found:
+                log.info("a network of %s has no int8 file: %s", name, found["error"])
+            if self._file:
+                write_atomic(self._file, json.dumps(self._converted, indent=1) + "\n")
+        return self._converted[key]
+
+
+@cache
+def _convert(name: str, arch: ArchBase, image_shape: Shape, num_classes: int) -> dict[str, Any]:
+    """Size and latency of a network's int8 file, or why there is none: `{"error": ...}`."""
+    model = build(name, arch, image_shape, num_classes)
+    _vary(model)
+    images = np.random.default_rng(0).uniform(0, 255, (CALIBRATION_IMAGES, *image_shape))
+    try:
+        content = litert.ptq(model, images.astype(np.float32))
+        runner = litert.Runner(content)
+    except ModelError as error:
+        return {"error": str(error)}
+    size = len(content) + litert.SIGNATURE_BYTES
+    return {"tflite_bytes": size, "latency_ms": _latency_ms(runner)}
+
+
+def _vary(model: keras.Model) -> None:
+    """Make constant weights, as new biases are, a little random: a file stores equal ones once."""
+    rng = np.random.default_rng(0)
+    for variable in model.variables:
+        values = np.asarray(variable)
+        if keras.backend.is_float_dtype(variable.dtype) and np.ptp(values) == 0:
+            variable.assign(values + rng.uniform(-0.1, 0.1, values.shape))
+
+
+def _latency_ms(runner: litert.Runner) -> float:
+    """Smallest of several medians: what else the machine does only ever adds time."""
+    medians = []
+    for _ in range(ROUNDS):
+        medians.append(runner.latency_ms(runs=RUNS, seconds=SECONDS))
+        time.sleep(PAUSE_SECONDS)
+    return min(medians)
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    """Conversions of an earlier run; none if the file is not there or not whole."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            key: entry
+            for key, entry in found.items()
+            if "error" in entry or {*EXPORTED} <= {*entry}
+        }
+    except (FileNotFoundError, AttributeError, TypeError, ValueError):
+        return {}
+
+
+def _text(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}"

@@ -1,0 +1,70 @@
+"""The last choice of a search: what the best networks are worth once they are int8."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipeline import data, isolation, litert, measure, trial
+from pipeline.artifact import write_atomic
+from pipeline.data import Dataset
+from pipeline.errors import ModelError
+
+RESULT = "int8.json"
+CALIBRATION_IMAGES = 100
+
+
+def run(
+    model: Path, dataset: Dataset, seed: int, send: Callable[[Any], None] | None = None
+) -> dict[str, Any]:
+    """Quantize a network after training and score the file that would ship.
+
+    Returns:
+        `int8_val_accuracy`, `tflite_bytes` and `latency_ms` (one thread), and `int8_error`: None,
+        or why there is no int8 file, in which case there are no numbers.
+    """
+    images, _ = data.batch(dataset.train, CALIBRATION_IMAGES, seed)
+    try:
+        content = litert.ptq(
+            keras.models.load_model(model, compile=False), images.astype(np.float32)
+        )
+        runner = litert.Runner(content)
+        accuracy = measure.tflite_hits(runner, dataset.val).mean()
+    except ModelError as error:
+        return {"int8_error": str(error)}
+    return {
+        "int8_val_accuracy": float(accuracy),
+        "tflite_bytes": len(content),
+        "latency_ms": runner.latency_ms(),
+        "int8_error": None,
+    }
+
+
+def ranked(
+    rows: Sequence[dict[str, Any]], directory: Path, dataset: Dataset, seed: int
+) -> list[dict[str, Any]]:
+    """Sort trials by int8 accuracy on val, then bytes, then latency; adds these numbers to them.
+
+    Those that cannot be quantized come last. Results are kept beside each model.
+    """
+    for row in rows:
+        place = directory / row["directory"]
+        done = place / RESULT
+        if not done.exists():
+            options = {"model": place / trial.MODEL, "dataset": dataset, "seed": seed}
+            try:
+                found = isolation.call(run, options, place, lambda _: None)
+            except isolation.CrashError as error:
+                found = {"int8_error": str(error)}
+            write_atomic(done, json.dumps(found))
+        row |= json.loads(done.read_text(encoding="utf-8"))
+    return sorted(rows, key=_order)
+
+
+def _order(row: dict[str, Any]) -> tuple[bool, float, float, float]:
+    if row["int8_error"]:
+        return True, -row["val_accuracy"], 0.0, 0.0
+    return False, -row["int8_val_accuracy"], row["tflite_bytes"], row["latency_ms"]

@@ -1,0 +1,173 @@
+"""Read operators, tensors and constants of a `.tflite` file."""
+
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline import memory
+from pipeline.errors import ModelError
+
+IDENTIFIER = b"TFL3"
+KERNEL_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+FLOATS = ("FLOAT32", "FLOAT16", "FLOAT64")
+BYTES = {"FLOAT32": 4, "FLOAT64": 8, "INT16": 2, "INT32": 4, "INT64": 8, "INT8": 1, "UINT8": 1}
+BYTES |= {"BOOL": 1, "FLOAT16": 2, "UINT16": 2, "UINT32": 4, "UINT64": 8}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor of the file; `data` only where its values are constant."""
+
+    name: str
+    dtype: str  # as in the schema: INT8, UINT8, INT32, FLOAT32, ...
+    shape: tuple[int, ...]
+    data: np.ndarray | None
+    scales: np.ndarray
+    zero_points: np.ndarray
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the values.
+
+        Raises:
+            ModelError: the values have no fixed size.
+        """
+        if self.dtype not in BYTES:
+            raise ModelError(
+                f"cannot tell the memory of tensor {self.name!r}. Received: {self.dtype}. "
+                f"Known: {', '.join(sorted(BYTES))}"
+            )
+        return math.prod(self.shape) * BYTES[self.dtype]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of the file, in the order of execution."""
+
+    index: int
+    name: str  # CONV_2D, ADD, ...
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    @property
+    def kernel(self) -> Tensor | None:
+        """The constant weights that the operator multiplies with, if it has any."""
+        constant = self.name in KERNEL_OPERATORS and self.inputs[1].data is not None
+        return self.inputs[1] if constant else None
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image (bias not counted)."""
+        if self.name == "BATCH_MATMUL":  # [..., M, K] x [..., K, N] -> [..., M, N]
+            left, product = math.prod(self.inputs[0].shape), self.outputs[0].shape
+            return left * product[-1]
+        kernel = self.kernel
+        if kernel is None:
+            return 0
+        if self.name == "TRANSPOSE_CONV":
+            return math.prod(self.inputs[2].shape[:-1]) * math.prod(kernel.shape)
+        if self.name == "DEPTHWISE_CONV_2D":
+            return math.prod(self.outputs[0].shape) * math.prod(kernel.shape[1:3])
+        return math.prod(self.outputs[0].shape) * math.prod(kernel.shape[1:])
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a `.tflite` file holds."""
+
+    operators: tuple[Operator, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    @property
+    def kernels(self) -> tuple[Tensor, ...]:
+        """The constant weights of convolutions and dense layers."""
+        return tuple(op.kernel for op in self.operators if op.kernel is not None)
+
+    @property
+    def float_operators(self) -> tuple[Operator, ...]:
+        """Operators that read or write floating point numbers."""
+        return tuple(
+            op for op in self.operators if any(t.dtype in FLOATS for t in (*op.inputs, *op.outputs))
+        )
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """Most bytes of activations alive at once, executed in the order of the file.
+
+        The input is dropped after its last use. A runtime's arena is larger by its alignment.
+        """
+        made = [*self.inputs, *(t for op in self.operators for t in op.outputs)]
+        size = {id(t): t.bytes for t in made}
+        steps = [
+            ([id(t) for t in op.inputs if id(t) in size], [id(t) for t in op.outputs])
+            for op in self.operators
+        ]
+        return memory.most_alive(steps, size, [id(t) for t in self.inputs])
+
+
+def read(model: bytes) -> Graph:
+    """Read operators, tensors and constants from a flatbuffer.
+
+    Raises:
+        ModelError: the bytes are not a whole `.tflite` file.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    if model[4:8] != IDENTIFIER:
+        raise ModelError(f"not a .tflite file. Received: {len(model)} bytes. Export a model first")
+    try:
+        root = schema.ModelT.InitFromPackedBuf(bytearray(model), 0)
+        graph = root.subgraphs[0]
+        codes = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
+        dtypes = {v: k for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
+        tensors = [_tensor(t, root.buffers, dtypes) for t in graph.tensors]
+
+        def pick(indices: Any) -> tuple[Tensor, ...]:
+            return tuple(tensors[i] for i in (() if indices is None else indices) if i >= 0)
+
+        operators = []
+        for index, op in enumerate(graph.operators):
+            code = root.operatorCodes[op.opcodeIndex]
+            number = max(code.builtinCode, code.deprecatedBuiltinCode)
+            name, read_by = codes[number], pick(op.inputs)
+            if name in KERNEL_OPERATORS and len(read_by) < 2:
+                raise ValueError(f"{name} without weights")
+            operators.append(Operator(index, name, read_by, pick(op.outputs)))
+        return Graph(tuple(operators), pick(graph.inputs), pick(graph.outputs))
+    except (struct.error, IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"a broken .tflite file. Received: {len(model)} bytes ({error}). Export it again"
+        ) from error
+
+
+def _tensor(tensor: Any, buffers: Sequence[Any], dtypes: dict[int, str]) -> Tensor:
+    dtype = dtypes[tensor.type]
+    shape = tuple(int(side) for side in (() if tensor.shape is None else tensor.shape))
+    raw = buffers[tensor.buffer].data
+    values = None
+    if raw is not None and len(raw) and hasattr(np, dtype.lower()):
+        values = np.frombuffer(bytes(bytearray(raw)), dtype.lower()).reshape(shape)
+    quantization = tensor.quantization
+    scales = getattr(quantization, "scale", None)
+    zeros = getattr(quantization, "zeroPoint", None)
+    scale_array = np.array([] if scales is None else scales, np.float32)
+    zero_points = np.array([] if zeros is None else zeros, np.int64)
+    if dtype in ("INT8", "UINT8"):  # LiteRT does not look, and the process dies of such values
+        limits = np.iinfo(dtype.lower())
+        if np.any((zero_points < limits.min) | (zero_points > limits.max)):
+            raise ValueError(f"a zero point out of range for {dtype}")
+        if not np.all((scale_array >= 0) & (scale_array < np.inf)):
+            raise ValueError("a scale that is not a positive number")
+    return Tensor(
+        name=(tensor.name or b"").decode("utf-8", "replace"),
+        dtype=dtype,
+        shape=shape,
+        data=values,
+        scales=scale_array,
+        zero_points=zero_points,
+    )

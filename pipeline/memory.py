@@ -1,0 +1,269 @@
+"""Memory of activations: the most that is alive at once while a network runs.
+
+`peak_values` counts the outputs of the layers as Keras calls them. `peak_bytes` counts those of the
+int8 operators that TensorFlow's converter makes of them after training, in the order of its file:
+normalization and scales become a part of the convolution or dense layer before them, ReLU of the
+operator before it, zero padding of a convolution that could pad as much itself; dropout is gone.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from search_spaces.tracing import Call, Symbol
+
+Step = tuple[Collection[Hashable], Collection[Hashable]]  # what is read, what is written
+KERNELS = ("Conv2D", "DepthwiseConv2D", "Dense")
+FOLDED = ("BatchNormalization", "ChannelScale")
+GONE = ("Dropout", "Identity", "SpatialDropout2D", "StochasticDepth")
+RELUS = ("relu", "relu6")
+MERGES = {"Add": "Add", "Average": "Add", "Multiply": "Multiply"}  # what two inputs become
+NORMS = ("BatchNormalization", "GroupNormalization", "LayerNormalization")
+TAKES_RELU = (*KERNELS, *MERGES, *NORMS)
+# Layers that bring no constants; the importer's walk over the graph starts from constants.
+POOLS = ("AveragePooling2D", "MaxPooling2D")
+CONSTANT_FREE = (*POOLS, "Activation", "Add", "Multiply", "ReLU", "Softmax")
+
+# Operators that a layer becomes if it is not one. Each is the size of what it writes ("n": the
+# output, "m": means, "p": a projection, "s": a number per pair of tokens; in capitals as float32)
+# and what it reads: the number of an operator before it, or X for the input of the layer.
+X = -1
+CHAINS: dict[str, tuple[tuple[str | int, ...], ...]] = {
+    "BatchNormalization": (("n", X), ("n", 0)),
+    "Rescaling": (("n", X), ("n", 0)),
+    "hard_sigmoid": (("n", X), ("n", 0)),
+    "silu": (("n", X), ("n", X, 0)),
+    "swish": (("n", X), ("n", X, 0)),
+    "LayerNormalization": (
+        *(("m", X), ("M", 0), ("M", 1), ("m", 2)),  # means and, negated, in float
+        *(("n", X, 0), ("m", 4), ("m", 5)),  # squared differences, variance, 1 / deviation
+        *(("n", 6), ("n", 3, 7), ("n", 8), ("n", X, 7), ("n", 10, 9)),
+    ),
+    "GroupNormalization": (
+        *(("n", X), ("m", 0), ("M", 1), ("M", 2), ("m", 3)),
+        *(("n", 0, 1), ("N", 5), ("N", 6), ("n", 7), ("m", 8), ("m", 9)),  # squares in float
+        *(("m", 4, 10), ("n", 0, 10), ("n", 12, 11), ("n", 13)),
+    ),
+    "MultiHeadAttention": (
+        *(("p", X), ("p", 0), ("p", X), ("p", 2), ("p", 3), ("p", 1)),  # key, query, transposed
+        *(("s", 4, 5), ("s", 6), ("s", 7)),  # their products, scaled, softmax
+        *(("p", X), ("p", 9), ("p", 10), ("p", 8, 11), ("p", 12), ("p", 13), ("n", 14)),  # value
+    ),
+}
+
+
+def most_alive(steps: Sequence[Step], size: Mapping[Any, int], given: Iterable[Hashable]) -> int:
+    """Largest sum of sizes alive at once when steps run one after the other.
+
+    A tensor is alive from the step that writes it to the last that reads it; what is never read
+    is a result and stays.
+
+    >>> most_alive([("x", "a"), ("a", "b"), ("ab", "c")], {"x": 9, "a": 2, "b": 3, "c": 4}, "x")
+    11
+    """
+    last = {key: i for i, (read, _) in enumerate(steps) for key in read}
+    alive, peak = set(given), 0
+    for i, (_, written) in enumerate(steps):
+        alive.update(written)
+        peak = max(peak, sum(size[key] for key in alive))
+        alive = {key for key in alive if last.get(key, len(steps)) > i}
+    return peak
+
+
+def peak_values(calls: Sequence[Call], inputs: Sequence[Any]) -> int:
+    """Most values alive at once when layers run in the given order, each into an output."""
+    size: dict[Hashable, int] = {id(t): _values(t) for t in inputs}
+    size |= {id(call.output): _values(call.output) for call in calls}
+    steps = [([id(t) for t in call.inputs], [id(call.output)]) for call in calls]
+    return most_alive(steps, size, map(id, inputs))
+
+
+def peak_bytes(
+    calls: Sequence[Call], inputs: Sequence[Any], outputs: Sequence[Any], name: str
+) -> int:
+    """Most bytes alive at once in the int8 file, which has uint8 input and output.
+
+    Args:
+        calls: Layers in any topological order; their names decide on the order in the file.
+        inputs: Tensors of the images.
+        outputs: Tensors of the scores.
+        name: Of the network.
+    """
+    kept, ends = _without_gone(calls, outputs)
+    file = _File(Counter([key for _, read in kept for key in read] + ends))
+    for call, read in _in_file_order(kept, [id(t) for t in inputs], name):
+        file.add(call, read)
+    images = {("uint8", id(t)): _values(t) for t in inputs}
+    size: dict[Hashable, int] = {op.written: op.bytes for op in file.operators} | images
+    size |= {id(t): _values(t) for t in inputs}
+    size |= {("uint8", key): _values(t) for key, t in zip(ends, outputs, strict=True)}
+    steps: list[Step] = [([("uint8", id(t))], [id(t)]) for t in inputs]
+    steps += [(op.read, [op.written]) for op in file.operators]
+    steps += [([key], [("uint8", key)]) for key in ends]
+    return most_alive(steps, size, images)
+
+
+@dataclass(eq=False)
+class _Operator:
+    """An int8 operator: the layer it began with, what it reads and writes."""
+
+    call: Call
+    read: list[Hashable]
+    written: Hashable
+    bytes: int
+    finished: bool = False  # has an activation: no normalization after it becomes a part of it
+
+
+class _File:
+    """Operators of the file, made layer by layer in its order."""
+
+    def __init__(self, readers: Mapping[Hashable, int]) -> None:
+        self.operators: list[_Operator] = []
+        self._readers = readers
+        self._writer: dict[Hashable, _Operator] = {}
+
+    def add(self, call: Call, read: list[Hashable]) -> None:
+        """Append a layer: as a part of the operator before it, or as operators of its own."""
+        before = self._writer.get(read[0]) if read else None
+        if before is not None and self._readers[read[0]] == 1:
+            if _continues(call, before):
+                before.finished |= _is_relu(call)
+                before.written = id(call.output)
+                self.operators.remove(before)  # it runs where the last of its layers does
+                self._append(before)
+                return
+            if before.call.kind == "ZeroPadding2D" and _pads_as_much(call, before.call):
+                self.operators.remove(before)
+                read = before.read
+        for operator in _operators(call, read):
+            self._append(operator)
+
+    def _append(self, operator: _Operator) -> None:
+        self.operators.append(operator)
+        self._writer[operator.written] = operator
+
+
+def _continues(call: Call, before: _Operator) -> bool:
+    """Whether a layer becomes a part of the operator that only it reads."""
+    if _is_relu(call):
+        return before.call.kind in TAKES_RELU and not before.finished
+    return call.kind in FOLDED and before.call.kind in KERNELS and not before.finished
+
+
+def _is_relu(call: Call) -> bool:
+    return call.kind == "ReLU" or (call.kind == "Activation" and call.function in RELUS)
+
+
+def _pads_as_much(call: Call, padding: Call) -> bool:
+    """Whether "same" padding of a convolution would be what was padded before it."""
+    if call.kind not in ("Conv2D", "DepthwiseConv2D") or call.reach is None:
+        return False
+    kernel, stride = call.reach
+    sides = list(zip(padding.inputs[0].shape, padding.output.shape, call.output.shape, strict=True))
+    if sides[3][0] != sides[3][1]:  # channels are padded
+        return False
+    for given, padded, written in sides[1:3]:
+        missing = max((math.ceil(given / stride) - 1) * stride + kernel - given, 0)
+        if missing != padded - given or missing % 2 or written != math.ceil(given / stride):
+            return False
+    return True
+
+
+def _operators(call: Call, read: list[Hashable]) -> list[_Operator]:
+    """The operators that a layer alone becomes."""
+    made: list[_Operator] = []
+
+    def become(kind: str, given: list[Hashable]) -> Hashable:
+        first = len(made)
+        for size, *sources in CHAINS.get(kind, (("n", X),)):
+            keys: list[Hashable] = []
+            for at in sources:
+                keys += given if at == X else [made[first + int(at)].written]
+            written = (id(call.output), len(made))
+            made.append(_Operator(call, keys, written, _bytes(call, str(size))))
+        return made[-1].written
+
+    last = become(call.function if call.kind == "Activation" else call.kind, read)
+    if call.kind != "Activation" and call.function not in ("", "linear", *RELUS):
+        become(call.function, [last])
+    made[-1].written = id(call.output)
+    made[-1].finished = call.function not in ("", "linear")
+    return made
+
+
+def _bytes(call: Call, letter: str) -> int:
+    """Bytes of a tensor of `CHAINS`."""
+    values = _values(call.output)
+    if letter in "mM":
+        values = call.inner[0] if call.inner else values // call.output.shape[-1]
+    elif letter in "ps":
+        values = call.inner["ps".index(letter)]
+    return 4 * values if letter.isupper() else values
+
+
+def _values(tensor: Any) -> int:
+    return math.prod(tensor.shape[1:])
+
+
+def _without_gone(
+    calls: Iterable[Call], outputs: Iterable[Any]
+) -> tuple[list[tuple[Call, list[Hashable]]], list[Hashable]]:
+    """Layers that leave an operator, each with what it reads; and the results."""
+    same: dict[Hashable, Hashable] = {}
+    kept = []
+    for call in (part for whole in calls for part in _parts(whole)):
+        read = [same.get(id(t), id(t)) for t in call.inputs]
+        if _is_gone(call):
+            same[id(call.output)] = read[0]
+        else:
+            kept.append((call, read))
+    return kept, [same.get(id(t), id(t)) for t in outputs]
+
+
+def _is_gone(call: Call) -> bool:
+    if call.kind == "Flatten":
+        return math.prod(call.inputs[0].shape[1:-1]) == 1
+    return call.kind in GONE or (call.kind == "Activation" and call.function == "linear")
+
+
+def _parts(call: Call) -> list[Call]:
+    """Split sums of more than two, and averages, into sums of two and a product."""
+    if call.kind not in MERGES:
+        return [call]
+    parts, kind, total = [], MERGES[call.kind], call.inputs[0]
+    for i, other in enumerate(call.inputs[1:]):
+        pair, total = (total, other), Symbol(call.output.shape)
+        name = f"{call.name}_1/{i}"
+        parts.append(replace(call, name=name, kind=kind, inputs=pair, output=total))
+    if call.kind != kind:
+        return [*parts, replace(call, inputs=(total,))]
+    return [*parts[:-1], replace(parts[-1], output=call.output)]
+
+
+def _in_file_order(
+    calls: list[tuple[Call, list[Hashable]]], inputs: list[Hashable], name: str
+) -> list[tuple[Call, list[Hashable]]]:
+    """Sort layers as TensorFlow's importer does: in reverse postorder, by the names of its nodes.
+
+    The walk starts from the constants and the image, and takes the last name first.
+    """
+    names = [f"{name}_1/{call.name}_1/" for call, _ in calls]
+    readers: dict[Hashable, list[int]] = {}
+    for i in sorted(range(len(calls)), key=names.__getitem__):
+        for key in dict.fromkeys(calls[i][1]):
+            readers.setdefault(key, []).append(i)
+    starts = [(names[i], [i]) for i, (c, _) in enumerate(calls) if c.kind not in CONSTANT_FREE]
+    starts += [("image", readers.get(key, [])) for key in inputs]
+    stack = [(i, False) for _, found in sorted(starts) for i in found]
+    seen, left = set(), []
+    while stack:
+        i, done = stack.pop()
+        if done:
+            left.append(calls[i])
+        elif i not in seen:
+            seen.add(i)
+            stack.append((i, True))
+            stack += [(reader, False) for reader in readers.get(id(calls[i][0].output), [])]
+    return left[::-1]

@@ -1,0 +1,219 @@
+"""How weights are updated: update rules, rates and penalties, of keras or tf_keras."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Optimizer = Literal[
+    "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "rmsprop_momentum", "adam", "adamw"
+]
+Schedule = Literal["constant", "step", "inverse_time", "exponential", "cosine", "plateau"]
+
+MOMENTUM = 0.9
+ADAMW_DECAY = 0.004  # what the library gives AdamW unless told otherwise
+FALL = 0.1  # what "step" and "plateau" multiply the rate by
+FALLS_AT = (0.5, 0.75)  # shares of all steps after which "step" lowers the rate
+EXPONENTIAL_END = 0.01  # share of the rate that "exponential" and "inverse_time" ..
+INVERSE_TIME_END = 0.1  # .. end with
+WAIT = 0.1  # share of all epochs that "plateau" waits for a better val accuracy
+KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")  # attributes of layers of tf_keras
+PLATEAU_STATE = ("best", "wait", "cooldown_counter")
+
+
+class Updates(BaseModel):
+    """How the weights of one network are updated."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    epochs: int = Field(10, ge=1, description="Passes over the training images")
+    optimizer: Optimizer = Field("adam", description="Update rule")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate")
+    schedule: Schedule = Field("cosine", description="Learning rate over the epochs")
+    warmup: float = Field(
+        0.0, ge=0, le=0.5, description="Share of all steps over which the rate rises to its peak"
+    )
+    weight_decay: float | None = Field(
+        None,
+        ge=0,
+        description="Share of every kernel, times the rate, that an update takes off; "
+        f"none: {ADAMW_DECAY} for adamw, else 0",
+    )
+    l1: float = Field(0.0, ge=0, description="Added to the loss: this times the sum of |kernel|")
+    l2: float = Field(0.0, ge=0, description="Added to the loss: this times the sum of kernel^2")
+    clip_norm: float | None = Field(
+        None, gt=0, description="Longest gradient, over all weights together; none: any"
+    )
+
+    @model_validator(mode="after")
+    def _one_source_of_the_rate(self) -> "Updates":
+        if self.schedule == "plateau" and self.warmup:
+            raise ValueError(
+                "the schedule 'plateau' sets the rate by itself and has no warm-up. Received: "
+                f"schedule='plateau', warmup={self.warmup}. Set warmup to 0, or choose another "
+                "schedule"
+            )
+        return self
+
+
+def make(settings: Updates, steps_per_epoch: int, api: Any) -> Any:
+    """Make the optimizer; `build` it for a model before training.
+
+    With the gradient `g` of step `t` (from 1) and the rate `r`; constants are the library's:
+
+    - sgd: `w -= r g`. Robbins & Monro 1951.
+    - momentum: `v = 0.9 v - r g; w += v`. Sutskever et al. 2013, equations 1 and 2,
+      https://proceedings.mlr.press/v28/sutskever13.html.
+    - nesterov: `v = 0.9 v - r g; w += 0.9 v - r g`. Equations 3 and 4 there, in the form of
+      Bengio et al. 2012, equation 7, https://arxiv.org/abs/1212.0901.
+    - adagrad: `a += g^2; w -= r g / sqrt(a + 1e-7)`, a = 0.1 at first. Duchi et al. 2011,
+      section 1.1, https://jmlr.org/papers/v12/duchi11a.html.
+    - rmsprop: `a = 0.9 a + 0.1 g^2; w -= r g / sqrt(a + 1e-7)`. Tieleman & Hinton 2012, slide 29,
+      https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf.
+    - rmsprop_momentum: `v = 0.9 v + r g / sqrt(a + 1e-7); w -= v`, a as in rmsprop. Graves 2013,
+      equations 38 to 41, https://arxiv.org/abs/1308.0850, without the centring.
+    - adam: `m = 0.9 m + 0.1 g; a = 0.999 a + 0.001 g^2`,
+      `w -= r sqrt(1 - 0.999^t) / (1 - 0.9^t) m / (sqrt(a) + 1e-7)`. Kingma & Ba 2015, section 2,
+      https://arxiv.org/abs/1412.6980.
+    - adamw: adam with weight decay. Loshchilov & Hutter 2019, algorithm 2,
+      https://arxiv.org/abs/1711.05101.
+
+    Weight decay `d` takes `r d w` off each kernel before any of these updates. Gradients whose
+    norm over all weights is above `clip_norm` are scaled down to it: Pascanu et al. 2013,
+    algorithm 1, https://arxiv.org/abs/1211.5063.
+
+    Args:
+        settings: Rule, rate, schedule, decay and clipping.
+        steps_per_epoch: Updates per epoch; times the epochs, what the schedule spans.
+        api: `keras` or `tf_keras`.
+    """
+    decay = settings.weight_decay
+    if decay is None and settings.optimizer == "adamw":
+        decay = ADAMW_DECAY
+    options = {
+        "learning_rate": rate(settings, steps_per_epoch, api),
+        "weight_decay": decay if decay or settings.optimizer == "adamw" else None,
+        "global_clipnorm": settings.clip_norm,
+    }
+    kinds: dict[str, tuple[str, dict[str, Any]]] = {
+        "sgd": ("SGD", {}),
+        "momentum": ("SGD", {"momentum": MOMENTUM}),
+        "nesterov": ("SGD", {"momentum": MOMENTUM, "nesterov": True}),
+        "adagrad": ("Adagrad", {}),
+        "rmsprop": ("RMSprop", {}),
+        "rmsprop_momentum": ("RMSprop", {"momentum": MOMENTUM}),
+        "adam": ("Adam", {}),
+        "adamw": ("AdamW", {}),
+    }
+    kind, own = kinds[settings.optimizer]
+    return getattr(api.optimizers, kind)(**options, **own)
+
+
+def rate(settings: Updates, steps_per_epoch: int, api: Any) -> Any:
+    """Make the learning rate: a number, or a schedule of `api` that is called with the step.
+
+    With the peak `r`, step `t` (from 0) and all steps `T`:
+
+    - constant, plateau: `r` (`plateau` makes the callback that lowers it).
+    - step: `r`, from T/2 on `r/10`, from 3T/4 on `r/100`. He et al. 2016, section 4.2,
+      https://arxiv.org/abs/1512.03385.
+    - inverse_time: `r / (1 + 9 t/T)`, down to 10%. Bottou 2012,
+      https://doi.org/10.1007/978-3-642-35289-8_25.
+    - exponential: `r 0.01^(t/T)`, down to 1%. Senior et al. 2013,
+      https://doi.org/10.1109/ICASSP.2013.6638963.
+    - cosine: `r (1 + cos(pi t/T)) / 2`. Loshchilov & Hutter 2017, equation 5,
+      https://arxiv.org/abs/1608.03983.
+
+    A warm-up of `w` steps goes first, with the rate `r (t+1)/w`; the schedule then spans the
+    other `T - w` steps. Goyal et al. 2017, section 2.2, https://arxiv.org/abs/1706.02677.
+    """
+    peak = settings.learning_rate
+    total = settings.epochs * steps_per_epoch
+    warm = round(settings.warmup * total)
+    steps = total - warm
+    schedules = api.optimizers.schedules
+    ends = [math.ceil(share * steps) - 1 for share in FALLS_AT]  # last steps before a fall
+    made: dict[str, Callable[[], Any]] = {
+        "constant": lambda: peak,
+        "plateau": lambda: peak,
+        "step": lambda: schedules.PiecewiseConstantDecay(ends, [peak, peak * FALL, peak * FALL**2]),
+        "inverse_time": lambda: schedules.InverseTimeDecay(peak, steps, 1 / INVERSE_TIME_END - 1),
+        "exponential": lambda: schedules.ExponentialDecay(peak, steps, EXPONENTIAL_END),
+        "cosine": lambda: schedules.CosineDecay(peak, steps),
+    }
+    after = made[settings.schedule]()
+    return _warmed_up(after, warm, api) if warm else after
+
+
+def _warmed_up(after: Any, warm: int, api: Any) -> Any:
+    """Let the rate rise linearly over `warm` steps, and then follow `after`."""
+    tensors = ops(api)
+
+    class WarmUp(api.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc, name-defined]
+        def __call__(self, step: Any) -> Any:
+            risen = tensors.minimum((tensors.cast(step, "float32") + 1) / warm, 1.0)
+            return risen * (after(tensors.maximum(step - warm, 0)) if callable(after) else after)
+
+    return WarmUp()
+
+
+def plateau(settings: Updates, api: Any) -> Any:
+    """Make the callback of the schedule "plateau"; None for any other schedule.
+
+    It divides the rate by 10 whenever a tenth of all epochs, at least two, brought no better val
+    accuracy. He et al. 2016, section 3.4, https://arxiv.org/abs/1512.03385.
+    """
+    if settings.schedule != "plateau":
+        return None
+    patience = max(2, round(WAIT * settings.epochs))
+    return api.callbacks.ReduceLROnPlateau(
+        "val_accuracy", factor=FALL, patience=patience, mode="max"
+    )
+
+
+def build(optimizer: Any, model: Any) -> None:
+    """Make the optimizer's variables; only kernels of `model` decay.
+
+    An optimizer that is built before training spares Keras the second trace of the train step.
+    """
+    decaying = {id(variable) for variable in kernels(model)}
+    variables = model.trainable_variables
+    optimizer.exclude_from_weight_decay(var_list=[v for v in variables if id(v) not in decaying])
+    optimizer.build(variables)
+
+
+@contextmanager
+def penalized(view: Any, settings: Updates, api: Any) -> Iterator[None]:
+    """Add `l1 sum |w| + l2 sum w^2` over all kernels to the loss while this lasts."""
+    penalty = api.regularizers.L1L2(settings.l1, settings.l2)
+    if not settings.l1 and not settings.l2:
+        yield
+    elif hasattr(api, "ops"):
+        before = [(kernel, kernel.regularizer) for kernel in kernels(view)]
+        for kernel, _ in before:
+            kernel.regularizer = penalty
+        try:
+            yield
+        finally:
+            for kernel, regularizer in before:
+                kernel.regularizer = regularizer
+    else:
+        # Read anew in each trace: wrappers of tfmot put a clustered or quantized tensor in place
+        # of the variable, and that is what should be small.
+        for layer in view._flatten_layers(include_self=False):
+            for name in KERNELS:
+                if layer.trainable and getattr(layer, name, None) is not None:
+                    view.add_loss(lambda layer=layer, name=name: penalty(getattr(layer, name)))
+        yield
+
+
+def kernels(model: Any) -> list[Any]:
+    """Trainable variables that inputs are multiplied by: no biases, no normalization."""
+    return [v for v in model.trainable_variables if v.name.split(":")[0].endswith("kernel")]
+
+
+def ops(api: Any) -> Any:
+    """Tensor functions of `api`, under the names that both share."""
+    return getattr(api, "ops", None) or api.backend

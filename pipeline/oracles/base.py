@@ -1,0 +1,253 @@
+"""What all oracles share: nothing over the budget is proposed, and a kill loses nothing.
+
+A point over the budget is refused before it becomes a trial, so it costs neither a trial nor
+training. State is written atomically, and what was running when the process died is run again.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras_tuner
+import numpy as np
+from keras_tuner.engine.hyperparameters import Choice
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+from pipeline import pareto
+from pipeline.artifact import write_atomic
+
+Values = Mapping[str, Any]
+NEVER = 10**9
+DRAWS = 50  # points drawn for one that is counted, at most
+SPREAD = 1_000_003  # keras-tuner counts its seed up by one a draw: seeds 1 and 2 would share draws
+
+
+class Span(NamedTuple):
+    """What a trial trains: epochs `first` (from 0) to `last` (not included)."""
+
+    first: int
+    last: int
+    parent: str | None = None  # the trial whose network goes on training
+
+
+class BudgetOracle(keras_tuner.Oracle):
+    """An oracle over the points that fit; stands before a keras-tuner oracle in the bases.
+
+    Args:
+        space: All hyperparameters, registered.
+        fits: Whether the network of these values keeps every bound of the budget.
+        directory: Where trials and state are kept; what is there is taken up again.
+        trials: Networks to try, failed ones included.
+        epochs: Most epochs that a network is trained.
+        seed: Same seed and same scores, same points.
+        against: Name of the cost that is weighed against accuracy; None: accuracy alone counts.
+        attempts: Points to draw for one trial before the search ends as exhausted.
+        options: Of the keras-tuner oracle.
+    """
+
+    def __init__(
+        self,
+        space: keras_tuner.HyperParameters,
+        fits: Callable[[Values], bool],
+        directory: Path,
+        *,
+        trials: int,
+        epochs: int,
+        seed: int,
+        against: str | None = None,
+        attempts: int = 1000,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            objective=keras_tuner.Objective("val_accuracy", "max"),
+            hyperparameters=space,
+            allow_new_entries=False,
+            tune_new_entries=False,
+            seed=1 + seed * SPREAD,
+            max_consecutive_failed_trials=NEVER,
+            **options,
+        )
+        self.max_trials: int | None = trials
+        self.epochs = epochs
+        self.verbose = 0
+        self.admitted = self.refused = 0  # points that fit, and that did not
+        self._fits = fits
+        self._against = against
+        self._attempts = attempts
+        self._max_collisions = attempts
+        self._set_project_dir(directory.parent, directory.name)
+        if Path(self._get_oracle_fname()).exists():
+            self.reload()
+
+    def propose(self) -> Trial | None:
+        """Return the next trial to run, an interrupted one first; None when the search is over."""
+        self._seed_state = int(self._rng().integers(2**31))  # as it would be without a kill
+        trial = self.create_trial("tuner0")
+        return trial if trial.status == TrialStatus.RUNNING else None
+
+    def finish(self, trial: Trial, scores: Mapping[str, float] | None, error: str | None) -> None:
+        """Record how a trial ended.
+
+        Args:
+            trial: What `propose` returned.
+            scores: `val_accuracy`, `val_loss` and the cost that is weighed against accuracy;
+                None for a trial that failed.
+            error: Why it failed.
+        """
+        if scores is None:
+            trial.status, trial.message = TrialStatus.FAILED, error
+        else:
+            for name in scores:
+                if not trial.metrics.exists(name):
+                    trial.metrics.register(name, "max" if name == "val_accuracy" else "min")
+            self.update_trial(trial.trial_id, dict(scores))
+            trial.status = TrialStatus.COMPLETED
+        self.end_trial(trial)
+
+    def span(self, trial: Trial) -> Span:
+        """Which epochs a trial trains, and what it goes on from."""
+        return Span(0, self.epochs)
+
+    def owed(self) -> list[int]:
+        """Epochs of each trial that is yet to come, if no more networks were sampled."""
+        return []
+
+    def close(self) -> None:
+        """Sample no more networks: time is up."""
+        self.max_trials = len(self.trials)
+
+    def ended(self) -> list[Trial]:
+        """Trials that completed or failed, in the order in which they ended."""
+        return [self.trials[trial_id] for trial_id in self.end_order]
+
+    def best_first(self, trials: Iterable[Trial]) -> list[Trial]:
+        """Sort completed trials: by accuracy, then loss; or by fronts if a cost counts as well."""
+        done = [t for t in trials if t.status == TrialStatus.COMPLETED]
+        if self._against is None:
+            return sorted(done, key=lambda t: (-_metric(t, "val_accuracy"), _metric(t, "val_loss")))
+        points = [(-_metric(t, "val_accuracy"), _metric(t, self._against)) for t in done]
+        return [done[i] for i in pareto.order(np.array(points).reshape(-1, 2))]
+
+    def trial_dir(self, trial_id: str) -> Path:
+        """Directory of a trial's files."""
+        return Path(self._get_trial_dir(trial_id))
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Draw a point at random; subclasses do better."""
+        return self._proposal(self._random_values())
+
+    def _proposal(self, values: Values | None) -> dict[str, Any]:
+        status = TrialStatus.STOPPED if values is None else TrialStatus.RUNNING
+        return {"status": status, "values": values}
+
+    def _random_values(self) -> dict[str, Any] | None:
+        """Draw points until one fits; None when `attempts` have not found one.
+
+        The first choice, the family, is drawn once and kept for half of the attempts: drawing
+        it anew each time would starve families of which most networks are over the budget.
+        """
+        first = self.hyperparameters.space[0].name
+        kept = None
+        left = self._attempts
+        for _ in range(DRAWS * self._attempts):
+            values: dict[str, Any] | None = super()._random_values()
+            if values is None or not left:
+                return None
+            kept = kept or values[first]
+            if values[first] != kept and left > self._attempts // 2:
+                continue
+            left -= 1
+            if self._admit(values):
+                return values
+        return None
+
+    def _admit(self, values: Values) -> bool:
+        """Whether a point is new and fits; remembers and counts what does not fit."""
+        if self._duplicate(values):
+            return False
+        if self._fits(values):
+            self.admitted += 1
+            return True
+        self.refused += 1
+        self._tried_so_far.add(self._compute_values_hash(values))
+        return False
+
+    def _mutated(self, values: Values, rng: np.random.Generator) -> dict[str, Any]:
+        """Change one choice of a point; numbers move to a neighbour, names to any other.
+
+        Choices that begin to apply are drawn at random, those that no longer apply disappear.
+        """
+        active = [hp for hp in self.hyperparameters.space if hp.name in values and _free(hp)]
+        changed = active[rng.integers(len(active))].name
+        hps = keras_tuner.HyperParameters()
+        for hp in self.hyperparameters.space:
+            hps.merge([hp])
+            if not hps.is_active(hp):
+                continue
+            if hp.name == changed:
+                hps.values[hp.name] = _neighbour(hp, values[hp.name], rng)
+            elif hp.name in values:
+                hps.values[hp.name] = values[hp.name]
+            else:
+                hps.values[hp.name] = hp.random_sample(int(rng.integers(2**31)))
+        return dict(hps.values)
+
+    def _rng(self) -> np.random.Generator:
+        """Random numbers of this proposal: the same after a kill."""
+        return np.random.default_rng([self.seed, len(self.trials)])
+
+    def get_state(self) -> dict[str, Any]:
+        """What `oracle.json` holds."""
+        return {**super().get_state(), "admitted": self.admitted, "refused": self.refused}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take up what `oracle.json` holds."""
+        super().set_state(state)
+        self.admitted, self.refused = state["admitted"], state["refused"]
+
+    def save(self) -> None:
+        """Write `oracle.json` whole or not at all."""
+        write_atomic(Path(self._get_oracle_fname()), json.dumps(self.get_state()))
+
+    def _save_trial(self, trial: Trial) -> None:
+        state = trial.get_state() | {"admitted": self.admitted, "refused": self.refused}
+        write_atomic(self.trial_dir(trial.trial_id) / "trial.json", json.dumps(state))
+
+    def reload(self) -> None:
+        """Take up an interrupted search.
+
+        A trial's own file is newer than `oracle.json` if the process died between the two
+        writes, so the trials decide what has ended and what runs again.
+        """
+        super().reload()
+        unfinished = (TrialStatus.RUNNING, TrialStatus.INVALID)
+        ids = sorted(self.trials)
+        self._retry_queue = [i for i in reversed(ids) if self.trials[i].status in unfinished]
+        self.start_order = ids
+        self.end_order = [i for i in ids if self.trials[i].status not in unfinished]
+        for trial in self.trials.values():
+            self._record_values(trial)
+            state = json.loads((self.trial_dir(trial.trial_id) / "trial.json").read_text())
+            self.admitted = max(self.admitted, state["admitted"])
+            self.refused = max(self.refused, state["refused"])
+
+
+def _metric(trial: Trial, name: str) -> float:
+    return float(trial.metrics.get_best_value(name)) if trial.metrics.exists(name) else 0.0
+
+
+def _free(hp: Any) -> bool:
+    """Whether there is anything to choose."""
+    return not isinstance(hp, Choice) or len(hp.values) > 1
+
+
+def _neighbour(hp: Any, value: Any, rng: np.random.Generator) -> Any:
+    """Another value of a choice: next to `value` if they have an order."""
+    if not isinstance(hp, Choice):
+        place = hp.value_to_prob(value) + rng.normal(0, 0.2)
+        return hp.prob_to_value(float(np.clip(place, 0, 1)))
+    at = hp.values.index(value)
+    others = [at - 1, at + 1] if hp.ordered else [*range(len(hp.values))]
+    others = [i for i in others if i != at and 0 <= i < len(hp.values)]
+    return hp.values[others[rng.integers(len(others))]]

@@ -1,0 +1,193 @@
+"""The loop of a search: propose, train, record, until the trials or the time are used up."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pipeline import isolation, oracles, pareto, progress, trial
+from pipeline.costs import Costs
+from pipeline.space import Space, refined
+from pipeline.stage import Context
+
+log = logging.getLogger("flopsmith")
+Row = dict[str, Any]
+FIRST, SECOND = "trials", "refined"  # directories of the two rounds
+REFINED_FROM = 3  # networks around which the second round searches
+
+
+@dataclass
+class Searcher:
+    """One search; `rows` has an entry per ended trial, `tally` what points were refused for."""
+
+    space: Space
+    costs: Costs
+    ctx: Context
+    oracle: str
+    epochs: int
+    against: str | None  # the cost that is weighed against accuracy
+    grace: int  # epochs after which a network that is still at chance stops
+    seconds: float | None  # to search for; None: until the trials are used up
+    rows: list[Row] = field(default_factory=list)
+    tally: Counter[str] = field(default_factory=Counter)
+    admitted: int = 0
+    refused: int = 0
+    _began: float = field(default_factory=time.monotonic)
+    _before: float = 0.0  # seconds that an interrupted run spent
+
+    def run(self, trials: int, refine: bool) -> None:
+        """Search once, or a second time around the best of the first round."""
+        whole = self.space.hyperparameters()
+        first = self._round(FIRST, whole, trials - trials // 2 if refine else trials)
+        best = first.best_first(first.ended())[:REFINED_FROM]
+        if refine and best and trials > 1:
+            small = refined(whole, [t.hyperparameters.values for t in best])
+            self._round(SECOND, small, trials // 2)
+
+    def acceptance(self) -> str:
+        """How many of the points that were drawn fitted, and what refused the others."""
+        drawn = self.admitted + self.refused
+        text = f"{self.admitted} of {drawn} points drawn fit the budget"
+        reasons = ", ".join(f"{name} {count}" for name, count in self.tally.most_common())
+        return f"{text}; refused for {reasons}" if reasons else text
+
+    def why(self) -> str:
+        """Why no trial completed: the last error, or what refused every point."""
+        if self.rows:
+            return f"The last: {self.rows[-1]['error'].strip().splitlines()[-1]}"
+        return f"{self.acceptance()}. Loosen these bounds, or add families"
+
+    def _round(self, name: str, hyperparameters: Any, trials: int) -> Any:
+        oracle = oracles.load(self.oracle)(
+            hyperparameters,
+            self._fits,
+            self.ctx.directory / name,
+            trials=trials,
+            epochs=self.epochs,
+            seed=self.ctx.seed,
+            against=self.against,
+        )
+        for ended in oracle.ended():
+            self._record(self._row(oracle, ended, name), resumed=True)
+        while not self._late(oracle) and (proposed := oracle.propose()) is not None:
+            self._train(oracle, proposed)
+            row = self._row(oracle, proposed, name)
+            counted = ("val_accuracy", "val_loss", *([self.against] if self.against else []))
+            scores = {key: row[key] for key in counted} if row["error"] is None else None
+            oracle.finish(proposed, scores, row["error"])
+            self._record(row, resumed=False)
+        self.admitted += oracle.admitted
+        self.refused += oracle.refused
+        return oracle
+
+    def _fits(self, values: Mapping[str, Any]) -> bool:
+        point = self.space.candidate(values)
+        broken = self.costs.broken_by(point.family, point.arch)
+        self.tally.update(broken)
+        return not broken
+
+    def _late(self, oracle: Any) -> bool:
+        """Whether time is up; while it is not, whether it is time to finish what has begun."""
+        if self.seconds is None:
+            return False
+        spent = self._spent()
+        if spent + self._promised(oracle) >= self.seconds:
+            oracle.close()
+        return spent >= self.seconds
+
+    def _promised(self, oracle: Any) -> float:
+        """Seconds that the promotions of what has begun will take, as trials took so far."""
+        trained = [row for row in self.rows if row["history"]]
+        if not trained:
+            return 0.0
+        epochs = sum(len(row["history"]["val/loss"]) for row in trained)
+        each = sum(row["epoch_seconds"] for row in trained) / len(trained)
+        start = (sum(row["seconds"] for row in trained) - each * epochs) / len(trained)
+        return float(sum(max(start, 0.0) + each * count for count in oracle.owed()))
+
+    def _spent(self) -> float:
+        """Seconds of this search, those of an interrupted run's trials included."""
+        return time.monotonic() - self._began + self._before
+
+    def _train(self, oracle: Any, proposed: Any) -> None:
+        """Train a network in a process of its own, which leaves a result; a crash is one."""
+        directory = oracle.trial_dir(proposed.trial_id)
+        span = oracle.span(proposed)
+        point = self.space.candidate(proposed.hyperparameters.values)
+        options = {
+            "family": point.family,
+            "arch": point.arch.model_dump(mode="json"),
+            "settings": point.settings | {"epochs": span.last - span.first, "grace": self.grace},
+            "dataset": self.ctx.data,
+            "seed": self.ctx.seed + int(proposed.trial_id),
+            "directory": directory,
+            "parent": span.parent and oracle.trial_dir(span.parent) / trial.MODEL,
+        }
+        if self.seconds is not None:
+            options["deadline"] = time.monotonic() + self.seconds - self._spent()
+        began = time.perf_counter()
+        with progress.bar(directory.name, span.last - span.first) as advance:
+            try:
+                isolation.call(trial.run, options, directory, lambda p: advance(curves(p)))
+            except isolation.CrashError as error:
+                trial.fail(directory, str(error), time.perf_counter() - began)
+
+    def _record(self, row: Row, resumed: bool) -> None:
+        self.rows.append(row)
+        self._before += row["seconds"] if resumed else 0.0
+        self.ctx.log.trial(row)
+        log.info("search: trial %s %s", row["trial_id"], _summary(row))
+
+    def _row(self, oracle: Any, ended: Any, name: str) -> Row:
+        """What the report and MLflow are told of a trial that has left its result."""
+        point = self.space.candidate(ended.hyperparameters.values)
+        span = oracle.span(ended)
+        directory = oracle.trial_dir(ended.trial_id)
+        prefix = "" if name == FIRST else f"{name}-"
+        result = trial.result(directory)
+        return {
+            "trial_id": f"{prefix}{ended.trial_id}",
+            "parent": span.parent and f"{prefix}{span.parent}",
+            "first_epoch": span.first,
+            "directory": str(directory.relative_to(self.ctx.directory)),
+            "family": point.family,
+            "arch": point.arch.model_dump(mode="json"),
+            "settings": {**point.settings, "epochs": span.last},
+            **self.costs.all_of(point.family, point.arch),
+            "status": "COMPLETED" if result["error"] is None else "FAILED",
+            **result,
+        }
+
+
+def networks(rows: Sequence[Row]) -> list[Row]:
+    """Completed trials whose network no other trial trained further, the best first."""
+    done = [row for row in rows if row["status"] == "COMPLETED"]
+    gone_on = {row["parent"] for row in done}
+    last = [row for row in done if row["trial_id"] not in gone_on]
+    return sorted(last, key=lambda row: (-row["val_accuracy"], row["val_loss"], row["flops"]))
+
+
+def front(rows: Sequence[Row], against: str) -> list[Row]:
+    """Those of `networks` that no other beats in accuracy and cost, the cheapest first."""
+    found = networks(rows)
+    points = np.array([(-row["val_accuracy"], row[against]) for row in found]).reshape(-1, 2)
+    kept = [row for row, is_on in zip(found, pareto.front(points), strict=True) if is_on]
+    return sorted(kept, key=lambda row: row[against])
+
+
+def curves(point: Mapping[str, float]) -> str:
+    """One epoch, for the line of progress."""
+    return " ".join(f"{curve}={value:.4f}" for curve, value in point.items())
+
+
+def _summary(row: Row) -> str:
+    if row["error"]:
+        return f"FAILED: {row['error'].strip().splitlines()[-1]}"
+    return (
+        f"{row['family']} val_accuracy={row['val_accuracy']:.4f} flops={row['flops']:,} "
+        f"seconds={row['seconds']}"
+    )

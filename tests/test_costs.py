@@ -1,0 +1,312 @@
+"""Costs of untrained networks: counted, converted once, compared with a budget."""
+
+import json
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import complexity, costs, litert
+from pipeline.budget import Budget
+from pipeline.costs import Costs
+from pipeline.errors import BudgetError, ModelError, RecipeError
+from search_spaces import family
+from search_spaces.base import ArchBase, Cheapest, build
+
+SHAPE, CLASSES = (12, 12, 1), 4
+FAMILIES = ("mobilenet", "resnet", "vgg")
+FILE_COSTS = Budget(tflite_bytes="1G", latency_ms=1e6)
+
+
+class Random:
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def Choice(self, name: str, values: Any) -> Any:
+        return self._random.choice(list(values))
+
+
+def cheapest(name: str) -> ArchBase:
+    return family(name).sample(Cheapest())
+
+
+VGG = cheapest("vgg")
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    """The int8 file of the cheapest vgg."""
+    images = np.random.default_rng(0).uniform(0, 255, (2, *SHAPE)).astype(np.float32)
+    return litert.ptq(build("vgg", VGG, SHAPE, CLASSES), images)
+
+
+@pytest.fixture
+def conversions(content: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Count conversions, which take no time here, and start without any in memory."""
+    made: list[Any] = []
+
+    def ptq(model: Any, images: Any) -> bytes:
+        made.append(model)
+        return content
+
+    monkeypatch.setattr(litert, "ptq", ptq)
+    costs._convert.cache_clear()
+    yield made
+    costs._convert.cache_clear()
+
+
+@pytest.fixture
+def refused(conversions: list[Any], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """As `conversions`, but the converter takes nothing."""
+
+    def ptq(model: Any, images: Any) -> bytes:
+        conversions.append(model)
+        raise ModelError("operators stay in floating point. Received: POW")
+
+    monkeypatch.setattr(litert, "ptq", ptq)
+    return conversions
+
+
+# count
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_costs_from_shapes_are_those_of_the_network_that_is_built(name: str) -> None:
+    counted = Costs((28, 20, 3), CLASSES, Budget())
+    for seed in range(3):
+        arch = family(name).sample(Random(seed))
+        profile = complexity.profile(build(name, arch, (28, 20, 3), CLASSES))
+        assert counted.of(name, arch) == {
+            "macs": profile.macs,
+            "flops": profile.flops,
+            "params": profile.params,
+            "peak_memory_bytes": profile.peak_memory_bytes,
+        }
+
+
+def test_a_network_is_counted_once_however_often_its_cost_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted = []
+    count = complexity.count
+    monkeypatch.setattr(complexity, "count", lambda *a: counted.append(a) or count(*a))
+    of = Costs(SHAPE, CLASSES, Budget(flops=1))
+    for _ in range(3):
+        of.of("resnet", cheapest("resnet"))
+        of.broken_by("resnet", cheapest("resnet"))
+    assert len(counted) == 1
+
+
+def test_changing_what_was_returned_changes_nothing(conversions: list[Any]) -> None:
+    some = Costs(SHAPE, CLASSES, FILE_COSTS)
+    before = some.all_of("vgg", VGG)
+    some.of("vgg", VGG).clear()
+    some.exported("vgg", VGG).clear()
+    assert some.all_of("vgg", VGG) == before
+
+
+# convert
+
+
+@pytest.mark.parametrize(
+    ("budget", "extra", "asked"),
+    [
+        (Budget(), (), False),
+        (Budget(flops="1G", peak_memory_bytes="1G"), ("flops",), False),
+        (Budget(tflite_bytes="1G"), (), True),
+        (Budget(latency_ms=1e6), (), True),
+        (Budget(), ("latency_ms",), True),
+    ],
+)
+def test_a_network_is_converted_only_if_its_file_is_asked_for(
+    conversions: list[Any], budget: Budget, extra: tuple[str, ...], asked: bool
+) -> None:
+    some = Costs(SHAPE, CLASSES, budget, extra=extra)
+    assert some.broken_by("vgg", VGG) == []
+    assert set(some.all_of("vgg", VGG)) == {
+        *("macs", "flops", "params", "peak_memory_bytes"),
+        *(("tflite_bytes", "latency_ms") if asked else ()),
+    }
+    assert len(conversions) == asked
+
+
+def test_a_network_is_converted_once_in_a_process(conversions: list[Any]) -> None:
+    found = [Costs(SHAPE, CLASSES, FILE_COSTS).exported("vgg", VGG) for _ in range(3)]
+    assert found[0] == found[1] == found[2]
+    assert len(conversions) == 1
+
+
+def test_another_data_set_or_network_is_another_conversion(conversions: list[Any]) -> None:
+    Costs(SHAPE, CLASSES, FILE_COSTS).exported("vgg", VGG)
+    Costs(SHAPE, CLASSES + 1, FILE_COSTS).exported("vgg", VGG)
+    Costs((16, 16, 1), CLASSES, FILE_COSTS).exported("vgg", VGG)
+    Costs(SHAPE, CLASSES, FILE_COSTS).exported("vgg", family("vgg").sample(Random(0)))
+    assert len(conversions) == 4
+
+
+def test_a_later_process_reads_what_was_converted(conversions: list[Any], tmp_path: Path) -> None:
+    found = Costs(SHAPE, CLASSES, FILE_COSTS, tmp_path).all_of("vgg", VGG)
+    costs._convert.cache_clear()
+    assert Costs(SHAPE, CLASSES, FILE_COSTS, tmp_path).all_of("vgg", VGG) == found
+    assert len(conversions) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["costs.json"]
+
+
+@pytest.mark.parametrize("written", ["", "{", "[1]", "5", '{"a": 5}', '{"a": {"latency_ms": 1}}'])
+def test_a_file_that_is_not_whole_is_written_anew(
+    conversions: list[Any], tmp_path: Path, written: str
+) -> None:
+    (tmp_path / "costs.json").write_text(written)
+    assert Costs(SHAPE, CLASSES, FILE_COSTS, tmp_path).exported("vgg", VGG)
+    assert len(json.loads((tmp_path / "costs.json").read_text())) == 1
+
+
+def test_what_cannot_be_converted_does_not_fit_and_says_why(
+    refused: list[Any], tmp_path: Path
+) -> None:
+    for _ in range(2):  # the second time from the file
+        costs._convert.cache_clear()
+        some = Costs(SHAPE, CLASSES, FILE_COSTS, tmp_path)
+        assert some.broken_by("vgg", VGG) == ["convertible"]
+        assert "POW" in (some.refusal("vgg", VGG) or "")
+        assert some.exported("vgg", VGG) == {}
+        assert some.all_of("vgg", VGG) == some.of("vgg", VGG)
+    assert len(refused) == 1
+
+
+def test_a_transformer_stays_in_floating_point_and_does_not_fit() -> None:
+    some = Costs((16, 16, 1), CLASSES, FILE_COSTS)
+    assert some.broken_by("vit", cheapest("vit")) == ["convertible"]
+    assert "NEG" in (some.refusal("vit", cheapest("vit")) or "")
+
+
+def trained(name: str, arch: ArchBase, images: np.ndarray) -> Any:
+    model = build(name, arch, images.shape[1:], CLASSES)
+    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+    model.fit(images, np.arange(len(images)) % CLASSES, batch_size=8, epochs=2, verbose=0)
+    return model
+
+
+@pytest.mark.parametrize("name", ["mobilenet", pytest.param("resnet", marks=pytest.mark.slow)])
+def test_the_file_is_as_large_as_that_of_the_trained_network(name: str, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).uniform(0, 255, (64, *SHAPE)).astype(np.float32)
+    litert.save_float(trained(name, cheapest(name), images), tmp_path)
+    content = litert.convert_int8(tmp_path, images[:16])
+    some = Costs(SHAPE, CLASSES, FILE_COSTS)
+    assert some.exported(name, cheapest(name))["tflite_bytes"] == len(content)
+    peak = litert.read(content).peak_memory_bytes
+    assert some.of(name, cheapest(name))["peak_memory_bytes"] == peak
+
+
+# refuse
+
+
+def test_a_network_over_a_bound_on_its_file_is_refused(conversions: list[Any]) -> None:
+    cost = Costs(SHAPE, CLASSES, FILE_COSTS).exported("vgg", VGG)
+    for budget, broken in [
+        (Budget(tflite_bytes=int(cost["tflite_bytes"])), []),
+        (Budget(tflite_bytes=int(cost["tflite_bytes"]) - 1), ["tflite_bytes"]),
+        (Budget(latency_ms=cost["latency_ms"]), []),
+        (Budget(latency_ms=0.99 * cost["latency_ms"]), ["latency_ms"]),
+    ]:
+        assert Costs(SHAPE, CLASSES, budget).broken_by("vgg", VGG) == broken
+    assert len(conversions) == 1
+
+
+def test_a_network_over_a_bound_on_memory_is_refused_without_a_conversion(
+    conversions: list[Any],
+) -> None:
+    peak = int(Costs(SHAPE, CLASSES, Budget()).of("vgg", VGG)["peak_memory_bytes"])
+    for most, broken in ((peak, []), (peak - 1, ["peak_memory_bytes"])):
+        assert Costs(SHAPE, CLASSES, Budget(peak_memory_bytes=most)).broken_by("vgg", VGG) == broken
+    assert conversions == []
+
+
+@pytest.mark.parametrize(
+    ("bounds", "broken"),
+    [
+        ({"flops": 5, "params": 5}, ["flops", "params"]),
+        ({"flops": "1T", "flops_at_least": 0.5}, ["flops_at_least"]),
+        ({"tflite_bytes": 100}, ["tflite_bytes"]),  # the kernels alone are larger
+    ],
+)
+def test_what_is_cheap_to_know_is_asked_before_a_conversion(
+    conversions: list[Any], bounds: dict[str, Any], broken: list[str]
+) -> None:
+    some = Costs(SHAPE, CLASSES, Budget(**{"tflite_bytes": "1G", **bounds}))
+    assert some.broken_by("vgg", VGG) == broken
+    assert conversions == []
+
+
+def test_the_kernels_alone_are_smaller_than_the_file() -> None:
+    some = Costs((28, 28, 1), 10, FILE_COSTS)
+    for name in ("resnet", "vgg"):
+        size = int(some.exported(name, cheapest(name))["tflite_bytes"])
+        budget = Budget(tflite_bytes=size)
+        assert Costs((28, 28, 1), 10, budget).broken_by(name, cheapest(name)) == []
+
+
+# families
+
+
+@pytest.fixture(scope="module")
+def flops() -> Mapping[str, int]:
+    """What the cheapest network of each family needs."""
+    some = Costs(SHAPE, CLASSES, Budget())
+    return {name: int(some.of(name, cheapest(name))["flops"]) for name in FAMILIES}
+
+
+def fitting(budget: Budget, families: Any = FAMILIES, targets: Any = ()) -> tuple[str, ...]:
+    return Costs(SHAPE, CLASSES, budget).fitting(families, targets)
+
+
+def test_every_family_fits_without_a_budget() -> None:
+    assert fitting(Budget()) == FAMILIES
+
+
+def test_a_family_fits_a_budget_of_exactly_its_cheapest_network(flops: Mapping[str, int]) -> None:
+    assert fitting(Budget(flops=max(flops.values()))) == FAMILIES
+
+
+def test_a_family_that_cannot_fit_is_dropped(flops: Mapping[str, int]) -> None:
+    most = max(flops.values()) - 1
+    assert set(fitting(Budget(flops=most))) == {n for n in FAMILIES if flops[n] <= most}
+
+
+def test_the_lower_bound_does_not_drop_a_family(flops: Mapping[str, int]) -> None:
+    assert fitting(Budget(flops=100 * max(flops.values()), flops_at_least=0.9)) == FAMILIES
+
+
+def test_a_family_that_cannot_be_converted_is_dropped_if_its_file_is_asked_for() -> None:
+    assert fitting(Budget(), ("vit", "vgg")) == ("vit", "vgg")
+    assert fitting(Budget(tflite_bytes="1G"), ("vit", "vgg")) == ("vgg",)
+
+
+def test_a_budget_below_every_family_says_in_one_line_what_each_needs(
+    flops: Mapping[str, int],
+) -> None:
+    with pytest.raises(BudgetError) as caught:
+        fitting(Budget(flops=1234, params=10))
+    said = str(caught.value)
+    assert "Received: budget.flops=1,234, budget.params=10. " in said
+    for name in FAMILIES:
+        assert f"{name} needs flops={flops[name]:,} (budget.flops=1,234) and params=" in said
+    assert "\n" not in said
+
+
+def test_a_latency_is_said_in_milliseconds(conversions: list[Any]) -> None:
+    with pytest.raises(BudgetError, match=r"vgg needs latency_ms=\S+ \(budget.latency_ms=1e-09\)"):
+        fitting(Budget(latency_ms=1e-9), ["vgg"])
+
+
+def test_a_budget_says_that_no_family_can_be_converted(refused: list[Any]) -> None:
+    with pytest.raises(BudgetError, match="vgg needs an int8 file, but operators stay in floating"):
+        fitting(Budget(tflite_bytes="1G"), ["vgg"])
+
+
+def test_families_that_run_on_no_target_say_why() -> None:
+    with pytest.raises(RecipeError, match=r"vit \(mobile_cpu: "):
+        fitting(Budget(), ["vit"], ["mobile_cpu"])

@@ -1,0 +1,211 @@
+"""The loop of a search: what ends a trial, what ends the search, what is left for the report."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import finalists, searcher, trial
+from pipeline.artifact import write_atomic
+from pipeline.budget import Budget
+from pipeline.costs import Costs
+from pipeline.data import Dataset
+from pipeline.searcher import Searcher, front, networks
+from pipeline.space import Space
+from pipeline.stage import Context
+
+EPOCHS = 9
+KILLED, RAISED = "2", "4"  # numbers of trials
+
+
+class Notes:
+    """A log that remembers the trials it was told of."""
+
+    def __init__(self) -> None:
+        self.trials: list[Mapping[str, Any]] = []
+
+    def trial(self, row: Mapping[str, Any]) -> None:
+        self.trials.append(row)
+
+
+def pretend(directory: Path, settings: Mapping[str, Any], **_: Any) -> None:
+    """A trial that trains nothing: its score is that of its learning rate."""
+    number = directory.name.removeprefix("trial_").lstrip("0")
+    if number == KILLED:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number == RAISED:
+        return trial.fail(directory, "Traceback\nMemoryError: 12 GiB are not there", 0.1)
+    epochs = settings["epochs"]
+    score = 1 - abs(settings["learning_rate"] - 0.003)
+    found = {
+        "val_accuracy": score,
+        "val_loss": 1 - score,
+        "history": {"val/loss": [1 - score] * epochs, "val/accuracy": [score] * epochs},
+        "error": None,
+        "seconds": 0.1,
+        "epoch_seconds": 0.01,
+    }
+    (directory / trial.MODEL).write_text("a model")
+    write_atomic(directory / trial.RESULT, json.dumps(found))
+
+
+def slowly(directory: Path, settings: Mapping[str, Any], **options: Any) -> None:
+    time.sleep(0.3)
+    pretend(directory, settings, **options)
+
+
+@pytest.fixture
+def ctx(tmp_path: Path, few_digits: Dataset) -> Context:
+    return Context(
+        directory=tmp_path / "01-search",
+        run_dir=tmp_path,
+        name="search",
+        fingerprint="",
+        data=few_digits,
+        seed=0,
+        budget=Budget(flops="2M", flops_at_least=0.01),
+        targets=(),
+        max_accuracy_drop=0.01,
+        title="",
+        recipe_yaml="",
+        log=Notes(),  # type: ignore[arg-type]
+    )
+
+
+def search(ctx: Context, oracle: str = "random", **options: Any) -> Searcher:
+    ctx.directory.mkdir(exist_ok=True)
+    space = Space(("lenet", "vgg"), ("adam",), (1e-3, 1e-2), batch_sizes=(8, 16))
+    shape, classes = ctx.data.image_shape, ctx.data.num_classes
+    given = {"against": None, "grace": 3, "seconds": None, "epochs": EPOCHS, **options}
+    return Searcher(space, Costs(shape, classes, ctx.budget), ctx, oracle, **given)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searcher.trial, "run", pretend)
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_trial_that_dies_or_raises_is_failed_and_the_search_goes_on(ctx: Context) -> None:
+    found = search(ctx)
+    found.run(8, refine=False)
+    assert [row["status"] for row in found.rows] == [
+        "FAILED" if str(number) in (KILLED, RAISED) else "COMPLETED" for number in range(8)
+    ]
+    assert "when memory runs out" in found.rows[2]["error"].splitlines()[-1]
+    assert "MemoryError" in found.rows[4]["error"]
+    assert ctx.log.trials == found.rows  # type: ignore[attr-defined]
+    assert {row["trial_id"] for row in networks(found.rows)}.isdisjoint({KILLED, RAISED})
+
+
+@pytest.mark.usefixtures("fake")
+def test_every_row_is_within_the_budget_and_says_what_it_is(ctx: Context) -> None:
+    found = search(ctx)
+    found.run(8, refine=False)
+    for row in found.rows:
+        assert 20_000 <= row["flops"] <= 2_000_000
+        assert row["settings"]["optimizer"] == "adam"
+        assert row["settings"]["epochs"] == EPOCHS
+        assert (ctx.directory / row["directory"]).is_dir()
+    drawn = found.admitted + found.refused
+    assert found.admitted == 8
+    assert f"8 of {drawn} points drawn fit the budget" in found.acceptance()
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_resumed_search_reads_what_has_ended_and_trains_the_rest(ctx: Context) -> None:
+    whole = search(ctx)
+    whole.run(6, refine=False)
+    trained = {p.parent.name: p.stat().st_mtime_ns for p in ctx.directory.rglob("result.json")}
+    again = search(ctx)
+    again.run(7, refine=False)
+    assert again.rows[:6] == whole.rows
+    now = {p.parent.name: p.stat().st_mtime_ns for p in ctx.directory.rglob("result.json")}
+    assert {name: now[name] for name in trained} == trained
+    assert len(now) == 7
+
+
+@pytest.mark.usefixtures("fake")
+def test_only_the_last_trial_of_a_network_counts(ctx: Context) -> None:
+    found = search(ctx, "hyperband")
+    found.run(9, refine=False)
+    parents = {row["parent"] for row in found.rows if row["parent"]}
+    assert len(parents) == 4
+    assert not parents & {row["trial_id"] for row in networks(found.rows)}
+    last = found.rows[-1]
+    assert (last["first_epoch"], last["settings"]["epochs"]) == (3, 9)
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_refined_round_is_another_search_around_the_best(ctx: Context) -> None:
+    found = search(ctx)
+    found.run(9, refine=True)
+    second = [row for row in found.rows if row["trial_id"].startswith("refined-")]
+    assert len(found.rows) - len(second) == 5
+    best = networks(found.rows[:5])[:3]
+    rates = [row["settings"]["learning_rate"] for row in best]
+    for row in second:
+        assert row["family"] in {one["family"] for one in best}
+        assert min(rates) / 1.5 <= row["settings"]["learning_rate"] <= max(rates) * 1.5
+
+
+@pytest.mark.usefixtures("fake")
+def test_the_front_is_what_no_other_beats_in_accuracy_and_cost(ctx: Context) -> None:
+    found = search(ctx, "evolution", against="flops")
+    found.run(20, refine=False)
+    kept = front(found.rows, "flops")
+    assert [row["flops"] for row in kept] == sorted(row["flops"] for row in kept)
+    for row in networks(found.rows):
+        beaten = any(
+            one["flops"] <= row["flops"] and one["val_accuracy"] >= row["val_accuracy"]
+            for one in kept
+        )
+        assert beaten
+
+
+def test_a_search_ends_when_its_time_is_up(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searcher.trial, "run", slowly)
+    found = search(ctx, seconds=1.5)
+    began = time.monotonic()
+    found.run(1000, refine=False)
+    assert 1 <= len(found.rows) <= 8
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.usefixtures("fake")
+def test_nothing_within_the_bounds_says_what_refused_it(ctx: Context) -> None:
+    found = search(replace(ctx, budget=Budget(flops="2M", tflite_bytes=1, flops_at_least=0.2)))
+    found.space = replace(found.space, families=("lenet",))
+    found.run(3, refine=False)
+    assert found.rows == []
+    assert "0 of" in found.why()
+    assert "tflite_bytes" in found.why()
+
+
+def test_a_promoted_network_goes_on_from_its_weights(ctx: Context) -> None:
+    found = search(ctx, "hyperband", epochs=3)
+    found.space = Space(("lenet",), ("adam",), (0.003, 0.003), batch_sizes=(8,))
+    found.run(3, refine=False)
+    *first, last = found.rows
+    parent = next(row for row in first if row["trial_id"] == last["parent"])
+    assert parent["error"] is None
+    assert last["error"] is None, last["error"]
+    assert last["history"]["train/loss"][0] < parent["history"]["train/loss"][0]
+    assert last["memory_bytes"] > 1e8
+
+
+def test_finalists_are_ranked_by_what_ships(ctx: Context) -> None:
+    found = search(ctx, epochs=2)
+    found.run(2, refine=False)
+    ranked = finalists.ranked(networks(found.rows), ctx.directory, ctx.data, 0)
+    keys = [(-r["int8_val_accuracy"], r["tflite_bytes"], r["latency_ms"]) for r in ranked]
+    assert keys == sorted(keys)
+    assert all(row["int8_error"] is None for row in ranked)
+    again = finalists.ranked(ranked, ctx.directory, ctx.data, 0)
+    assert [row["latency_ms"] for row in again] == [row["latency_ms"] for row in ranked]
