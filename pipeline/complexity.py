@@ -153,21 +153,7 @@ def _call(layer: Any, inputs: list[Any], output: Any, first: bool) -> tracing.Ca
         macs=macs.of(layer, [tuple(t.shape) for t in inputs], tuple(output.shape)),
         reach=_reach(layer),
         function=getattr(getattr(layer, "activation", None), "__name__", ""),
-        inner=_inner(layer),
     )
-
-
-def _inner(layer: Any) -> tuple[int, ...]:
-    """Groups of a normalization; values of a projection and of all pairs of tokens in attention."""
-    kind = type(layer).__name__
-    if kind == "GroupNormalization":
-        return (int(layer.groups),)
-    if kind == "MultiHeadAttention":
-        built = layer.get_build_config()["shapes_dict"]
-        queries, values = (math.prod(built[f"{key}_shape"][1:-1]) for key in ("query", "value"))
-        hidden = layer.num_heads * max(layer.key_dim, layer.value_dim)
-        return max(queries, values) * hidden, layer.num_heads * queries * values
-    return ()
 
 
 def _reach(layer: Any) -> tracing.Reach:

@@ -4,6 +4,9 @@
 int8 operators that TensorFlow's converter makes of them after training, in the order of its file:
 normalization and scales become a part of the convolution or dense layer before them, ReLU of the
 operator before it, zero padding of a convolution that could pad as much itself; dropout is gone.
+
+Layer and group normalization, which the converter leaves in floating point, and attention count as
+one operator each.
 """
 
 import math
@@ -20,37 +23,20 @@ FOLDED = ("BatchNormalization", "ChannelScale")
 GONE = ("Dropout", "Identity", "SpatialDropout2D", "StochasticDepth")
 RELUS = ("relu", "relu6")
 MERGES = {"Add": "Add", "Average": "Add", "Multiply": "Multiply"}  # what two inputs become
-NORMS = ("BatchNormalization", "GroupNormalization", "LayerNormalization")
-TAKES_RELU = (*KERNELS, *MERGES, *NORMS)
+TAKES_RELU = (*KERNELS, *MERGES, "BatchNormalization")
 # Layers that bring no constants; the importer's walk over the graph starts from constants.
 POOLS = ("AveragePooling2D", "MaxPooling2D")
 CONSTANT_FREE = (*POOLS, "Activation", "Add", "Multiply", "ReLU", "Softmax")
 
-# Operators that a layer becomes if it is not one. Each is the size of what it writes ("n": the
-# output, "m": means, "p": a projection, "s": a number per pair of tokens; in capitals as float32)
-# and what it reads: the number of an operator before it, or X for the input of the layer.
+# Operators that a layer becomes if it is not one, by what each reads: the number of an operator
+# before it, or X for what the layer reads. Each writes as many values as the layer.
 X = -1
-CHAINS: dict[str, tuple[tuple[str | int, ...], ...]] = {
-    "BatchNormalization": (("n", X), ("n", 0)),
-    "Rescaling": (("n", X), ("n", 0)),
-    "hard_sigmoid": (("n", X), ("n", 0)),
-    "silu": (("n", X), ("n", X, 0)),
-    "swish": (("n", X), ("n", X, 0)),
-    "LayerNormalization": (
-        *(("m", X), ("M", 0), ("M", 1), ("m", 2)),  # means and, negated, in float
-        *(("n", X, 0), ("m", 4), ("m", 5)),  # squared differences, variance, 1 / deviation
-        *(("n", 6), ("n", 3, 7), ("n", 8), ("n", X, 7), ("n", 10, 9)),
-    ),
-    "GroupNormalization": (
-        *(("n", X), ("m", 0), ("M", 1), ("M", 2), ("m", 3)),
-        *(("n", 0, 1), ("N", 5), ("N", 6), ("n", 7), ("m", 8), ("m", 9)),  # squares in float
-        *(("m", 4, 10), ("n", 0, 10), ("n", 12, 11), ("n", 13)),
-    ),
-    "MultiHeadAttention": (
-        *(("p", X), ("p", 0), ("p", X), ("p", 2), ("p", 3), ("p", 1)),  # key, query, transposed
-        *(("s", 4, 5), ("s", 6), ("s", 7)),  # their products, scaled, softmax
-        *(("p", X), ("p", 9), ("p", 10), ("p", 8, 11), ("p", 12), ("p", 13), ("n", 14)),  # value
-    ),
+CHAINS: dict[str, tuple[tuple[int, ...], ...]] = {
+    "BatchNormalization": ((X,), (0,)),
+    "Rescaling": ((X,), (0,)),
+    "hard_sigmoid": ((X,), (0,)),
+    "silu": ((X,), (X, 0)),
+    "swish": ((X,), (X, 0)),
 }
 
 
@@ -173,34 +159,22 @@ def _pads_as_much(call: Call, padding: Call) -> bool:
 
 def _operators(call: Call, read: list[Hashable]) -> list[_Operator]:
     """The operators that a layer alone becomes."""
+    kinds = [call.function if call.kind == "Activation" else call.kind]
+    if call.kind != "Activation" and call.function not in ("", "linear", *RELUS):
+        kinds.append(call.function)
     made: list[_Operator] = []
-
-    def become(kind: str, given: list[Hashable]) -> Hashable:
+    for kind in kinds:
         first = len(made)
-        for size, *sources in CHAINS.get(kind, (("n", X),)):
+        for sources in CHAINS.get(kind, ((X,),)):
             keys: list[Hashable] = []
             for at in sources:
-                keys += given if at == X else [made[first + int(at)].written]
+                keys += read if at == X else [made[first + at].written]
             written = (id(call.output), len(made))
-            made.append(_Operator(call, keys, written, _bytes(call, str(size))))
-        return made[-1].written
-
-    last = become(call.function if call.kind == "Activation" else call.kind, read)
-    if call.kind != "Activation" and call.function not in ("", "linear", *RELUS):
-        become(call.function, [last])
+            made.append(_Operator(call, keys, written, _values(call.output)))
+        read = [made[-1].written]
     made[-1].written = id(call.output)
     made[-1].finished = call.function not in ("", "linear")
     return made
-
-
-def _bytes(call: Call, letter: str) -> int:
-    """Bytes of a tensor of `CHAINS`."""
-    values = _values(call.output)
-    if letter in "mM":
-        values = call.inner[0] if call.inner else values // call.output.shape[-1]
-    elif letter in "ps":
-        values = call.inner["ps".index(letter)]
-    return 4 * values if letter.isupper() else values
 
 
 def _values(tensor: Any) -> int:
@@ -224,13 +198,13 @@ def _without_gone(
 
 def _is_gone(call: Call) -> bool:
     if call.kind == "Flatten":
-        return math.prod(call.inputs[0].shape[1:-1]) == 1
+        return bool(math.prod(call.inputs[0].shape[1:-1]) == 1)
     return call.kind in GONE or (call.kind == "Activation" and call.function == "linear")
 
 
 def _parts(call: Call) -> list[Call]:
     """Split sums of more than two, and averages, into sums of two and a product."""
-    if call.kind not in MERGES:
+    if call.kind not in MERGES or len(call.inputs) < 2:
         return [call]
     parts, kind, total = [], MERGES[call.kind], call.inputs[0]
     for i, other in enumerate(call.inputs[1:]):

@@ -22,6 +22,12 @@ MARKERS = "osD^vPX*<>h"  # 8 colours and 11 markers: 88 families before a pair r
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper"} | {
     colour: f"series-{i}" for i, colour in enumerate(SERIES)
 }
+COSTS = {  # what accuracy can be plotted against, and how the axis says so
+    "flops": "FLOPs of one image",
+    "params": "Parameters",
+    "tflite_bytes": "Bytes of the int8 file",
+    "latency_ms": "Latency of the int8 file, ms",
+}
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a family named `$x` is a name, not a formula
@@ -49,7 +55,7 @@ STYLE: dict[str, Any] = {
 class Point:
     """One trained network."""
 
-    flops: float  # above 0
+    cost: float  # above 0: FLOPs, or what else is weighed against accuracy
     accuracy: float  # 0..1
 
 
@@ -57,16 +63,17 @@ def front(points: Sequence[Point]) -> list[Point]:
     """Points that no other beats on both axes, the cheapest first.
 
     >>> front([Point(1, 0.5), Point(2, 0.4), Point(3, 0.9)])
-    [Point(flops=1, accuracy=0.5), Point(flops=3, accuracy=0.9)]
+    [Point(cost=1, accuracy=0.5), Point(cost=3, accuracy=0.9)]
     """
     kept: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.flops, -p.accuracy)):
+    for point in sorted(points, key=lambda p: (p.cost, -p.accuracy)):
         if not kept or point.accuracy > kept[-1].accuracy:
             kept.append(point)
     return kept
 
 
-def accuracy_against_flops(
+def accuracy_against(
+    cost: str,
     name: str,
     families: Mapping[str, Sequence[Point]],
     winner: Point | None = None,
@@ -75,10 +82,11 @@ def accuracy_against_flops(
     """Draw every trained network, the non-dominated front, the winner and the budget.
 
     Args:
+        cost: the key in `COSTS` of what the points cost.
         name: tells this plot from the others of the same page.
         families: the points of every architecture family, at least one in all.
         winner: the point to ring.
-        budget: most FLOPs, a dashed line.
+        budget: the most that a network may cost, a dashed line.
 
     Returns:
         An `<svg>` element that uses the CSS variables of `VARIABLES`.
@@ -88,19 +96,20 @@ def accuracy_against_flops(
     height = 250 + 15 * math.ceil((len(families) + 3) / columns)  # room for the legend
     with _figure(name, width=380, height=height) as (figure, text):
         axes = figure.subplots()
-        _flops_axis(axes, [p.flops for p in points] + ([budget] if budget else []))
+        values = [p.cost for p in points] + ([budget] if budget else [])
+        _cost_axis(axes, COSTS[cost], values)
         for i, (family, members) in enumerate(families.items()):
             style: dict[str, Any] = {"color": SERIES[i % len(SERIES)], "linestyle": "none"}
             style |= {"marker": MARKERS[i % len(MARKERS)], "markersize": 5.5}
-            x, y = [p.flops for p in members], [p.accuracy for p in members]
+            x, y = [p.cost for p in members], [p.accuracy for p in members]
             axes.plot(x, y, label=family, zorder=3, **style)
         best = front(points)
-        x, y = [p.flops for p in best], [p.accuracy for p in best]
+        x, y = [p.cost for p in best], [p.accuracy for p in best]
         axes.step(x, y, where="post", color=MUTED, linewidth=1.2, label="front", zorder=2)
         if winner is not None:
             style = {"marker": "o", "markersize": 13, "markeredgewidth": 1.6, "linestyle": "none"}
             style |= {"color": INK, "markerfacecolor": "none", "clip_on": False}
-            axes.plot([winner.flops], [winner.accuracy], label="winner", zorder=4, **style)
+            axes.plot([winner.cost], [winner.accuracy], label="winner", zorder=4, **style)
         if budget:
             axes.axvline(budget, color=INK, linestyle="--", linewidth=1.2, label="budget")
         _percent_axis(axes, "Validation accuracy")
@@ -138,8 +147,8 @@ def learning_curve(name: str, quantity: str, curves: Mapping[str, Sequence[float
     return "".join(text)
 
 
-def _flops_axis(axes: "Axes", values: Sequence[float]) -> None:
-    """Label FLOPs the way recipes write them; logarithmic where they differ more than tenfold."""
+def _cost_axis(axes: "Axes", title: str, values: Sequence[float]) -> None:
+    """Label costs the way recipes write them; logarithmic where they differ more than tenfold."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
     span = max(values) / min(values)
@@ -148,7 +157,7 @@ def _flops_axis(axes: "Axes", values: Sequence[float]) -> None:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 200 else (1,)))
         axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_xlabel("FLOPs of one image" + (" (log scale)" if span > 10 else ""))
+    axes.set_xlabel(title + (" (log scale)" if span > 10 else ""))
 
 
 def _percent_axis(axes: "Axes", label: str) -> None:

@@ -20,6 +20,7 @@ from pipeline.verdict import (
     finite,
     label,
     listed,
+    milliseconds,
     percent,
     shown,
     si,
@@ -47,6 +48,10 @@ class Trial(_Detail):
     flops: float | None = None
     macs: float | None = None
     params: float | None = None
+    tflite_bytes: float | None = None
+    latency_ms: float | None = None
+    int8_val_accuracy: float | None = None
+    parent: str | None = None
     seconds: float | None = None
     settings: dict[str, Any] = {}
     error: str | None = None
@@ -56,13 +61,12 @@ class Trial(_Detail):
         """Whether training finished with an accuracy."""
         return self.status == "COMPLETED" and finite(self.val_accuracy) is not None
 
-    @property
-    def point(self) -> plots.Point | None:
+    def point(self, cost: str) -> plots.Point | None:
         """Where the trial is in the plot; None if it cannot be."""
-        flops, accuracy = finite(self.flops), finite(self.val_accuracy)
-        if not self.scored or accuracy is None or not flops or flops < 0:
+        paid, accuracy = finite(getattr(self, cost)), finite(self.val_accuracy)
+        if not self.scored or accuracy is None or not paid or paid < 0:
             return None
-        return plots.Point(flops, accuracy)
+        return plots.Point(paid, accuracy)
 
 
 class Layer(_Detail):
@@ -100,6 +104,7 @@ def render_html(artifacts: Sequence[Artifact], title: str, recipe_yaml: str) -> 
         lstrip_blocks=True,
     )
     formats = {"percent": percent, "count": count, "si": si, "tenths": tenths}
+    formats["milliseconds"] = milliseconds
     environment.filters.update(formats, label=label, cells=cells)
     heading, _, lead = title.strip().partition("\n")
     return environment.get_template(TEMPLATE).render(
@@ -160,52 +165,63 @@ def _trials_text(artifact: Artifact) -> str:
     refused = artifact.details.get("refused")
     if refused is not None:
         text += f" Points refused before they became trials: {count(refused)}."
-    budget = _budget(artifact)
-    return text + (f" Budget: {si(budget)} FLOPs." if budget else "")
+    bounds = (artifact.details.get("budget") or {}).items()
+    return text + (f" Budget: {listed(f'{k} {si(float(v))}' for k, v in bounds)}." * bool(bounds))
 
 
-def _budget(artifact: Artifact) -> float | None:
+def _budget(artifact: Artifact, cost: str) -> float | None:
+    """The upper bound of a cost, if there is one."""
     budget = artifact.details.get("budget") or {}
-    if budget.get("flops") is not None:
-        return finite(float(budget["flops"]))
-    return None if budget.get("macs") is None else finite(2 * float(budget["macs"]))
+    if budget.get(cost) is not None:
+        return finite(float(budget[cost]))
+    if cost == "flops" and budget.get("macs") is not None:
+        return finite(2 * float(budget["macs"]))
+    return None
 
 
 def _search(artifact: Artifact) -> dict[str, Any]:
     """Gather what the page shows of a search."""
     trials, name = read_trials(artifact), label(artifact)
     winner = artifact.details.get("winner")
-    placed = {t.trial_id: t.point for t in trials if t.point}
-    families: dict[str, list[plots.Point]] = {}
-    for trial in sorted(trials, key=lambda t: t.family):
-        if trial.point:
-            families.setdefault(trial.family, []).append(trial.point)
+    cost = artifact.details.get("against") or "flops"
+    continued = {t.parent for t in trials if t.parent and t.scored}
+    last = [t for t in trials if t.trial_id not in continued]
+    placed = {t.trial_id: point for t in last if (point := t.point(cost))}
     best = plots.front(list(placed.values()))
-    plot = None
-    if placed:
-        svg = plots.accuracy_against_flops(
-            f"{name} trials", families, placed.get(str(winner)), _budget(artifact)
-        )
-        top = next(t for t in trials if t.point)
-        alt = (
-            f"Validation accuracy against FLOPs of {len(placed)} trained networks of "
-            f"{listed(families)}; the best reaches {percent(top.val_accuracy)}% at "
-            f"{si(top.flops)} FLOPs."
-        )
-        caption = (
-            "One mark per network; the line joins those that no cheaper one equals in accuracy."
-        )
-        caption += " The winner is ringed." if str(winner) in placed else ""
-        caption += " The dashed line is the budget." if _budget(artifact) else ""
-        plot = {"svg": svg, "alt": alt, "caption": caption}
+    finalists = [t for t in trials if t.int8_val_accuracy is not None]
     return {
         "label": name,
         "summary": _trials_text(artifact),
         "trials": trials,
         "winner": None if winner is None else str(winner),
+        "continued": continued,
         "front": {key for key, point in placed.items() if point in best},
-        "plot": plot,
+        "finalists": sorted(finalists, key=lambda t: -(t.int8_val_accuracy or 0.0)),
+        "plot": _plot(artifact, cost, last) if placed else None,
     }
+
+
+def _plot(artifact: Artifact, cost: str, trials: Sequence[Trial]) -> dict[str, str]:
+    """Draw accuracy against a cost; at least one of `trials` has a place."""
+    families: dict[str, list[plots.Point]] = {}
+    for trial in sorted(trials, key=lambda t: t.family):
+        if point := trial.point(cost):
+            families.setdefault(trial.family, []).append(point)
+    winner = artifact.details.get("winner")
+    ringed = next((t.point(cost) for t in trials if t.trial_id == str(winner)), None)
+    budget = _budget(artifact, cost)
+    svg = plots.accuracy_against(cost, f"{label(artifact)} trials", families, ringed, budget)
+    top = next(t for t in trials if t.point(cost))
+    unit = {"flops": "FLOPs"}.get(cost, cost)
+    alt = (
+        f"Validation accuracy against {unit} of {sum(map(len, families.values()))} trained "
+        f"networks of {listed(families)}; the best reaches {percent(top.val_accuracy)}% at "
+        f"{si(getattr(top, cost))} {unit}."
+    )
+    caption = "One mark per network; the line joins those that no cheaper one equals in accuracy."
+    caption += " The winner is ringed." if ringed else ""
+    caption += " The dashed line is the budget." if budget else ""
+    return {"svg": svg, "alt": alt, "caption": caption}
 
 
 def _details(artifact: Artifact) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The loop of a search: propose, train, record, until the trials or the time are used up."""
 
 import logging
+import statistics
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,12 +12,14 @@ import numpy as np
 
 from pipeline import isolation, oracles, pareto, progress, trial
 from pipeline.costs import Costs
+from pipeline.oracles.base import Span
 from pipeline.space import Space, refined
 from pipeline.stage import Context
 
 log = logging.getLogger("flopsmith")
 Row = dict[str, Any]
 FIRST, SECOND = "trials", "refined"  # directories of the two rounds
+SAFETY = 0.95  # of the time that is left is planned with
 REFINED_FROM = 3  # networks around which the second round searches
 
 
@@ -71,11 +74,12 @@ class Searcher:
             seed=self.ctx.seed,
             against=self.against,
         )
+        prefix = "" if name == FIRST else f"{name}-"
         for ended in oracle.ended():
-            self._record(self._row(oracle, ended, name), resumed=True)
+            self._record(self._row(oracle, ended, prefix), resumed=True)
         while not self._late(oracle) and (proposed := oracle.propose()) is not None:
-            self._train(oracle, proposed)
-            row = self._row(oracle, proposed, name)
+            self._train(oracle, proposed, prefix)
+            row = self._row(oracle, proposed, prefix)
             counted = ("val_accuracy", "val_loss", *([self.against] if self.against else []))
             scores = {key: row[key] for key in counted} if row["error"] is None else None
             oracle.finish(proposed, scores, row["error"])
@@ -100,28 +104,43 @@ class Searcher:
         return spent >= self.seconds
 
     def _promised(self, oracle: Any) -> float:
-        """Seconds that the promotions of what has begun will take, as trials took so far."""
+        """Seconds that the promotions of what has begun will take."""
+        start, each = self._pace(None)
+        return float(sum(start + each * count for count in oracle.owed()))
+
+    def _pace(self, trial_id: str | None) -> tuple[float, float]:
+        """Seconds to start a trial, and of an epoch, as one trial took, or all on average."""
         trained = [row for row in self.rows if row["history"]]
+        trained = [row for row in trained if row["trial_id"] == trial_id] or trained
         if not trained:
-            return 0.0
-        epochs = sum(len(row["history"]["val/loss"]) for row in trained)
-        each = sum(row["epoch_seconds"] for row in trained) / len(trained)
-        start = (sum(row["seconds"] for row in trained) - each * epochs) / len(trained)
-        return float(sum(max(start, 0.0) + each * count for count in oracle.owed()))
+            return 0.0, 0.0
+        each = statistics.mean(row["epoch_seconds"] for row in trained)
+        rest = [r["seconds"] - r["epoch_seconds"] * len(r["history"]["val/loss"]) for r in trained]
+        return max(statistics.mean(rest), 0.0), each
+
+    def _affordable(self, span: Span, parent: str | None) -> int:
+        """Epochs of a trial: fewer if time is short, so that its schedule comes to its end."""
+        wanted = span.last - span.first
+        start, each = self._pace(parent)
+        if self.seconds is None or not each:
+            return wanted
+        left = SAFETY * (self.seconds - self._spent()) - start
+        return max(1, min(wanted, int(left / each)))
 
     def _spent(self) -> float:
         """Seconds of this search, those of an interrupted run's trials included."""
         return time.monotonic() - self._began + self._before
 
-    def _train(self, oracle: Any, proposed: Any) -> None:
+    def _train(self, oracle: Any, proposed: Any, prefix: str) -> None:
         """Train a network in a process of its own, which leaves a result; a crash is one."""
         directory = oracle.trial_dir(proposed.trial_id)
         span = oracle.span(proposed)
         point = self.space.candidate(proposed.hyperparameters.values)
+        epochs = self._affordable(span, span.parent and f"{prefix}{span.parent}")
         options = {
             "family": point.family,
             "arch": point.arch.model_dump(mode="json"),
-            "settings": point.settings | {"epochs": span.last - span.first, "grace": self.grace},
+            "settings": point.settings | {"epochs": epochs, "grace": self.grace},
             "dataset": self.ctx.data,
             "seed": self.ctx.seed + int(proposed.trial_id),
             "directory": directory,
@@ -130,11 +149,11 @@ class Searcher:
         if self.seconds is not None:
             options["deadline"] = time.monotonic() + self.seconds - self._spent()
         began = time.perf_counter()
-        with progress.bar(directory.name, span.last - span.first) as advance:
+        with progress.bar(directory.name, epochs) as advance:
             try:
                 isolation.call(trial.run, options, directory, lambda p: advance(curves(p)))
             except isolation.CrashError as error:
-                trial.fail(directory, str(error), time.perf_counter() - began)
+                trial.fail(directory, str(error), time.perf_counter() - began, epochs)
 
     def _record(self, row: Row, resumed: bool) -> None:
         self.rows.append(row)
@@ -142,12 +161,11 @@ class Searcher:
         self.ctx.log.trial(row)
         log.info("search: trial %s %s", row["trial_id"], _summary(row))
 
-    def _row(self, oracle: Any, ended: Any, name: str) -> Row:
+    def _row(self, oracle: Any, ended: Any, prefix: str) -> Row:
         """What the report and MLflow are told of a trial that has left its result."""
         point = self.space.candidate(ended.hyperparameters.values)
         span = oracle.span(ended)
         directory = oracle.trial_dir(ended.trial_id)
-        prefix = "" if name == FIRST else f"{name}-"
         result = trial.result(directory)
         return {
             "trial_id": f"{prefix}{ended.trial_id}",
@@ -156,7 +174,7 @@ class Searcher:
             "directory": str(directory.relative_to(self.ctx.directory)),
             "family": point.family,
             "arch": point.arch.model_dump(mode="json"),
-            "settings": {**point.settings, "epochs": span.last},
+            "settings": {**point.settings, "epochs": span.first + result["epochs"]},
             **self.costs.all_of(point.family, point.arch),
             "status": "COMPLETED" if result["error"] is None else "FAILED",
             **result,

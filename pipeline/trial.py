@@ -50,7 +50,8 @@ def run(
         send: Is given the point of every curve after each epoch.
 
     Returns:
-        `val_accuracy` and `val_loss` of the best epoch (None if the trial failed), `history`,
+        `epochs` asked for, `val_accuracy` and `val_loss` of the best one (None if the trial
+        failed), `history`,
         `error` (None, or why it failed), `seconds`, of which `fit_seconds` were training and
         `epoch_seconds` one epoch, and `memory_bytes`, the most that the process has held. An error
         of the network is a result, not an exception.
@@ -66,6 +67,7 @@ def run(
             send(point)
 
     found: dict[str, Any] = {
+        "epochs": settings["epochs"],
         "val_accuracy": None,
         "val_loss": None,
         "history": {},
@@ -111,13 +113,14 @@ def result(directory: Path) -> dict[str, Any]:
     return dict(json.loads((directory / RESULT).read_text(encoding="utf-8")))
 
 
-def fail(directory: Path, error: str, seconds: float) -> None:
+def fail(directory: Path, error: str, seconds: float, epochs: int) -> None:
     """Leave a result in the name of a trial that could not, unless it did."""
     left: dict[str, Any] = {
         "val_accuracy": None,
         "history": {},
         "error": error,
         "seconds": round(seconds, 3),
+        "epochs": epochs,
     }
     if not (directory / RESULT).exists():
         write_atomic(directory / RESULT, json.dumps(left))

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 Sizes = tuple[int | None, ...]
@@ -43,7 +43,6 @@ class Call:
     macs: int
     reach: Reach
     function: str = ""  # the activation that the layer is or contains
-    inner: tuple[int, ...] = ()  # sizes that the output does not show; see `pipeline.memory`
 
 
 @dataclass
@@ -86,8 +85,8 @@ class Trace:
                 output = Symbol((None, *cost.output))
                 again = any(c.name == name and c.kind == kind for c in self.calls[made:])
                 weights = (0, 0) if again and name else (cost.params + cost.frozen, cost.params)
-                call = Call(name, kind, sources, output, *weights, cost.macs, cost.reach)
-                self.calls.append(replace(call, function=cost.function, inner=cost.inner))
+                more = (cost.macs, cost.reach)
+                self.calls.append(Call(name, kind, sources, output, *weights, *more, cost.function))
                 return output
 
             return apply
@@ -124,7 +123,6 @@ class Cost:
     macs: int = 0
     reach: Reach = (1, 1)
     function: str = ""
-    inner: tuple[int, ...] = ()
 
 
 Inputs = list[tuple[int, ...]]
@@ -203,8 +201,7 @@ def _attention(
     kernels = 4 * channels * hidden
     params = kernels + (3 * hidden + channels) * use_bias
     macs = tokens * kernels + 2 * tokens * tokens * hidden
-    inner = (tokens * hidden, num_heads * tokens * tokens)
-    return Cost((tokens, channels), params, macs=macs, reach=None, inner=inner)
+    return Cost((tokens, channels), params, macs=macs, reach=None)
 
 
 def _same(inputs: Inputs, *_: Any, **__: Any) -> Cost:
@@ -283,7 +280,7 @@ RULES: dict[str, Callable[..., Cost]] = {
     "GlobalAveragePooling1D": _global_pool,
     "GlobalAveragePooling2D": _global_pool,
     "GlobalMaxPooling2D": _global_pool,
-    "GroupNormalization": lambda i, groups, **_: Cost(i[0], 2 * i[0][-1], inner=(groups,)),
+    "GroupNormalization": _per_channel(2),
     "LayerNormalization": _per_channel(2),
     "LocalResponseNormalization": _same,
     "MaxPooling2D": _pool,

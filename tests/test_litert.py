@@ -177,15 +177,15 @@ def test_constants_are_read_with_their_values(model: keras.Model, floating: byte
 
 
 def test_the_peak_of_memory_is_of_what_is_alive_at_once(floating: bytes, int8: bytes) -> None:
-    pixels = 12 * 12 * 3  # the input and its copy: as uint8 and int8; given and scaled, as float
-    assert litert.read(int8).peak_memory_bytes == 2 * pixels
-    assert litert.read(floating).peak_memory_bytes == 2 * 4 * pixels
+    pixels = 12 * 12 * 3
+    assert litert.read(int8).peak_memory_bytes == 2 * pixels  # as uint8 and as int8
+    assert litert.read(floating).peak_memory_bytes == 4 * (pixels + 5 * 5 * 4)  # a convolution
 
 
 def test_memory_without_a_fixed_size_is_an_error() -> None:
     nothing = np.array([])
     tensor = litert.Tensor("words", "STRING", (3,), None, nothing, nothing)
-    with pytest.raises(ModelError, match="'words'. Received: STRING. Known: BOOL"):
+    with pytest.raises(ModelError, match=r"'words'. Received: STRING. Known: BOOL"):
         _ = tensor.bytes
 
 

@@ -164,7 +164,7 @@ def test_a_long_error_is_folded_under_its_last_line() -> None:
 def test_the_refused_points_and_the_budget_are_stated(page: Page) -> None:
     text = (
         "9 trials: 8 completed and 1 failed. "
-        "Points refused before they became trials: 34. Budget: 6M FLOPs."
+        "Points refused before they became trials: 34. Budget: flops 6M."
     )
     assert text in page.text
     assert text in render_markdown(RUN, "mobile")
@@ -177,9 +177,11 @@ def test_the_caption_explains_only_what_the_plot_shows(page: Page) -> None:
     assert "dashed" not in bare
 
 
-def test_a_budget_of_macs_is_twice_as_many_flops() -> None:
-    search = artifact("01-search", None, trials=TRIALS, budget={"flops": None, "macs": 2_500_000})
-    assert "Budget: 5M FLOPs." in plain(search).text
+def test_a_budget_of_macs_is_stated_and_drawn_as_flops() -> None:
+    search = artifact("01-search", None, trials=TRIALS, budget={"macs": 2_500_000})
+    page = plain(search)
+    assert "Budget: macs 2.5M." in page.text
+    assert "The dashed line is the budget." in page.text
 
 
 def test_a_search_whose_trials_all_failed_has_a_table_and_no_plot() -> None:

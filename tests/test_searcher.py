@@ -16,6 +16,7 @@ from pipeline.artifact import write_atomic
 from pipeline.budget import Budget
 from pipeline.costs import Costs
 from pipeline.data import Dataset
+from pipeline.oracles.base import Span
 from pipeline.searcher import Searcher, front, networks
 from pipeline.space import Space
 from pipeline.stage import Context
@@ -40,10 +41,11 @@ def pretend(directory: Path, settings: Mapping[str, Any], **_: Any) -> None:
     if number == KILLED:
         os.kill(os.getpid(), signal.SIGKILL)
     if number == RAISED:
-        return trial.fail(directory, "Traceback\nMemoryError: 12 GiB are not there", 0.1)
+        return trial.fail(directory, "Traceback\nMemoryError: 12 GiB are not there", 0.1, EPOCHS)
     epochs = settings["epochs"]
     score = 1 - abs(settings["learning_rate"] - 0.003)
     found = {
+        "epochs": epochs,
         "val_accuracy": score,
         "val_loss": 1 - score,
         "history": {"val/loss": [1 - score] * epochs, "val/accuracy": [score] * epochs},
@@ -167,6 +169,19 @@ def test_the_front_is_what_no_other_beats_in_accuracy_and_cost(ctx: Context) -> 
             for one in kept
         )
         assert beaten
+
+
+def test_a_trial_that_would_not_end_in_time_is_given_fewer_epochs(ctx: Context) -> None:
+    found = search(ctx, seconds=100.0)
+    found.rows = [
+        {"trial_id": str(i), "history": {"val/loss": [1.0] * 2}, "seconds": 9.0, "epoch_seconds": i}
+        for i in (2, 4)
+    ]
+    assert found._affordable(Span(0, 30), None) == 30
+    found._before = 60.0
+    assert found._affordable(Span(3, 30), "4") == int((0.95 * 40 - 1) / 4)
+    found._before = 99.0
+    assert found._affordable(Span(3, 30), "4") == 1
 
 
 def test_a_search_ends_when_its_time_is_up(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
