@@ -20,6 +20,7 @@ from search_spaces.base import ArchBase, Cheapest, Deployable, Shape, build, und
 
 log = logging.getLogger("flopsmith")
 FILE = "costs.json"
+COUNTED = ("macs", "flops", "params", "peak_memory_bytes")
 EXPORTED = ("tflite_bytes", "latency_ms")  # costs that take a conversion, about half a second
 CALIBRATION_IMAGES = 2
 ROUNDS, RUNS, SECONDS, PAUSE_SECONDS = 10, 20, 0.1, 0.02  # of a measurement of latency
@@ -50,7 +51,8 @@ class Costs:
         self._exports = bool({*EXPORTED} & {*budget.upper, *extra})
         self._file = directory / FILE if directory else None
         self._converted = _read(self._file) if self._file else {}
-        self._profile = cache(lambda name, arch: complexity.count(name, arch, *self._for))
+        # a search draws thousands of networks: their numbers are kept, not their profiles
+        self._counted = cache(lambda name, arch: _count(name, arch, *self._for))
 
     def of(self, name: str, arch: ArchBase) -> dict[str, float]:
         """Count macs, flops, params and peak_memory_bytes of a network of family `name`.
@@ -58,9 +60,7 @@ class Costs:
         Raises:
             ModelError: the family cannot take images of that size.
         """
-        profile = self._profile(name, arch)
-        names = ("macs", "flops", "params", "peak_memory_bytes")
-        return {cost: getattr(profile, cost) for cost in names}
+        return dict(zip(COUNTED, self._counted(name, arch)[:-1], strict=True))
 
     def exported(self, name: str, arch: ArchBase) -> dict[str, float]:
         """Measure tflite_bytes and latency_ms of the int8 file of the untrained network.
@@ -86,8 +86,7 @@ class Costs:
         broken = self._budget.broken_by(self.of(name, arch))
         if broken or not self._exports:
             return broken
-        layers = self._profile(name, arch).layers
-        kernels = sum(layer.params for layer in layers if layer.macs)  # a byte each, or more
+        kernels = self._counted(name, arch)[-1]  # a byte each, or more
         if broken := self._budget.broken_by({"tflite_bytes": kernels}):
             return broken
         cost = self.exported(name, arch)
@@ -137,6 +136,13 @@ class Costs:
             if self._file:
                 write_atomic(self._file, json.dumps(self._converted, indent=1) + "\n")
         return self._converted[key]
+
+
+def _count(name: str, arch: ArchBase, image_shape: Shape, num_classes: int) -> tuple[int, ...]:
+    """The costs of `COUNTED`, and the parameters of layers that multiply."""
+    profile = complexity.count(name, arch, image_shape, num_classes)
+    kernels = sum(layer.params for layer in profile.layers if layer.macs)
+    return (*(getattr(profile, cost) for cost in COUNTED), kernels)
 
 
 @cache

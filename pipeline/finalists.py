@@ -37,7 +37,7 @@ def run(
         return {"int8_error": str(error)}
     return {
         "int8_val_accuracy": float(accuracy),
-        "tflite_bytes": len(content),
+        "tflite_bytes": len(content) + litert.SIGNATURE_BYTES,
         "latency_ms": runner.latency_ms(),
         "int8_error": None,
     }

@@ -1,16 +1,19 @@
 """The loop of a search: propose, train, record, until the trials or the time are used up."""
 
+import json
 import logging
 import statistics
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline import isolation, oracles, pareto, progress, trial
+from pipeline.artifact import write_atomic
 from pipeline.costs import Costs
 from pipeline.oracles.base import Span
 from pipeline.space import Space, refined
@@ -19,6 +22,7 @@ from pipeline.stage import Context
 log = logging.getLogger("flopsmith")
 Row = dict[str, Any]
 FIRST, SECOND = "trials", "refined"  # directories of the two rounds
+PLAN = "epochs.json"
 SAFETY = 0.95  # of the time that is left is planned with
 REFINED_FROM = 3  # networks around which the second round searches
 
@@ -118,6 +122,13 @@ class Searcher:
         rest = [r["seconds"] - r["epoch_seconds"] * len(r["history"]["val/loss"]) for r in trained]
         return max(statistics.mean(rest), 0.0), each
 
+    def _plan(self, directory: Path, span: Span, parent: str | None) -> int:
+        """Epochs of a trial; an interrupted one keeps its number, or it could not go on."""
+        plan = directory / PLAN
+        if not plan.exists():
+            write_atomic(plan, json.dumps(self._affordable(span, parent)))
+        return int(json.loads(plan.read_text(encoding="utf-8")))
+
     def _affordable(self, span: Span, parent: str | None) -> int:
         """Epochs of a trial: fewer if time is short, so that its schedule comes to its end."""
         wanted = span.last - span.first
@@ -136,7 +147,7 @@ class Searcher:
         directory = oracle.trial_dir(proposed.trial_id)
         span = oracle.span(proposed)
         point = self.space.candidate(proposed.hyperparameters.values)
-        epochs = self._affordable(span, span.parent and f"{prefix}{span.parent}")
+        epochs = self._plan(directory, span, span.parent and f"{prefix}{span.parent}")
         options = {
             "family": point.family,
             "arch": point.arch.model_dump(mode="json"),
@@ -182,11 +193,17 @@ class Searcher:
 
 
 def networks(rows: Sequence[Row]) -> list[Row]:
-    """Completed trials whose network no other trial trained further, the best first."""
+    """The best completed trial of every network, the best network first."""
     done = [row for row in rows if row["status"] == "COMPLETED"]
-    gone_on = {row["parent"] for row in done}
-    last = [row for row in done if row["trial_id"] not in gone_on]
-    return sorted(last, key=lambda row: (-row["val_accuracy"], row["val_loss"], row["flops"]))
+    first = {row["trial_id"]: row["trial_id"] for row in rows}  # trial of each network
+    for row in rows:
+        if row["parent"]:
+            first[row["trial_id"]] = first[row["parent"]]
+    done.sort(key=lambda row: (-row["val_accuracy"], row["val_loss"], row["flops"]))
+    best: dict[str, Row] = {}
+    for row in done:
+        best.setdefault(first[row["trial_id"]], row)
+    return list(best.values())
 
 
 def front(rows: Sequence[Row], against: str) -> list[Row]:

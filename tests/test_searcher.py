@@ -133,13 +133,22 @@ def test_a_resumed_search_reads_what_has_ended_and_trains_the_rest(ctx: Context)
     assert len(now) == 7
 
 
+def test_a_network_counts_once_with_its_best_trial() -> None:
+    def row(trial_id: str, parent: str | None, accuracy: float) -> dict[str, Any]:
+        scores = {"val_accuracy": accuracy, "val_loss": 1.0, "flops": 1}
+        return {"trial_id": trial_id, "parent": parent, "status": "COMPLETED", **scores}
+
+    rows = [row("0", None, 0.7), row("1", None, 0.9), row("2", "1", 0.8), row("3", "0", 0.75)]
+    assert [found["trial_id"] for found in networks(rows)] == ["1", "3"]
+
+
 @pytest.mark.usefixtures("fake")
-def test_only_the_last_trial_of_a_network_counts(ctx: Context) -> None:
+def test_promoted_networks_are_trained_further(ctx: Context) -> None:
     found = search(ctx, "hyperband")
     found.run(9, refine=False)
     parents = {row["parent"] for row in found.rows if row["parent"]}
     assert len(parents) == 4
-    assert not parents & {row["trial_id"] for row in networks(found.rows)}
+    assert len(networks(found.rows)) == 9 - 1  # one was killed at once
     last = found.rows[-1]
     assert (last["first_epoch"], last["settings"]["epochs"]) == (3, 9)
 
