@@ -12,14 +12,17 @@ log = logging.getLogger("flopsmith")
 
 
 @contextmanager
-def bar(label: str, total: int) -> Iterator[Callable[[str], None]]:
-    """Yield a function that is called after each of `total` steps with a note on it."""
+def bar(label: str, total: int) -> Iterator[Callable[..., None]]:
+    """Yield a function that is called after each of `total` steps with a note on it.
+
+    It also takes the number of the step, where the first steps were done in another process.
+    """
     if not sys.stderr.isatty():
         done = 0
 
-        def line(note: str) -> None:
+        def line(note: str, step: int | None = None) -> None:
             nonlocal done
-            done += 1
+            done = step or done + 1
             log.info("%s %d/%d %s", label, done, total, note)
 
         yield line
@@ -33,4 +36,8 @@ def bar(label: str, total: int) -> Iterator[Callable[[str], None]]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(label, total=total, note="")
-        yield lambda note: progress.update(task, advance=1, note=note)
+
+        def forward(note: str, step: int | None = None) -> None:
+            progress.update(task, note=note, advance=None if step else 1, completed=step)
+
+        yield forward

@@ -162,7 +162,7 @@ class Searcher:
         began = time.perf_counter()
         with progress.bar(directory.name, epochs) as advance:
             try:
-                isolation.call(trial.run, options, directory, lambda p: advance(curves(p)))
+                isolation.call(trial.run, options, directory, lambda e: advance(curves(e[1]), e[0]))
             except isolation.CrashError as error:
                 trial.fail(directory, str(error), time.perf_counter() - began, epochs)
 

@@ -32,7 +32,7 @@ def run(
     directory: Path,
     parent: Path | None = None,
     deadline: float | None = None,
-    send: Callable[[dict[str, float]], None] | None = None,
+    send: Callable[[tuple[int, dict[str, float]]], None] | None = None,
 ) -> dict[str, Any]:
     """Train one network, or read the result of an earlier call for the same directory.
 
@@ -47,7 +47,7 @@ def run(
         directory: Where `model.keras` and, last, `result.json` are written.
         parent: The `.keras` file of the same network whose training goes on; None: from scratch.
         deadline: `time.monotonic()` after which no epoch begins.
-        send: Is given the point of every curve after each epoch.
+        send: Is given the number of each epoch, from 1, and its point of every curve.
 
     Returns:
         `epochs` asked for, `val_accuracy` and `val_loss` of the best one (None if the trial
@@ -61,10 +61,10 @@ def run(
     start = time.perf_counter()
     ends: list[float] = []
 
-    def report(_: int, point: dict[str, float]) -> None:
+    def report(epoch: int, point: dict[str, float]) -> None:
         ends.append(time.perf_counter())
         if send is not None:
-            send(point)
+            send((epoch, point))
 
     found: dict[str, Any] = {
         "epochs": settings["epochs"],

@@ -62,11 +62,12 @@ def test_a_search_killed_twice_ends_with_all_trials_and_repeats_none(tmp_path: P
     assert last.wait(timeout=300) == 0, (tmp_path / "log.txt").read_text()
 
     after = finished_trials(tmp_path)
-    assert len(after) == TRIALS
+    assert len(after) == TRIALS + 1  # the best goes on
     assert {name: after[name] for name in before} == before
     details = json.loads((tmp_path / "out/01-search/artifact.json").read_text())["details"]
-    assert sorted(row["trial_id"] for row in details["trials"]) == ["0", "1", "2"]
-    assert len({json.dumps([r["arch"], r["settings"]]) for r in details["trials"]}) == TRIALS
+    ids = [row["trial_id"] for row in details["trials"] if row["parent"] is None]
+    assert sorted(ids) == ["0000", "0001", "0002"]
+    assert len({json.dumps(row["arch"]) for row in details["trials"]}) == TRIALS
 
     import mlflow
 
@@ -78,6 +79,23 @@ def test_a_search_killed_twice_ends_with_all_trials_and_repeats_none(tmp_path: P
         if "mlflow.parentRunId" not in run.data.tags
     ]
     assert sorted(statuses) == ["FINISHED", "KILLED", "KILLED"]
+
+
+@pytest.mark.slow
+def test_a_trial_killed_in_the_middle_goes_on_from_its_last_whole_epoch(tmp_path: Path) -> None:
+    recipe = RECIPE.replace(f"trials: {TRIALS}, epochs: 3", "oracle: random, trials: 1, epochs: 25")
+    (tmp_path / "tiny.yaml").write_text(recipe)
+    log = tmp_path / "log.txt"
+    run = start(tmp_path)
+    wait_until(lambda: "trial_0 5/25" in log.read_text(), run)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    trained = log.read_text().count("trial_0 ")
+    assert start(tmp_path).wait(timeout=300) == 0, log.read_text()
+    assert log.read_text().count("trial_0 ") <= 25 + 1  # at most one epoch was trained twice
+    assert trained >= 5
+    (row,) = json.loads((tmp_path / "out/01-search/artifact.json").read_text())["details"]["trials"]
+    assert len(row["history"]["val/accuracy"]) == 25
 
 
 @pytest.mark.slow

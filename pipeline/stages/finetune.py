@@ -38,7 +38,15 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     model = keras.models.load_model(source.model_path, compile=False)
     settings = Settings(**{**source.settings, **config.model_dump(exclude_none=True)})
     keras.utils.set_random_seed(ctx.seed)
+    checkpoint = ctx.directory / "checkpoint.npz"
     history = training.fit(
-        model, ctx.data, settings, ctx.seed, label="finetune", on_epoch=ctx.curve
+        model,
+        ctx.data,
+        settings,
+        ctx.seed,
+        label="finetune",
+        on_epoch=ctx.curve,
+        checkpoint=checkpoint,
     )
+    checkpoint.unlink(missing_ok=True)
     return ctx.save_keras(model, source, details={"history": history})
