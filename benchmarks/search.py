@@ -37,7 +37,7 @@ from pipeline.stages.search import Config
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "search.json"
 METHODS = ("flopsmith", "hyperband", "random", "autokeras")
-FAMILIES = ["mobilenet", "mobilenet_v1", "resnet", "vgg", "lenet", "densenet"]
+FAMILIES = ["mobilenet", "mobilenet_v1", "resnet", "vgg", "lenet"]
 SPACE_FIELDS = [
     "families",
     "optimizers",
@@ -64,6 +64,7 @@ def flopsmith(args: argparse.Namespace, seed: int, place: Path, cores: set[int])
     """Run a recipe that is this search alone."""
     search = {"oracle": args.oracle, "trials": args.trials, "epochs": args.epochs}
     search |= {"minutes": args.seconds / 60, "finalists": 1, "families": FAMILIES}
+    search |= {"batch_sizes": args.batch_sizes}
     recipe = {
         "description": "The search of the benchmark",
         "data": {"source": args.data, "image_size": args.image_size},
@@ -86,7 +87,8 @@ def flopsmith(args: argparse.Namespace, seed: int, place: Path, cores: set[int])
         "wasted": sum(row["status"] == "FAILED" for row in rows),
         "over_budget_trained": sum(row["macs"] > args.macs for row in rows),
         "refused_unseen": found.details["refused"],
-        "seconds": round(found.seconds, 1),
+        "seconds": found.details["search_seconds"],
+        "oracle": args.oracle,
     }
 
 
@@ -95,6 +97,7 @@ def keras_tuner(
 ) -> Any:
     """Run a tuner over the same space, which fails the trials of points over the budget."""
     space = Config().model_dump(include=set(SPACE_FIELDS)) | {"families": FAMILIES}
+    space |= {"batch_sizes": args.batch_sizes}
     job = {
         "method": method,
         "data": {"source": args.data, "image_size": args.image_size},
@@ -111,7 +114,7 @@ def keras_tuner(
     _call([sys.executable, script, place / "job.json", place / "result.json"], place, cores)
     found = json.loads((place / "result.json").read_text(encoding="utf-8"))
     wasted = found["refused"] + found["failed"]
-    return {**found, "wasted": wasted, "over_budget_trained": 0}
+    return {**found, "wasted": wasted}
 
 
 def autokeras(args: argparse.Namespace, seed: int, place: Path, cores: set[int]) -> dict[str, Any]:
@@ -203,8 +206,8 @@ def main() -> None:
 def _keep(found: dict[str, Any]) -> None:
     """Add a result to those there are; one of the same search replaces the last."""
     rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    same = ("data", "max_macs", "budget_seconds", "epochs", "cores", "method", "seed")
-    rows = [row for row in rows if any(row[key] != found[key] for key in same)]
+    same = ("data", "max_macs", "budget_seconds", "epochs", "cores", "method", "seed", "oracle")
+    rows = [row for row in rows if any(row.get(key) != found.get(key) for key in same)]
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps([*rows, found], indent=1) + "\n", encoding="utf-8")
 
@@ -237,12 +240,12 @@ def _row(method: str, rows: list[dict[str, Any]]) -> list[str]:
     if done:
         errors = [row["test_error"] for row in sorted(done, key=lambda row: row["seed"])]
         each = ", ".join(f"{error:.2%}" for error in errors)
-        macs = ", ".join(f"{row['macs'] / 1e6:.2f}M" for row in done)
+        macs = ", ".join(f"{row['macs'] / 1e6:.2f}M" if row["macs"] else "?" for row in done)
         means = [statistics.mean(row[k] for row in done) for k in ("trained", "wasted", "seconds")]
         cells = [TITLES[method], str(len(done)), f"{statistics.mean(errors):.2%}", each, macs]
         lines.append(f"| {' | '.join(cells + [f'{mean:.0f}' for mean in means])} |")
     lines += [
-        f"| {TITLES[method]} | seed {row['seed']} | failed: {row['error']} | | | | | |"
+        f"| {TITLES[method]} | seed {row['seed']} | failed: {row['error'].strip().splitlines()[-1]} | | | | | |"
         for row in rows
         if row.get("test_error") is None
     ]
@@ -253,6 +256,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="digits", help="digits, or npz:PATH")
     parser.add_argument("--image-size", type=int, help="pixels per side; none: the data's own")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 32, 64])
     parser.add_argument("--macs", default="500k", help="most MACs of a network")
     parser.add_argument(
         "--at-least", type=float, default=0.25, help="of the MACs; this search only"

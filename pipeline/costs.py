@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -83,17 +83,29 @@ class Costs:
 
         "convertible" stands for a network that cannot be converted although its file is asked for.
         """
-        broken = self._budget.broken_by(self.of(name, arch))
+        broken = self.surely_broken_by(name, arch)
         if broken or not self._exports:
-            return broken
-        kernels = self._counted(name, arch)[-1]  # a byte each, or more
-        if broken := self._budget.broken_by({"tflite_bytes": kernels}):
             return broken
         cost = self.exported(name, arch)
         return self._budget.broken_by(cost) if cost else ["convertible"]
 
-    def fitting(self, families: Iterable[str], targets: Sequence[str] = ()) -> tuple[str, ...]:
+    def surely_broken_by(self, name: str, arch: ArchBase) -> list[str]:
+        """Name the bounds that are broken as far as that is known without converting."""
+        kernels = self._counted(name, arch)[-1]  # a byte each, or more
+        return self._budget.broken_by({**self.of(name, arch), "tflite_bytes": kernels})
+
+    def fitting(
+        self,
+        families: Iterable[str],
+        targets: Sequence[str] = (),
+        cheapest: Callable[[str], ArchBase] | None = None,
+    ) -> tuple[str, ...]:
         """Families that run on every target and whose cheapest network keeps all upper bounds.
+
+        Args:
+            families: Names.
+            targets: Where the networks are to run.
+            cheapest: The cheapest network of a family; None: of all its networks.
 
         Raises:
             RecipeError: none runs on every target; says why.
@@ -104,7 +116,13 @@ class Costs:
         if not runs:
             reasons = "; ".join(f"{name} ({reason})" for name, reason in why.items())
             raise RecipeError(f"no family of the search runs on every target. Received: {reasons}")
-        needs = {name: self._needs(name, targets) for name in runs}
+        if cheapest is None:
+
+            def cheapest(name: str) -> ArchBase:
+                arch: ArchBase = family(name).sample(Deployable(Cheapest(), name, targets))
+                return arch
+
+        needs = {name: self._needs(name, cheapest(name)) for name in runs}
         if kept := tuple(name for name in runs if not needs[name]):
             return kept
         received = ", ".join(f"budget.{k}={_text(v)}" for k, v in self._budget.upper.items())
@@ -114,9 +132,8 @@ class Costs:
             f"The cheapest network of each family: {listed}. Raise the budget"
         )
 
-    def _needs(self, name: str, targets: Sequence[str]) -> list[str]:
-        """What the cheapest network of a family needs and the upper bounds do not allow."""
-        arch = family(name).sample(Deployable(Cheapest(), name, targets))
+    def _needs(self, name: str, arch: ArchBase) -> list[str]:
+        """What a network needs and the upper bounds do not allow."""
         cost, upper = self.all_of(name, arch), self._budget.upper
         needs = [
             f"{key}={_text(cost[key])} (budget.{key}={_text(most)})"
@@ -157,7 +174,7 @@ def _convert(name: str, arch: ArchBase, image_shape: Shape, num_classes: int) ->
     except ModelError as error:
         return {"error": str(error)}
     size = len(content) + litert.SIGNATURE_BYTES
-    return {"tflite_bytes": size, "latency_ms": _latency_ms(runner)}
+    return {"tflite_bytes": size, "latency_ms": latency_ms(runner)}
 
 
 def _vary(model: keras.Model) -> None:
@@ -169,7 +186,7 @@ def _vary(model: keras.Model) -> None:
             variable.assign(values + rng.uniform(-0.1, 0.1, values.shape))
 
 
-def _latency_ms(runner: litert.Runner) -> float:
+def latency_ms(runner: litert.Runner) -> float:
     """Smallest of several medians: what else the machine does only ever adds time."""
     medians = []
     for _ in range(ROUNDS):

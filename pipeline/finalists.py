@@ -1,6 +1,7 @@
 """The last choice of a search: what the best networks are worth once they are int8."""
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import data, isolation, litert, measure, trial
+from pipeline import costs, data, isolation, litert, measure, trial
 from pipeline.artifact import write_atomic
+from pipeline.budget import Budget
 from pipeline.data import Dataset
 from pipeline.errors import ModelError
 
+log = logging.getLogger("flopsmith")
 RESULT = "int8.json"
 CALIBRATION_IMAGES = 100
 
@@ -23,8 +26,8 @@ def run(
     """Quantize a network after training and score the file that would ship.
 
     Returns:
-        `int8_val_accuracy`, `tflite_bytes` and `latency_ms` (one thread), and `int8_error`: None,
-        or why there is no int8 file, in which case there are no numbers.
+        `int8_val_accuracy`, `int8_bytes` and `int8_latency_ms` (one thread), and `int8_error`:
+        None, or why there is no int8 file, in which case there are no numbers.
     """
     images, _ = data.batch(dataset.train, CALIBRATION_IMAGES, seed)
     try:
@@ -37,18 +40,19 @@ def run(
         return {"int8_error": str(error)}
     return {
         "int8_val_accuracy": float(accuracy),
-        "tflite_bytes": len(content) + litert.SIGNATURE_BYTES,
-        "latency_ms": runner.latency_ms(),
+        "int8_bytes": len(content) + litert.SIGNATURE_BYTES,
+        "int8_latency_ms": costs.latency_ms(runner),
         "int8_error": None,
     }
 
 
 def ranked(
-    rows: Sequence[dict[str, Any]], directory: Path, dataset: Dataset, seed: int
+    rows: Sequence[dict[str, Any]], directory: Path, dataset: Dataset, seed: int, budget: Budget
 ) -> list[dict[str, Any]]:
     """Sort trials by int8 accuracy on val, then bytes, then latency; adds these numbers to them.
 
-    Those that cannot be quantized come last. Results are kept beside each model.
+    Those whose trained file breaks a bound come after the others, those that cannot be quantized
+    last. Results are kept beside each model.
     """
     for row in rows:
         place = directory / row["directory"]
@@ -61,10 +65,15 @@ def ranked(
                 found = {"int8_error": str(error)}
             write_atomic(done, json.dumps(found))
         row |= json.loads(done.read_text(encoding="utf-8"))
-    return sorted(rows, key=_order)
 
+    def order(row: dict[str, Any]) -> tuple[int, float, float, float]:
+        if row["int8_error"]:
+            return 2, -row["val_accuracy"], 0.0, 0.0
+        size, latency = row["int8_bytes"], row["int8_latency_ms"]
+        broken = budget.broken_by({"tflite_bytes": size, "latency_ms": latency})
+        if broken:
+            name = row["trial_id"]
+            log.warning("search: trial %s, trained, breaks %s", name, ", ".join(broken))
+        return int(bool(broken)), -row["int8_val_accuracy"], size, latency
 
-def _order(row: dict[str, Any]) -> tuple[bool, float, float, float]:
-    if row["int8_error"]:
-        return True, -row["val_accuracy"], 0.0, 0.0
-    return False, -row["int8_val_accuracy"], row["tflite_bytes"], row["latency_ms"]
+    return sorted(rows, key=order)

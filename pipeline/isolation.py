@@ -4,13 +4,14 @@ A crash, a kill for memory or a leak stays in that process. Keras is imported on
 that every such process is forked from: a start costs about 10 ms.
 """
 
+import contextlib
 import logging
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ def call(
     ours, theirs = context.Pipe()
     log = directory / LOG
     process = context.Process(target=_work, args=(theirs, function, dict(options), log))
-    process.start()
+    with _muted():
+        process.start()  # the first one starts the server, where libraries print as they load
     theirs.close()
     try:
         while True:
@@ -62,6 +64,19 @@ def call(
         if process.is_alive():
             process.kill()
             process.join()
+
+
+@contextlib.contextmanager
+def _muted() -> Iterator[None]:
+    """Keep what new processes print to the standard error off the terminal."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _context() -> Any:
@@ -83,8 +98,14 @@ def _work(
         os.dup2(file.fileno(), 2)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
-    result = function(**options, send=lambda event: connection.send(("event", event)))
-    connection.send(("result", result))
+
+    def send(kind: str, content: Any) -> None:
+        try:
+            connection.send((kind, content))
+        except OSError:  # nobody listens: that is no error of the function
+            os._exit(1)
+
+    send("result", function(**options, send=lambda event: send("event", event)))
     logging.shutdown()
     os._exit(0)  # what libraries do at exit takes time and can hang
 

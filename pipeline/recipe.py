@@ -35,7 +35,7 @@ class Head(BaseModel):
 
     description: str = Field(description="One line for `flopsmith recipes`")
     data: DataConfig = Field(description="The images: a source, or a mapping with settings")
-    seed: int = Field(default=0, ge=0, description="Of everything random")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="Of everything random")
     budget: Budget = Field(default=Budget(), description="Upper bounds of the network")
     targets: tuple[str, ...] = Field(default=(), description="Where the model is to run")
     max_accuracy_drop: float = Field(

@@ -51,6 +51,9 @@ class Trial(_Detail):
     tflite_bytes: float | None = None
     latency_ms: float | None = None
     int8_val_accuracy: float | None = None
+    int8_bytes: float | None = None
+    int8_latency_ms: float | None = None
+    int8_error: str | None = None
     parent: str | None = None
     seconds: float | None = None
     settings: dict[str, Any] = {}
@@ -184,21 +187,36 @@ def _search(artifact: Artifact) -> dict[str, Any]:
     trials, name = read_trials(artifact), label(artifact)
     winner = artifact.details.get("winner")
     cost = artifact.details.get("against") or "flops"
-    continued = {t.parent for t in trials if t.parent and t.scored}
-    last = [t for t in trials if t.trial_id not in continued]
-    placed = {t.trial_id: point for t in last if (point := t.point(cost))}
-    best = plots.front(list(placed.values()))
-    finalists = [t for t in trials if t.int8_val_accuracy is not None]
+    best = _best_of_each(trials)
+    placed = {t.trial_id: point for t in best if (point := t.point(cost))}
+    front = plots.front(list(placed.values()))
+    by_id = {t.trial_id: t for t in trials}
+    ranked = [by_id[i] for i in artifact.details.get("finalists") or [] if i in by_id]
     return {
         "label": name,
         "summary": _trials_text(artifact),
         "trials": trials,
         "winner": None if winner is None else str(winner),
-        "continued": continued,
-        "front": {key for key, point in placed.items() if point in best},
-        "finalists": sorted(finalists, key=lambda t: -(t.int8_val_accuracy or 0.0)),
-        "plot": _plot(artifact, cost, last) if placed else None,
+        "other": {t.trial_id for t in trials if t.scored} - {t.trial_id for t in best},
+        "front": {key for key, point in placed.items() if point in front},
+        "finalists": [t for t in ranked if t.int8_val_accuracy is not None or t.int8_error],
+        "plot": _plot(artifact, cost, best) if placed else None,
     }
+
+
+def _best_of_each(trials: Sequence[Trial]) -> list[Trial]:
+    """The first of `trials`, which are sorted, of every network."""
+    parents = {t.trial_id: t.parent for t in trials}
+
+    def network(trial_id: str) -> str:
+        while parent := parents.get(trial_id):
+            trial_id = parent
+        return trial_id
+
+    found: dict[str, Trial] = {}
+    for trial in trials:
+        found.setdefault(network(trial.trial_id), trial)
+    return list(found.values())
 
 
 def _plot(artifact: Artifact, cost: str, trials: Sequence[Trial]) -> dict[str, str]:

@@ -96,6 +96,7 @@ def _run_stage(step: Step, source: Artifact, ctx: Context) -> Artifact:
         }
     )
     made.save()
+    (made.directory / stage.CHECKPOINT).unlink(missing_ok=True)
     log.info("%s: finished, %s", ctx.name, _line(made))
     return made
 

@@ -2,10 +2,11 @@
 
 import json
 import logging
+import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ Row = dict[str, Any]
 FIRST, SECOND = "trials", "refined"  # directories of the two rounds
 PLAN = "epochs.json"
 SAFETY = 0.95  # of the time that is left is planned with
+SECOND_SEED = 10_000  # added to the seed in the second round
 REFINED_FROM = 3  # networks around which the second round searches
 
 
@@ -44,15 +46,21 @@ class Searcher:
     admitted: int = 0
     refused: int = 0
     _began: float = field(default_factory=time.monotonic)
+    _until: float | None = None  # seconds of the search at which the round ends
     _before: float = 0.0  # seconds that an interrupted run spent
 
     def run(self, trials: int, refine: bool) -> None:
         """Search once, or a second time around the best of the first round."""
         whole = self.space.hyperparameters()
-        first = self._round(FIRST, whole, trials - trials // 2 if refine else trials)
-        best = first.best_first(first.ended())[:REFINED_FROM]
-        if refine and best and trials > 1:
-            small = refined(whole, [t.hyperparameters.values for t in best])
+        halves = 2 if refine and trials > 1 else 1
+        self._until = None if self.seconds is None else self.seconds / halves
+        first = self._round(FIRST, whole, trials - trials // 2 if halves > 1 else trials)
+        best: dict[str, Any] = {}
+        for ended in first.best_first(first.ended()):
+            best.setdefault(_key(ended), ended.hyperparameters.values)
+        if halves > 1 and best:
+            self._until = self.seconds
+            small = refined(whole, list(best.values())[:REFINED_FROM])
             self._round(SECOND, small, trials // 2)
 
     def acceptance(self) -> str:
@@ -64,6 +72,8 @@ class Searcher:
 
     def why(self) -> str:
         """Why no trial completed: the last error, or what refused every point."""
+        if self._left() <= 0 and not self.rows:
+            return "The time was up before the first. Raise search.minutes"
         if self.rows:
             return f"The last: {self.rows[-1]['error'].strip().splitlines()[-1]}"
         return f"{self.acceptance()}. Loosen these bounds, or add families"
@@ -75,8 +85,9 @@ class Searcher:
             self.ctx.directory / name,
             trials=trials,
             epochs=self.epochs,
-            seed=self.ctx.seed,
+            seed=self._seed(name),
             against=self.against,
+            may_fit=self._may_fit,
         )
         prefix = "" if name == FIRST else f"{name}-"
         for ended in oracle.ended():
@@ -88,24 +99,49 @@ class Searcher:
             scores = {key: row[key] for key in counted} if row["error"] is None else None
             oracle.finish(proposed, scores, row["error"])
             self._record(row, resumed=False)
+        tried = sum(oracle.span(trial).parent is None for trial in oracle.ended())
+        if tried < trials and self._left() > 0:
+            log.warning("search: found no more than %d of %d networks that fit", tried, trials)
         self.admitted += oracle.admitted
         self.refused += oracle.refused
         return oracle
 
     def _fits(self, values: Mapping[str, Any]) -> bool:
+        return self._judge(values, self.costs.broken_by)
+
+    def _may_fit(self, values: Mapping[str, Any]) -> bool:
+        return self._judge(values, self.costs.surely_broken_by)
+
+    def _judge(self, values: Mapping[str, Any], broken_by: Callable[..., list[str]]) -> bool:
+        """Whether a point fits; nothing does when time is up, so that proposals come to an end."""
+        if self._left() <= 0:
+            return False
         point = self.space.candidate(values)
-        broken = self.costs.broken_by(point.family, point.arch)
+        try:
+            broken = broken_by(point.family, point.arch)
+        # A family that cannot build what it samples costs its points, not the search.
+        except Exception as error:  # noqa: BLE001
+            log.warning("search: a network of %s cannot be counted: %s", point.family, error)
+            broken = [f"an error of {point.family}"]
         self.tally.update(broken)
         return not broken
 
+    def _left(self) -> float:
+        """Seconds of the round that are left."""
+        return math.inf if self._until is None else self._until - self.spent()
+
     def _late(self, oracle: Any) -> bool:
-        """Whether time is up; while it is not, whether it is time to finish what has begun."""
-        if self.seconds is None:
+        """Whether there is no time for a trial; if there is, whether none but promotions begin."""
+        if self._until is None:
             return False
-        spent = self._spent()
-        if spent + self._promised(oracle) >= self.seconds:
+        start, each = self._pace(None)
+        if self._promised(oracle) >= self._left():
             oracle.close()
-        return spent >= self.seconds
+        return self._left() <= start + each
+
+    def _seed(self, name: str) -> int:
+        """Another one for each round, or the second would draw what the first has."""
+        return self.ctx.seed + (0 if name == FIRST else SECOND_SEED)
 
     def _promised(self, oracle: Any) -> float:
         """Seconds that the promotions of what has begun will take."""
@@ -133,12 +169,11 @@ class Searcher:
         """Epochs of a trial: fewer if time is short, so that its schedule comes to its end."""
         wanted = span.last - span.first
         start, each = self._pace(parent)
-        if self.seconds is None or not each:
+        if self._until is None or not each:
             return wanted
-        left = SAFETY * (self.seconds - self._spent()) - start
-        return max(1, min(wanted, int(left / each)))
+        return max(1, min(wanted, int((SAFETY * self._left() - start) / each)))
 
-    def _spent(self) -> float:
+    def spent(self) -> float:
         """Seconds of this search, those of an interrupted run's trials included."""
         return time.monotonic() - self._began + self._before
 
@@ -153,12 +188,12 @@ class Searcher:
             "arch": point.arch.model_dump(mode="json"),
             "settings": point.settings | {"epochs": epochs, "grace": self.grace},
             "dataset": self.ctx.data,
-            "seed": self.ctx.seed + int(proposed.trial_id),
+            "seed": self._seed(directory.parent.name) + int(proposed.trial_id),
             "directory": directory,
             "parent": span.parent and oracle.trial_dir(span.parent) / trial.MODEL,
         }
-        if self.seconds is not None:
-            options["deadline"] = time.monotonic() + self.seconds - self._spent()
+        if self._until is not None:
+            options["deadline"] = time.monotonic() + self._left()
         began = time.perf_counter()
         with progress.bar(directory.name, epochs) as advance:
             try:
@@ -212,6 +247,12 @@ def front(rows: Sequence[Row], against: str) -> list[Row]:
     points = np.array([(-row["val_accuracy"], row[against]) for row in found]).reshape(-1, 2)
     kept = [row for row, is_on in zip(found, pareto.front(points), strict=True) if is_on]
     return sorted(kept, key=lambda row: row[against])
+
+
+def _key(ended: Any) -> str:
+    """The same for all trials of a network."""
+    values = ended.hyperparameters.values.items()
+    return json.dumps({k: v for k, v in values if not k.startswith("tuner/")}, sort_keys=True)
 
 
 def curves(point: Mapping[str, float]) -> str:

@@ -70,6 +70,14 @@ class Space:
                 known.setdefault(choice, []).extend(values)
                 known[f"{name}/{choice}"] = values
         for choice, wanted in self.choices.items():
+            for name in self.families:
+                own = _every_choice(name).get(choice)
+                if own and not set(own) & set(wanted):
+                    raise RecipeError(
+                        f"search.choices.{choice}: leaves nothing of family {name}, which has "
+                        f"{', '.join(map(str, own))}. Received: {list(wanted)}. Add one of them, "
+                        "or leave the family out"
+                    )
             if choice not in known:
                 near = difflib.get_close_matches(choice, known, n=3)
                 hint = f"Close: {', '.join(near)}" if near else f"Known: {', '.join(known)}"
@@ -80,6 +88,12 @@ class Space:
                     f"search.choices.{choice}: no such value. Received: {unknown[0]!r}. "
                     f"There are: {there}"
                 )
+
+    def cheapest(self, name: str) -> ArchBase:
+        """The cheapest network of a family."""
+        choices = Narrowed(Cheapest(), name, self.choices)
+        arch: ArchBase = family(name).sample(Deployable(choices, name, self.targets))
+        return arch
 
     def sample(self, hp: keras_tuner.HyperParameters) -> Candidate:
         """Choose one point; a choice that does not apply is not made."""
@@ -104,6 +118,8 @@ class Space:
             with hp.conditional_scope("schedule", [s for s in self.schedules if s != "plateau"]):
                 yield "warmup", _choose(hp, "warmup", self.warmups)
         penalty = _choose(hp, "penalty", self.penalties)
+        if penalty == "none" and optimizer == "adamw":
+            yield "weight_decay", 0.0  # it has some unless told otherwise
         if penalty != "none":
             with hp.conditional_scope("penalty", [penalty]):
                 yield penalty, _range(hp, f"{penalty}/strength", self.penalty_strengths)
@@ -155,12 +171,12 @@ class Narrowed:
         self._choices, self._family, self._allowed = choices, family_name, allowed
 
     def Choice(self, name: str, values: Sequence[Any]) -> Any:
-        """Pick one of the values that remain; of all, if the recipe leaves none of this family."""
+        """Pick one of the values that remain."""
         allowed = self._allowed.get(f"{self._family}/{name}", self._allowed.get(name))
-        kept = [v for v in values if allowed is None or v in allowed]
-        if allowed is not None and len(kept) == 1:
-            return kept[0]
-        return self._choices.Choice(name, kept or values)
+        if allowed is None:
+            return self._choices.Choice(name, values)
+        kept = [value for value in values if value in allowed]
+        return kept[0] if len(kept) == 1 else self._choices.Choice(name, kept)
 
 
 class _Scoped:

@@ -25,6 +25,7 @@ from pipeline.data import Dataset
 from pipeline.errors import RecipeError
 
 FOLDER = Path(__file__).parent / "stages"
+CHECKPOINT = "checkpoint.npz"  # of a stage's training; the loop deletes it once all is done
 EXPORT = "export"  # the directory of a run's deliverables
 Kind = Literal["nothing", "keras", "tflite"]
 

@@ -29,6 +29,8 @@ NUMBERS = (  # of a trial
     "tflite_bytes",
     "latency_ms",
     "int8_val_accuracy",
+    "int8_bytes",
+    "int8_latency_ms",
     "seconds",
     "fit_seconds",
     "memory_bytes",

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -104,7 +105,6 @@ def run(
     found["seconds"] = round(time.perf_counter() - start, 3)
     write_atomic(directory / RESULT, json.dumps(found))
     (directory / CHECKPOINT).unlink(missing_ok=True)
-    keras.backend.clear_session()
     return found
 
 
@@ -143,7 +143,10 @@ def _scored(history: training.History) -> dict[str, Any]:
     if not math.isfinite(loss):
         return {"history": history, "error": f"diverged: train/loss={loss}"}
     epochs = zip(history["val/accuracy"], history["val/loss"], strict=True)
-    accuracy, val_loss = max(epochs, key=lambda epoch: (epoch[0], -epoch[1]))
+    kept = [epoch for epoch in epochs if math.isfinite(epoch[1])]
+    if not kept:
+        return {"history": history, "error": "diverged: no val/loss was finite"}
+    accuracy, val_loss = max(kept, key=lambda epoch: (epoch[0], -epoch[1]))
     return {"history": history, "val_accuracy": accuracy, "val_loss": val_loss}
 
 
@@ -153,4 +156,5 @@ def _memory_bytes() -> int | None:
         import resource
     except ImportError:  # Windows
         return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -187,6 +187,7 @@ def test_a_trial_that_would_not_end_in_time_is_given_fewer_epochs(ctx: Context) 
         for i in (2, 4)
     ]
     assert found._affordable(Span(0, 30), None) == 30
+    found._until = 100.0
     found._before = 60.0
     assert found._affordable(Span(3, 30), "4") == int((0.95 * 40 - 1) / 4)
     found._before = 99.0
@@ -227,9 +228,9 @@ def test_a_promoted_network_goes_on_from_its_weights(ctx: Context) -> None:
 def test_finalists_are_ranked_by_what_ships(ctx: Context) -> None:
     found = search(ctx, epochs=2)
     found.run(2, refine=False)
-    ranked = finalists.ranked(networks(found.rows), ctx.directory, ctx.data, 0)
-    keys = [(-r["int8_val_accuracy"], r["tflite_bytes"], r["latency_ms"]) for r in ranked]
+    ranked = finalists.ranked(networks(found.rows), ctx.directory, ctx.data, 0, Budget())
+    keys = [(-r["int8_val_accuracy"], r["int8_bytes"], r["int8_latency_ms"]) for r in ranked]
     assert keys == sorted(keys)
     assert all(row["int8_error"] is None for row in ranked)
-    again = finalists.ranked(ranked, ctx.directory, ctx.data, 0)
-    assert [row["latency_ms"] for row in again] == [row["latency_ms"] for row in ranked]
+    again = finalists.ranked(ranked, ctx.directory, ctx.data, 0, Budget())
+    assert [r["int8_latency_ms"] for r in again] == [r["int8_latency_ms"] for r in ranked]

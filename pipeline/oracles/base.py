@@ -18,9 +18,8 @@ from pipeline import pareto
 from pipeline.artifact import write_atomic
 
 Values = Mapping[str, Any]
+Fits = Callable[[Values], bool]
 NEVER = 10**9
-DRAWS = 50  # points drawn for one that is counted, at most
-SPREAD = 1_000_003  # keras-tuner counts its seed up by one a draw: seeds 1 and 2 would share draws
 
 
 class Span(NamedTuple):
@@ -42,6 +41,7 @@ class BudgetOracle(keras_tuner.Oracle):
         epochs: Most epochs that a network is trained.
         seed: Same seed and same scores, same points.
         against: Name of the cost that is weighed against accuracy; None: accuracy alone counts.
+        may_fit: The part of `fits` that is cheap to know, for oracles that look at many points.
         attempts: Points to draw for one trial before the search ends as exhausted.
         options: Of the keras-tuner oracle.
     """
@@ -49,14 +49,15 @@ class BudgetOracle(keras_tuner.Oracle):
     def __init__(
         self,
         space: keras_tuner.HyperParameters,
-        fits: Callable[[Values], bool],
+        fits: Fits,
         directory: Path,
         *,
         trials: int,
         epochs: int,
         seed: int,
         against: str | None = None,
-        attempts: int = 1000,
+        may_fit: Fits | None = None,
+        attempts: int = 2000,
         **options: Any,
     ) -> None:
         super().__init__(
@@ -64,7 +65,7 @@ class BudgetOracle(keras_tuner.Oracle):
             hyperparameters=space,
             allow_new_entries=False,
             tune_new_entries=False,
-            seed=1 + seed * SPREAD,
+            seed=seed + 1,  # keras-tuner takes a seed of 0 for none
             max_consecutive_failed_trials=NEVER,
             **options,
         )
@@ -75,7 +76,7 @@ class BudgetOracle(keras_tuner.Oracle):
         self._fits = fits
         self._against = against
         self._attempts = attempts
-        self._max_collisions = attempts
+        self._may_fit = may_fit or fits
         self._set_project_dir(directory.parent, directory.name)
         if Path(self._get_oracle_fname()).exists():
             self.reload()
@@ -141,32 +142,37 @@ class BudgetOracle(keras_tuner.Oracle):
         status = TrialStatus.STOPPED if values is None else TrialStatus.RUNNING
         return {"status": status, "values": values}
 
-    def _random_values(self) -> dict[str, Any] | None:
+    def _random_values(self, fits: Fits | None = None) -> dict[str, Any] | None:
         """Draw points until one fits; None when `attempts` have not found one.
 
-        The first choice, the family, is drawn once and kept for half of the attempts: drawing
-        it anew each time would starve families of which most networks are over the budget.
+        The first choice, the family, is drawn first and keeps its share of the attempts: drawn
+        anew each time, families of which most networks are over the budget would starve.
         """
-        first = self.hyperparameters.space[0].name
-        kept = None
-        left = self._attempts
-        for _ in range(DRAWS * self._attempts):
-            values: dict[str, Any] | None = super()._random_values()
-            if values is None or not left:
-                return None
-            kept = kept or values[first]
-            if values[first] != kept and left > self._attempts // 2:
-                continue
-            left -= 1
-            if self._admit(values):
-                return values
+        first = self.hyperparameters.space[0]
+        values = list(getattr(first, "values", [None])) if isinstance(first, Choice) else [None]
+        np.random.default_rng(self._seed_state).shuffle(values)
+        for value in values:
+            for _ in range(max(1, self._attempts // len(values))):
+                drawn = self._drawn({} if value is None else {first.name: value})
+                if self._admit(drawn, fits):
+                    return drawn
         return None
 
-    def _admit(self, values: Values) -> bool:
+    def _drawn(self, fixed: Values) -> dict[str, Any]:
+        """A point at random but for what is fixed."""
+        hps = keras_tuner.HyperParameters()
+        for hp in self.hyperparameters.space:
+            hps.merge([hp])
+            if hps.is_active(hp):
+                self._seed_state += 1
+                hps.values[hp.name] = fixed.get(hp.name, hp.random_sample(self._seed_state))
+        return dict(hps.values)
+
+    def _admit(self, values: Values, fits: Fits | None = None) -> bool:
         """Whether a point is new and fits; remembers and counts what does not fit."""
         if self._duplicate(values):
             return False
-        if self._fits(values):
+        if (fits or self._fits)(values):
             self.admitted += 1
             return True
         self.refused += 1

@@ -49,18 +49,19 @@ class Oracle(BudgetOracle, keras_tuner.oracles.BayesianOptimizationOracle):
         with threadpool_limits(1):  # the matrices are small: threads would only wait
             self.gpr.fit([self._vector(t.hyperparameters.values) for t in best], scores)
             mean, deviation = self.gpr.predict([self._vector(v) for v in pool], return_std=True)
-        return self._proposal(pool[int(np.argmax(mean + self.beta * deviation))])
+        promising = np.argsort(-(mean + self.beta * deviation), kind="stable")
+        return self._proposal(next((pool[i] for i in promising if self._fits(pool[i])), None))
 
     def _pool(self, parents: list[Values]) -> list[Values]:
         rng = self._rng()
         pool: list[Values] = []
         for _ in range(POOL):
-            values = self._random_values()
+            values = self._random_values(self._may_fit)
             if values is None:
                 break
             pool.append(values)
         children = (self._mutated(p, rng) for p in parents for _ in range(CHILDREN))
-        return pool + [child for child in children if self._admit(child)]
+        return pool + [child for child in children if self._admit(child, self._may_fit)]
 
     def _vector(self, values: Values) -> list[float]:
         """A point as numbers 0..1; a choice that does not apply has its default."""

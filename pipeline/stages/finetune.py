@@ -9,7 +9,7 @@ Source:  cosine schedule, Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.0
 from pydantic import Field
 
 from pipeline.artifact import Artifact
-from pipeline.stage import Context, StageConfig
+from pipeline.stage import CHECKPOINT, Context, StageConfig
 from pipeline.training import Optimizer, Settings
 
 
@@ -38,7 +38,6 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     model = keras.models.load_model(source.model_path, compile=False)
     settings = Settings(**{**source.settings, **config.model_dump(exclude_none=True)})
     keras.utils.set_random_seed(ctx.seed)
-    checkpoint = ctx.directory / "checkpoint.npz"
     history = training.fit(
         model,
         ctx.data,
@@ -46,7 +45,6 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         ctx.seed,
         label="finetune",
         on_epoch=ctx.curve,
-        checkpoint=checkpoint,
+        checkpoint=ctx.directory / CHECKPOINT,
     )
-    checkpoint.unlink(missing_ok=True)
     return ctx.save_keras(model, source, details={"history": history})

@@ -7,12 +7,14 @@ Source:  Hyperband, Li et al. 2018, https://jmlr.org/papers/v18/16-558.html; eac
          `pipeline/oracles/` names its own.
 """
 
+import dataclasses
 import logging
 import shutil
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from pipeline import oracles
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import Dataset
@@ -33,13 +35,15 @@ class Config(StageConfig):
 
     needs: ClassVar[tuple[Kind, ...]] = ("nothing",)
 
-    oracle: Literal["random", "bayesian", "hyperband", "evolution"] = Field(
+    oracle: str = Field(
         "hyperband", description="What proposes networks: hyperband, random, bayesian, evolution"
     )
     trials: int = Field(12, ge=1, description="Networks to try")
     epochs: int = Field(6, ge=1, description="Epochs of a trial; with hyperband, of the best ones")
     minutes: float | None = Field(
-        None, gt=0, description="Time after which no trial begins; none: until all are done"
+        None,
+        gt=0,
+        description="Time to search for, then what has begun is brought to an end; none: no limit",
     )
     refine: bool = Field(
         False, description="Spend half of the trials in a space shrunken around the best three"
@@ -103,6 +107,13 @@ class Config(StageConfig):
             raise ValueError("the first value must not be above the second")
         return ends
 
+    @field_validator("oracle")
+    @classmethod
+    def _is_there(cls, name: str) -> str:
+        if name not in oracles.names():
+            raise ValueError(f"unknown oracle {name!r}. Known: {', '.join(oracles.names())}")
+        return name
+
     @field_validator("families")
     @classmethod
     def _exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -117,7 +128,8 @@ def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, 
 
     space = _space(config, config.families, targets)
     space.check()
-    Costs(dataset.image_shape, dataset.num_classes, budget).fitting(config.families, targets)
+    costs = Costs(dataset.image_shape, dataset.num_classes, budget)
+    costs.fitting(config.families, targets, space.cheapest)
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
@@ -134,13 +146,14 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         ctx.directory,
         extra=(against,) if against else (),
     )
-    kept = costs.fitting(config.families, ctx.targets)
+    whole = _space(config, config.families, ctx.targets)
+    kept = costs.fitting(config.families, ctx.targets, whole.cheapest)
     if out := set(config.families) - set(kept):
         log.warning(
             "search: no network of %s fits the budget and the targets", ", ".join(sorted(out))
         )
     search = Searcher(
-        _space(config, kept, ctx.targets),
+        dataclasses.replace(whole, families=kept),
         costs,
         ctx,
         oracle=config.oracle,
@@ -154,9 +167,10 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     found = networks(search.rows)
     if not found:
         raise PipelineError(f"search: no trial of {len(search.rows)} completed. {search.why()}")
+    on_front = [row["trial_id"] for row in front(search.rows, against or "flops")]
     best = found[: config.finalists]
     if config.finalists > 1:
-        best = finalists.ranked(best, ctx.directory, ctx.data, ctx.seed)
+        best = finalists.ranked(best, ctx.directory, ctx.data, ctx.seed, ctx.budget)
         for row in best:
             ctx.log.trial(row)
     winner = best[0]
@@ -172,7 +186,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             "winner": winner["trial_id"],
             "finalists": [row["trial_id"] for row in best],
             "against": against,
-            "front": [row["trial_id"] for row in front(search.rows, against or "flops")],
+            "front": on_front,
+            "search_seconds": round(search.spent(), 2),
             "refused": search.refused,
             "admitted": search.admitted,
             "budget": ctx.budget.model_dump(exclude_none=True),
@@ -181,9 +196,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
 
 def _space(config: Config, kept: tuple[str, ...], targets: tuple[str, ...]) -> Any:
-    from dataclasses import fields
-
     from pipeline.space import Space
 
-    shared = {f.name for f in fields(Space)} & set(Config.model_fields)
+    shared = {f.name for f in dataclasses.fields(Space)} & set(Config.model_fields)
     return Space(**{**config.model_dump(include=shared), "families": kept, "targets": targets})
