@@ -62,7 +62,17 @@ def searched(
         )
         space = Space(families, ("adam",), (1e-3, 1e-2), batch_sizes=(32, 64))
         costs = Costs(dataset.image_shape, dataset.num_classes, budget)
-        search = Searcher(space, costs, ctx, "random", epochs, against=None, grace=3, seconds=None)
+        search = Searcher(
+            space,
+            costs,
+            ctx,
+            "random",
+            epochs,
+            against=None,
+            epoch_images=None,
+            grace=3,
+            seconds=None,
+        )
         search.run(1, refine=False)  # the fork server starts once
         memory.resident.clear()
         began = time.perf_counter()

@@ -237,21 +237,26 @@ def _hold_out(
 
 
 def stream(
-    split: Split, batch_size: int, shuffle_seed: int | None = None, first_epoch: int = 0
+    split: Split,
+    batch_size: int,
+    shuffle_seed: int | None = None,
+    first_epoch: int = 0,
+    epoch_images: int | None = None,
 ) -> "tf.data.Dataset":
     """Feed a split to Keras: (float32 [B, H, W, C] in 0..255, int32 [B]).
 
     Args:
         split: what to feed.
         batch_size: images per step.
-        shuffle_seed: none: in order, and everything. Otherwise in another order each time the
-            stream is iterated, the same orders for the same seed; a last batch that is not full
-            is dropped, if there is a full one.
+        shuffle_seed: none: in order, and everything. Otherwise in another order each iteration,
+            the same for the same seed; a last batch that is not full is dropped, if one is.
         first_epoch: number of the epoch that the first iteration is; it decides the order.
+        epoch_images: images of a shuffled epoch, if not all; the next goes on where one ends.
     """
     import tensorflow as tf
 
-    count = len(split)
+    whole = len(split)
+    count = min(whole, epoch_images or whole)
     full = shuffle_seed is not None and count >= batch_size
     steps = count // batch_size if full else -(-count // batch_size)
     images = np.asarray(split.images)  # indexing a plain view of the map is faster
@@ -260,7 +265,9 @@ def stream(
     def order() -> Rows:
         if shuffle_seed is None:
             return np.arange(count)
-        return np.random.default_rng([shuffle_seed, next(epochs)]).permutation(count)
+        passes, at = np.divmod(np.arange(count) + count * next(epochs), whole)
+        rngs = {one: np.random.default_rng([shuffle_seed, one]) for one in np.unique(passes)}
+        return np.concatenate([r.permutation(whole)[at[passes == p]] for p, r in rngs.items()])
 
     def gather(places: Rows) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
         return images.take(split.index[places], axis=0), split.labels[places]
@@ -282,11 +289,7 @@ def stream(
 def batch(
     split: Split, count: int, seed: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-    """Choose `count` images (all, if there are fewer), the classes as evenly as possible.
-
-    Returns:
-        uint8 [count, H, W, C] in memory, and int32 [count].
-    """
+    """Choose `count` images (all, if there are fewer), the classes as evenly as possible."""
     shuffled = np.random.default_rng(seed).permutation(len(split))
     labels = split.labels[shuffled]
     turn = np.empty(len(split), np.int64)  # 0 for the first image of its class, 1 for the next ...

@@ -39,6 +39,7 @@ class Searcher:
     oracle: str
     epochs: int
     against: str | None  # the cost that is weighed against accuracy
+    epoch_images: int | None  # training images of an epoch; None: all
     grace: int  # epochs after which a network that is still at chance stops
     seconds: float | None  # to search for; None: until the trials are used up
     rows: list[Row] = field(default_factory=list)
@@ -186,7 +187,8 @@ class Searcher:
         options = {
             "family": point.family,
             "arch": point.arch.model_dump(mode="json"),
-            "settings": point.settings | {"epochs": epochs, "grace": self.grace},
+            "settings": point.settings
+            | {"epochs": epochs, "grace": self.grace, "epoch_images": self.epoch_images},
             "dataset": self.ctx.data,
             "seed": self._seed(directory.parent.name) + int(proposed.trial_id),
             "directory": directory,
@@ -221,6 +223,7 @@ class Searcher:
             "family": point.family,
             "arch": point.arch.model_dump(mode="json"),
             "settings": {**point.settings, "epochs": span.first + result["epochs"]},
+            "epoch_images": self.epoch_images,
             **self.costs.all_of(point.family, point.arch),
             "status": "COMPLETED" if result["error"] is None else "FAILED",
             **result,

@@ -101,6 +101,7 @@ class Run:
             self._trials[row["trial_id"]] = run
             continued = {"continues": f"trial-{row['parent']}"} if row.get("parent") else {}
             chosen = {"family": row["family"], **row["settings"], "arch": row["arch"]}
+            chosen |= {k: row[k] for k in ("epoch_images",) if row.get(k)}
             run.params(chosen | continued)
             run.metrics({k: row[k] for k in NUMBERS if row.get(k) is not None})
             run.curves(row["history"], row.get("first_epoch", 0) + 1)

@@ -32,6 +32,9 @@ class Settings(Updates):
     """How one network is trained."""
 
     batch_size: int = Field(32, ge=2, description="Images per update")
+    epoch_images: int | None = Field(
+        None, ge=1, description="Training images of an epoch, if that is not to be all"
+    )
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="Share of each label that is spread evenly over all classes"
     )
@@ -133,7 +136,8 @@ def _compiled(model: Any, dataset: data.Dataset, settings: Settings, api: Any) -
         before = last._inbound_nodes[node].input_tensors
         scores = before[0] if isinstance(before, list) else before
     view = api.Model(model.inputs, scores, name=f"{model.name}_trained")
-    steps = max(1, len(dataset.train) // settings.batch_size)
+    images = min(len(dataset.train), settings.epoch_images or len(dataset.train))
+    steps = max(1, images // settings.batch_size)
     optimizer = optimizers.make(settings, steps, api)
     optimizers.build(optimizer, view)
     view.compile(
@@ -171,7 +175,8 @@ def _streams(
     first_epoch: int,
 ) -> tuple[Any, Any]:
     """What is trained and validated on, beginning with the epoch of that number."""
-    train = data.stream(dataset.train, settings.batch_size, seed, first_epoch)
+    size, images = settings.batch_size, settings.epoch_images
+    train = data.stream(dataset.train, size, seed, first_epoch, images)
     val = data.stream(dataset.val, 256)
     if settings.augmentation != "none" or settings.flip:
         train = augmentation.stream(train, settings.augmentation, settings.flip, seed, first_epoch)

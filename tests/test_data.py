@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -357,3 +358,17 @@ def test_a_batch_follows_its_seed() -> None:
 
 def test_a_batch_of_more_than_there_are_gives_all() -> None:
     assert len(data.batch(split_of([0, 1, 1]), 100, seed=0)[1]) == 3
+
+
+def test_short_epochs_go_on_where_the_last_ended_until_all_have_been_seen(
+    squares: Dataset,
+) -> None:
+    split = replace(squares.train, images=np.arange(16, dtype=np.uint8).reshape(16, 1, 1, 1))
+    batches = data.stream(split, 2, shuffle_seed=3, epoch_images=6)
+    seen = [[int(x) for images, _ in batches for x in np.asarray(images).ravel()] for _ in range(8)]
+    assert [len(epoch) for epoch in seen] == [6] * 8
+    flat = [image for epoch in seen for image in epoch]
+    for start in (0, 16, 32):
+        assert sorted(flat[start : start + 16]) == list(range(16))
+    third = data.stream(split, 2, shuffle_seed=3, first_epoch=2, epoch_images=6)
+    assert [int(x) for images, _ in third for x in np.asarray(images).ravel()] == seen[2]

@@ -84,7 +84,14 @@ def search(ctx: Context, oracle: str = "random", **options: Any) -> Searcher:
     ctx.directory.mkdir(exist_ok=True)
     space = Space(("lenet", "vgg"), ("adam",), (1e-3, 1e-2), batch_sizes=(8, 16))
     shape, classes = ctx.data.image_shape, ctx.data.num_classes
-    given = {"against": None, "grace": 3, "seconds": None, "epochs": EPOCHS, **options}
+    given = {
+        "against": None,
+        "grace": 3,
+        "epoch_images": None,
+        "seconds": None,
+        "epochs": EPOCHS,
+        **options,
+    }
     return Searcher(space, Costs(shape, classes, ctx.budget), ctx, oracle, **given)
 
 

@@ -40,6 +40,9 @@ class Config(StageConfig):
     )
     trials: int = Field(12, ge=1, description="Networks to try")
     epochs: int = Field(6, ge=1, description="Epochs of a trial; with hyperband, of the best ones")
+    epoch_images: int | None = Field(
+        None, ge=1, description="Training images of an epoch, for large data sets; none: all"
+    )
     minutes: float | None = Field(
         None,
         gt=0,
@@ -64,7 +67,8 @@ class Config(StageConfig):
         DEFAULT_FAMILIES, min_length=1, description="Architecture families to search"
     )
     choices: dict[str, tuple[Value, ...]] = Field(
-        {}, description="Values left of a choice of the families: `{norm: [batch], vgg/width: [8]}`"
+        {},
+        description="Values left of a choice of the families: `{init: [lsuv], resnet/width: [8]}`",
     )
     optimizers: tuple[Optimizer, ...] = Field(
         ("adam", "adamw", "nesterov", "momentum", "rmsprop"),
@@ -159,6 +163,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         oracle=config.oracle,
         epochs=config.epochs,
         against=against,
+        epoch_images=config.epoch_images,
         grace=config.grace,
         seconds=config.minutes and config.minutes * 60,
     )
