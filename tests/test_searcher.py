@@ -155,7 +155,7 @@ def test_promoted_networks_are_trained_further(ctx: Context) -> None:
     found.run(9, refine=False)
     parents = {row["parent"] for row in found.rows if row["parent"]}
     assert len(parents) == 4
-    assert len(networks(found.rows)) == 9 - 1  # one was killed at once
+    assert len(networks(found.rows)) == 9 - 2  # those that failed at once
     last = found.rows[-1]
     assert (last["first_epoch"], last["settings"]["epochs"]) == (3, 9)
 
@@ -171,6 +171,78 @@ def test_a_refined_round_is_another_search_around_the_best(ctx: Context) -> None
     for row in second:
         assert row["family"] in {one["family"] for one in best}
         assert min(rates) / 1.5 <= row["settings"]["learning_rate"] <= max(rates) * 1.5
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_refined_hyperband_lies_around_three_networks_and_not_trials_of_one(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    refined = searcher.refined
+    monkeypatch.setattr(searcher, "refined", lambda s, b: seen.extend(b) or refined(s, b))
+    found = search(ctx, "hyperband")
+    found.run(18, refine=True)
+    plain = [{k: v for k, v in values.items() if "tuner" not in k} for values in seen]
+    assert len(plain) == 3
+    assert all(one != other for i, one in enumerate(plain) for other in plain[:i])
+
+
+def test_a_refined_search_in_limited_time_has_both_rounds(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searcher.trial, "run", slowly)
+    found = search(ctx, seconds=6.0)
+    found.run(1000, refine=True)
+    second = [row for row in found.rows if row["trial_id"].startswith("refined-")]
+    assert 0 < len(second) < len(found.rows)
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_family_that_raises_costs_its_points_and_not_the_search(
+    ctx: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Picky(Costs):
+        def broken_by(self, name: str, arch: Any) -> list[str]:
+            if name == "lenet":
+                raise ValueError("no shape rule for layer Conv4D")
+            return super().broken_by(name, arch)
+
+    found = search(ctx)
+    found.costs = Picky(ctx.data.image_shape, ctx.data.num_classes, ctx.budget)
+    found.run(4, refine=False)
+    assert {row["family"] for row in found.rows} == {"vgg"}
+    assert "lenet cannot be counted: no shape rule" in caplog.text
+    assert found.tally["an error of lenet"]
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_search_that_finds_fewer_networks_says_so(
+    ctx: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = search(ctx)
+    choices = {"init": ("lsuv",), "dropout": (0.0,), "norm": ("batch",), "width": (8,)}
+    found.space = Space(("vgg",), choices=choices)
+    found.costs = Costs(ctx.data.image_shape, ctx.data.num_classes, Budget(flops="600k"))
+    found.run(50, refine=False)
+    assert 0 < len(found.rows) < 50
+    assert f"found no more than {len(found.rows)} of 50 networks" in caplog.text
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("oracle", ["bayesian", "random"])
+def test_bounds_on_the_file_are_kept_and_few_files_are_made(
+    ctx: Context, oracle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    convert = Costs.exported
+    monkeypatch.setattr(
+        Costs, "exported", lambda self, *point: made.append(point) or convert(self, *point)
+    )
+    found = search(replace(ctx, budget=Budget(flops="2M", tflite_bytes="60k")), oracle)
+    found.run(11, refine=False)
+    assert len(found.rows) == 11
+    assert all(row["tflite_bytes"] <= 60_000 for row in found.rows)
+    assert len(made) < 80
 
 
 @pytest.mark.usefixtures("fake")
