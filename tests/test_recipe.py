@@ -147,7 +147,7 @@ def test_a_misspelt_key_is_named_with_its_file_and_what_was_meant(
 
 def test_an_unknown_key_that_is_like_none_lists_the_known(refused: Callable[..., str]) -> None:
     message = refused(HEAD + STAGES.replace("trials", "zzz"))
-    assert "stages.0.search.zzz: unknown key. Known: trials, epochs" in message
+    assert "stages.0.search.zzz: unknown key. Known: oracle, trials, epochs" in message
 
 
 def test_an_unknown_stage_that_is_like_none_lists_the_known(refused: Callable[..., str]) -> None:

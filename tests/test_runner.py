@@ -130,7 +130,7 @@ def test_mlflow_has_a_run_per_recipe_stage_and_trial(first: Ended, client: Mlflo
     stages = nested(client, first.run_id)
     assert sorted(stages) == ["01-search", "02-finetune", "03-report"]
     trials = nested(client, stages["01-search"].info.run_id)
-    assert list(trials) == ["trial-0"]
+    assert list(trials) == ["trial-0000"]
     for one in (client.get_run(first.run_id), *stages.values(), *trials.values()):
         assert one.info.status == "FINISHED"
 
@@ -188,7 +188,7 @@ def test_a_resumed_run_shows_the_whole_story_in_mlflow(
     stages = nested(client, again.run_id)
     assert sorted(stages) == ["01-search", "02-finetune", "03-report"]
     assert {stage.data.tags["resumed"] for stage in stages.values()} == {"true"}
-    assert list(nested(client, stages["01-search"].info.run_id)) == ["trial-0"]
+    assert list(nested(client, stages["01-search"].info.run_id)) == ["trial-0000"]
     size = first.finished[1].metrics["size_bytes"]
     assert stages["02-finetune"].data.metrics["size_bytes"] == size
     assert client.get_run(again.run_id).data.metrics["size_bytes"] == size
@@ -355,7 +355,11 @@ def all_runs(client: MlflowClient) -> int:
 @pytest.mark.parametrize(
     ("overrides", "error", "what"),
     [
-        ("budget.flops=1000", BudgetError, r"Received: budget\.flops=1,000\. .*resnet \d"),
+        (
+            "budget.flops=1000",
+            BudgetError,
+            r"Received: budget\.flops=1,000\. .*resnet needs flops=\d",
+        ),
         ("data.source=npz:missing.npz", DataError, "no such file"),
     ],
 )
