@@ -45,6 +45,7 @@ class Trial(_Detail):
     status: str
     family: str = MISSING
     val_accuracy: float | None = None
+    val_loss: float | None = None
     flops: float | None = None
     macs: float | None = None
     params: float | None = None
@@ -147,11 +148,11 @@ def read_trials(artifact: Artifact) -> list[Trial]:
     """Read a search's trials: the best first, then those without a score, failed ones last."""
     trials = TypeAdapter(list[Trial]).validate_python(artifact.details.get("trials") or [])
 
-    def order(trial: Trial) -> tuple[int, float, float, str]:
+    def order(trial: Trial) -> tuple[int, float, float, float, str]:
         rank = 0 if trial.scored else 2 if trial.status == "FAILED" else 1
         accuracy = (finite(trial.val_accuracy) or 0.0) if trial.scored else 0.0
-        flops = finite(trial.flops)
-        return rank, -accuracy, math.inf if flops is None else flops, trial.trial_id
+        loss, flops = finite(trial.val_loss) or 0.0, finite(trial.flops)
+        return rank, -accuracy, loss, math.inf if flops is None else flops, trial.trial_id
 
     return sorted(trials, key=order)
 

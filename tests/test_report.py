@@ -273,3 +273,13 @@ def test_the_markdown_has_the_best_five_trials_and_points_to_the_page() -> None:
     assert rows == ["2", "4", "7", "3", "8"]
     assert "| 04-quantize | 98.79 | 98.61 | 61,706 |" in markdown
     assert markdown.endswith("[report.html](report.html).\n")
+
+
+def test_the_winner_is_ringed_though_an_earlier_trial_of_its_network_is_as_accurate() -> None:
+    rows = [
+        trial("0", "vgg", 1.0, 2_000_000) | {"val_loss": 0.2},
+        trial("1", "vgg", 1.0, 2_000_000) | {"val_loss": 0.1, "parent": "0"},
+    ]
+    page = plain(artifact("01-search", None, trials=rows, winner="1"))
+    assert "The winner is ringed." in page.text
+    assert "another of its trials is better" in page.row("0")[2]
