@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import __version__
+from pipeline import __version__, quiet
 from pipeline.errors import PipelineError, RecipeError
 
 EXAMPLES = """examples:
@@ -257,16 +257,8 @@ def _quieten() -> None:
 
 def _import_keras() -> None:
     """Import Keras, and so TensorFlow, whose C++ side logs on import whatever its log level is."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
+    with quiet.muted():
         importlib.import_module("keras")
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nothing)
 
 
 if __name__ == "__main__":

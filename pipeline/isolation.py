@@ -4,17 +4,18 @@ A crash, a kill for memory or a leak stays in that process. Keras is imported on
 that every such process is forked from: a start costs about 10 ms.
 """
 
-import contextlib
 import logging
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from pipeline import quiet
 
 PRELOAD = ["pipeline.trial"]
 LOG = "log.txt"  # what the process printed
@@ -46,7 +47,7 @@ def call(
     ours, theirs = context.Pipe()
     log = directory / LOG
     process = context.Process(target=_work, args=(theirs, function, dict(options), log))
-    with _muted():
+    with quiet.muted():
         process.start()  # the first one starts the server, where libraries print as they load
     theirs.close()
     try:
@@ -64,19 +65,6 @@ def call(
         if process.is_alive():
             process.kill()
             process.join()
-
-
-@contextlib.contextmanager
-def _muted() -> Iterator[None]:
-    """Keep what new processes print to the standard error off the terminal."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _context() -> Any:

@@ -1,18 +1,15 @@
 """Convert, read, run and time `.tflite` files."""
 
-import contextlib
-import os
 import re
 import statistics
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from pipeline import quiet
 from pipeline.errors import ModelError
 from pipeline.flatbuffer import IDENTIFIER, Graph, Operator, Tensor, read
 
@@ -105,7 +102,7 @@ def _convert(converter: Any) -> bytes:
     from tensorflow.lite.python.convert_phase import ConverterError
 
     try:
-        with _quiet():
+        with quiet.muted():
             return bytes(converter.convert())
     except (ConverterError, RuntimeError, ValueError) as error:
         missing = re.findall(r"error: '(?:tf|tfl)\.(\w+)' op", str(error))
@@ -140,19 +137,6 @@ def _serving(model: keras.Model) -> tuple[Any, Any]:
     return module, function.get_concrete_function(spec)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what the converter and the runtime print from C++ off the terminal, errors aside."""
-    with tempfile.TemporaryFile() as sink:
-        kept = os.dup(2)
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
 class Runner:
     """A `.tflite` classifier, ready to run one image at a time."""
 
@@ -166,7 +150,7 @@ class Runner:
 
         self.graph = read(model)
         try:
-            with _quiet():
+            with quiet.muted():
                 self._interpreter = Interpreter(model_content=model, num_threads=threads)
                 self._interpreter.allocate_tensors()
                 self._interpreter.invoke()  # some flaws show only now

@@ -2,13 +2,18 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 log = logging.getLogger("flopsmith")
+
+
+def note(point: Mapping[str, float]) -> str:
+    """One epoch of learning curves as a note."""
+    return " ".join(f"{curve}={value:.4f}" for curve, value in point.items())
 
 
 @contextmanager

@@ -199,7 +199,9 @@ class Searcher:
         began = time.perf_counter()
         with progress.bar(directory.name, epochs) as advance:
             try:
-                isolation.call(trial.run, options, directory, lambda e: advance(curves(e[1]), e[0]))
+                isolation.call(
+                    trial.run, options, directory, lambda e: advance(progress.note(e[1]), e[0])
+                )
             except isolation.CrashError as error:
                 trial.fail(directory, str(error), time.perf_counter() - began, epochs)
 
@@ -256,11 +258,6 @@ def _key(ended: Any) -> str:
     """The same for all trials of a network."""
     values = ended.hyperparameters.values.items()
     return json.dumps({k: v for k, v in values if not k.startswith("tuner/")}, sort_keys=True)
-
-
-def curves(point: Mapping[str, float]) -> str:
-    """One epoch, for the line of progress."""
-    return " ".join(f"{curve}={value:.4f}" for curve, value in point.items())
 
 
 def _summary(row: Row) -> str:

@@ -270,7 +270,7 @@ class _Watcher:
             point = {curve: float(logs[key]) for key, curve in CURVES.items()}
             if self.course.add(point):
                 self.course.best_weights = self.view.get_weights()
-            advance(" ".join(f"{curve}={value:.4f}" for curve, value in point.items()))
+            advance(progress.note(point))
             if self.on_epoch:
                 self.on_epoch(epoch + 1, point)
             if self.checkpoint:

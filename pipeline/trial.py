@@ -16,11 +16,11 @@ from pipeline import training
 from pipeline.artifact import write_atomic
 from pipeline.data import Dataset, batch
 from pipeline.initialization import lsuv
+from pipeline.stage import CHECKPOINT
 from search_spaces.base import build
 
 RESULT = "result.json"
 MODEL = "model.keras"
-CHECKPOINT = "checkpoint.npz"
 
 
 def run(
