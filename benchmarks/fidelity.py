@@ -33,7 +33,7 @@ from pipeline.space import Candidate, Space
 from pipeline.stages.search import Config
 from search_spaces.base import build
 
-FAMILIES = ("mobilenet", "mobilenet_v1", "resnet", "vgg", "lenet", "densenet")
+FAMILIES = ("mobilenet", "mobilenet_v1", "resnet", "vgg", "lenet")
 RESULT = Path(__file__).parent / "results" / "fidelity"
 ACTIVATIONS = ("ReLU", "Activation")
 

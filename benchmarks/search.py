@@ -1,7 +1,8 @@
 """This search beside keras-tuner's and AutoKeras's: same data, space, budget, time and machine.
 
     python benchmarks/search.py --data digits --image-size 16 --macs 500k --seconds 150 --epochs 27
-    python benchmarks/search.py --data npz:mnist.npz --macs 1M --seconds 480 --epochs 9
+    python benchmarks/search.py --data npz:mnist.npz --macs 1M --seconds 420 --epochs 9 \
+        --short-epochs 54 --epoch-images 10000
 
 AutoKeras needs an environment of its own, because it refuses the Keras of this project:
 
@@ -65,6 +66,8 @@ def flopsmith(args: argparse.Namespace, seed: int, place: Path, cores: set[int])
     search = {"oracle": args.oracle, "trials": args.trials, "epochs": args.epochs}
     search |= {"minutes": args.seconds / 60, "finalists": 1, "families": FAMILIES}
     search |= {"batch_sizes": args.batch_sizes}
+    if args.epoch_images:
+        search |= {"epoch_images": args.epoch_images, "epochs": args.short_epochs}
     recipe = {
         "description": "The search of the benchmark",
         "data": {"source": args.data, "image_size": args.image_size},
@@ -89,6 +92,7 @@ def flopsmith(args: argparse.Namespace, seed: int, place: Path, cores: set[int])
         "refused_unseen": found.details["refused"],
         "seconds": found.details["search_seconds"],
         "oracle": args.oracle,
+        "epoch_images": args.epoch_images,
     }
 
 
@@ -267,6 +271,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seconds", type=float, default=150, help="for each search")
     parser.add_argument("--epochs", type=int, default=27, help="most epochs of a trial")
+    parser.add_argument("--epoch-images", type=int, help="in a short epoch; this search only")
+    parser.add_argument("--short-epochs", type=int, help="most of a trial, with --epoch-images")
     parser.add_argument("--trials", type=int, default=1000, help="most networks; this search only")
     parser.add_argument("--oracle", default="hyperband", help="of this search")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

@@ -160,6 +160,19 @@ def test_promoted_networks_are_trained_further(ctx: Context) -> None:
     assert (last["first_epoch"], last["settings"]["epochs"]) == (3, 9)
 
 
+@pytest.mark.slow
+def test_the_same_seed_makes_the_same_trials_with_the_same_scores(ctx: Context) -> None:
+    runs = []
+    for name in ("one", "two"):
+        found = search(replace(ctx, directory=ctx.run_dir / name), "hyperband", epochs=3)
+        found.run(5, refine=False)
+        told = ("trial_id", "parent", "family", "arch", "settings", "val_accuracy", "history")
+        runs.append([{key: row[key] for key in told} for row in found.rows])
+    assert runs[0] == runs[1]
+    assert any(row["parent"] for row in runs[0])
+    assert all(row["val_accuracy"] is not None for row in runs[0])
+
+
 @pytest.mark.usefixtures("fake")
 def test_a_refined_round_is_another_search_around_the_best(ctx: Context) -> None:
     found = search(ctx)
