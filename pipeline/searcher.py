@@ -24,8 +24,9 @@ log = logging.getLogger("flopsmith")
 Row = dict[str, Any]
 FIRST, SECOND = "trials", "refined"  # directories of the two rounds
 PLAN = "epochs.json"
-SAFETY = 0.95  # of the time that is left is planned with
+SAFETY = 0.9  # of the time that is left is planned with
 SECOND_SEED = 10_000  # added to the seed in the second round
+KNOWN_AFTER = 3  # trials; the first of a process is slower than the others
 REFINED_FROM = 3  # networks around which the second round searches
 
 
@@ -132,22 +133,19 @@ class Searcher:
         return math.inf if self._until is None else self._until - self.spent()
 
     def _late(self, oracle: Any) -> bool:
-        """Whether there is no time for a trial; if there is, whether none but promotions begin."""
+        """Whether there is no time for a trial; if it is short, the oracle does less."""
         if self._until is None:
             return False
         start, each = self._pace(None)
-        if self._promised(oracle) >= self._left():
-            oracle.close()
+        for oracle.haste in (0, 1, 2) if len(self.rows) >= KNOWN_AFTER else (0,):
+            ahead = oracle.ahead() or ()
+            if sum(start + each * epochs for epochs in ahead) < SAFETY * self._left():
+                break
         return self._left() <= start + each
 
     def _seed(self, name: str) -> int:
         """Another one for each round, or the second would draw what the first has."""
         return self.ctx.seed + (0 if name == FIRST else SECOND_SEED)
-
-    def _promised(self, oracle: Any) -> float:
-        """Seconds that the promotions of what has begun will take."""
-        start, each = self._pace(None)
-        return float(sum(start + each * count for count in oracle.owed()))
 
     def _pace(self, trial_id: str | None) -> tuple[float, float]:
         """Seconds to start a trial, and of an epoch, as one trial took, or all on average."""

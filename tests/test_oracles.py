@@ -417,24 +417,31 @@ def test_a_bracket_that_is_cut_short_promotes_a_third_of_what_it_has(tmp_path: P
     assert [last for _, last, _ in spans(oracle)] == [1] * 4 + [3] * 2 + [9]
 
 
-def test_a_closed_search_only_finishes_what_it_has_begun(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("haste", "ends"), [(1, [3, 9]), (2, [9])])
+def test_in_haste_no_network_is_new_and_the_best_comes_to_the_end(
+    tmp_path: Path, haste: int, ends: list[int]
+) -> None:
     search = Search(tmp_path / "trials", 99, math.inf, oracle="hyperband")
     oracle = search.oracle()
-    for _ in range(3):
-        oracle.finish(oracle.propose(), *outcome(0.5))
-    assert oracle.owed() == [2, 6]
-    oracle.close()
+    for score in (0.5, 0.7, 0.6):
+        oracle.finish(oracle.propose(), *outcome(score))
+    oracle.haste = haste
     while (trial := oracle.propose()) is not None:
-        oracle.finish(trial, *outcome(0.5))
-    assert [last for _, last, _ in spans(oracle)[3:]] == [3, 9]
+        oracle.finish(trial, *outcome(0.8))
+    assert [last for _, last, _ in spans(oracle)[3:]] == ends
+    assert spans(oracle)[3][2] == "0001"
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"hyperband"}))
-def test_other_oracles_end_at_once_when_closed(tmp_path: Path, name: str) -> None:
-    oracle = Search(tmp_path / "trials", 99, math.inf, oracle=name).oracle()
-    oracle.finish(oracle.propose(), *outcome(0.5))
-    oracle.close()
-    assert oracle.propose() is None
+def test_what_is_ahead_is_the_next_trial_and_the_last(tmp_path: Path) -> None:
+    search = Search(tmp_path / "trials", 99, math.inf, oracle="hyperband")
+    oracle = search.oracle()
+    seen = []
+    for _ in range(14):
+        seen.append(oracle.ahead())
+        oracle.finish(oracle.propose(), *outcome(0.5))
+    assert seen == [(1, 8)] * 9 + [(2, 6)] * 3 + [(6, 6)] + [(3, 6)]
+    oracle.haste = 1
+    assert oracle.ahead() == (6, 6)
 
 
 # more than accuracy

@@ -62,6 +62,15 @@ def slowly(directory: Path, settings: Mapping[str, Any], **options: Any) -> None
     pretend(directory, settings, **options)
 
 
+def paced(directory: Path, settings: Mapping[str, Any], **options: Any) -> None:
+    """A trial of 0.1 s, and 0.2 s an epoch."""
+    time.sleep(0.1 + 0.2 * settings["epochs"])
+    pretend(directory, settings, **options)
+    found = json.loads((directory / trial.RESULT).read_text())
+    found |= {"seconds": 0.1 + 0.2 * settings["epochs"], "epoch_seconds": 0.2}
+    write_atomic(directory / trial.RESULT, json.dumps(found))
+
+
 @pytest.fixture
 def ctx(tmp_path: Path, few_digits: Dataset) -> Context:
     return Context(
@@ -281,7 +290,7 @@ def test_a_trial_that_would_not_end_in_time_is_given_fewer_epochs(ctx: Context) 
     assert found._affordable(Span(0, 30), None) == 30
     found._until = 100.0
     found._before = 60.0
-    assert found._affordable(Span(3, 30), "4") == int((0.95 * 40 - 1) / 4)
+    assert found._affordable(Span(3, 30), "4") == int((searcher.SAFETY * 40 - 1) / 4)
     found._before = 99.0
     assert found._affordable(Span(3, 30), "4") == 1
 
@@ -293,6 +302,16 @@ def test_a_search_ends_when_its_time_is_up(ctx: Context, monkeypatch: pytest.Mon
     found.run(1000, refine=False)
     assert 1 <= len(found.rows) <= 8
     assert time.monotonic() - began < 30
+
+
+def test_in_limited_time_the_best_network_is_trained_to_the_end(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searcher.trial, "run", paced)
+    found = search(ctx, "hyperband", seconds=12.0)
+    found.run(1000, refine=False)
+    assert max(row["settings"]["epochs"] for row in found.rows) == EPOCHS
+    assert len(found.rows) > 3
 
 
 @pytest.mark.usefixtures("fake")

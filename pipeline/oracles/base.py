@@ -72,6 +72,8 @@ class BudgetOracle(keras_tuner.Oracle):
         self.max_trials: int | None = trials
         self.epochs = epochs
         self.verbose = 0
+        # 1: sample no more networks; 2: and take the best of those there are to the end at once
+        self.haste = 0
         self.admitted = self.refused = 0  # points that fit, and that did not
         self._fits = fits
         self._against = against
@@ -110,13 +112,9 @@ class BudgetOracle(keras_tuner.Oracle):
         """Which epochs a trial trains, and what it goes on from."""
         return Span(0, self.epochs)
 
-    def owed(self) -> list[int]:
-        """Epochs of each trial that is yet to come, if no more networks were sampled."""
-        return []
-
-    def close(self) -> None:
-        """Sample no more networks: time is up."""
-        self.max_trials = len(self.trials)
+    def ahead(self) -> tuple[int, int] | None:
+        """Epochs of the next trial and of the last one; None: a trial can be cut short."""
+        return None
 
     def ended(self) -> list[Trial]:
         """Trials that completed or failed, in the order in which they ended."""

@@ -34,15 +34,16 @@ class Oracle(BudgetOracle, keras_tuner.oracles.HyperbandOracle):
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Finish what has begun: promote if a round is complete, sample if it is not."""
+        if self.haste == 2:
+            return self._last()
         for bracket in range(self._brackets_begun() + 1):
             rounds = self._rounds(bracket)
-            if len(rounds[0]) < self._get_size(len(rounds) - 1, 0) and self._sampled() < (
-                self.networks
-            ):
+            is_full = len(rounds[0]) >= self._get_size(len(rounds) - 1, 0)
+            if not is_full and self.haste == 0 and self._sampled() < self.networks:
                 values = self._random_values()
                 if values is not None:
                     return self._proposal(values | self._place(bracket, 0))
-                self.close()
+                self.networks = self._sampled()
             for number in range(1, len(rounds)):
                 if candidate := self._candidate(rounds[number - 1], rounds[number]):
                     values = candidate.hyperparameters.values | self._place(bracket, number)
@@ -57,21 +58,45 @@ class Oracle(BudgetOracle, keras_tuner.oracles.HyperbandOracle):
             values["tuner/initial_epoch"], values["tuner/epochs"], values.get("tuner/trial_id")
         )
 
-    def owed(self) -> list[int]:
-        """Epochs of each promotion of the newest bracket."""
-        bracket = max(self._brackets_begun() - 1, 0)
-        rounds = self._rounds(bracket)
-        found, entrants = [], len(rounds[0])
-        for number in range(1, len(rounds)):
-            entrants = math.ceil(entrants / FACTOR)
-            place = self._place(bracket, number)
-            each = place["tuner/epochs"] - place["tuner/initial_epoch"]
-            found += [each] * (entrants - len(rounds[number]))
-        return found
+    def ahead(self) -> tuple[int, int] | None:
+        """Epochs of the next trial, and of one that then takes the best network to the end."""
+        newest = max(self._brackets_begun() - 1, 0)
+        step, best = self._waiting(newest), self._best(newest)
+        if self.haste == 0 and self._sampled() < self.networks:
+            rounds = self._rounds(newest)
+            is_full = len(rounds[0]) >= self._get_size(len(rounds) - 1, 0)
+            first = self._place(newest + 1 if is_full else newest, 0)["tuner/epochs"]
+            return (step if step and is_full else first), self.epochs - first
+        if step is None or best is None:
+            return None
+        return step, self.epochs - best.hyperparameters.values["tuner/epochs"]
 
-    def close(self) -> None:
-        """Sample no more networks; those there are can still be promoted."""
-        self.networks = self._sampled()
+    def _waiting(self, bracket: int) -> int | None:
+        """Epochs of the next promotion in a bracket, if one can be made once its rounds end."""
+        rounds = self._rounds(bracket)
+        for number in range(1, len(rounds)):
+            if len(rounds[number]) < math.ceil(len(rounds[number - 1]) / FACTOR):
+                place = self._place(bracket, number)
+                return int(place["tuner/epochs"] - place["tuner/initial_epoch"])
+        return None
+
+    def _best(self, bracket: int) -> Trial | None:
+        """The best trial of a bracket that has not come to the end, if none has."""
+        rounds = self._rounds(bracket)
+        if rounds[-1]:
+            return None
+        return next(iter(self.best_first(trial for trials in rounds for trial in trials)), None)
+
+    def _last(self) -> dict[str, Any]:
+        """Propose to train the best network of the newest bracket to the end."""
+        bracket = max(self._brackets_begun() - 1, 0)
+        best = self._best(bracket)
+        if best is None:
+            return self._proposal(None)
+        place = self._place(bracket, len(self._rounds(bracket)) - 1)
+        place["tuner/initial_epoch"] = best.hyperparameters.values["tuner/epochs"]
+        values = best.hyperparameters.values | place | {"tuner/trial_id": best.trial_id}
+        return self._proposal(values)
 
     def _get_size(self, bracket_num: int, round_num: int) -> int:
         """Networks in a round; keras-tuner counts brackets as if they began with one epoch."""
@@ -82,7 +107,7 @@ class Oracle(BudgetOracle, keras_tuner.oracles.HyperbandOracle):
         """The best of a round that has not gone on yet; None if enough have."""
         if len(promoted) >= math.ceil(len(before) / FACTOR):
             return None
-        gone = {t.hyperparameters.values["tuner/trial_id"] for t in promoted}
+        gone = {t.hyperparameters.values.get("tuner/trial_id") for t in self.trials.values()}
         return next((t for t in self.best_first(before) if t.trial_id not in gone), None)
 
     def _sampled(self) -> int:
