@@ -15,8 +15,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline import complexity, recipe, stage
+from pipeline.augmentation import RandAugment, Strength
 from pipeline.budget import Budget
 from pipeline.data import DataConfig
+from pipeline.settings import Settings
 from search_spaces import base, families, family
 
 PAGES = tuple(sorted(Path(__file__).parent.glob("*.md")))
@@ -29,6 +31,9 @@ def blocks() -> dict[str, Callable[[], str]]:
         "recipe": recipe.Head,
         "data": DataConfig,
         "budget": Budget,
+        "training": Settings,
+        "augmentation": Strength,
+        "randaugment": RandAugment,
         **{name: stage.load(name).Config for name in stage.names()},
     }
     tables = {f"settings: {name}": lambda s=s: settings(s) for name, s in schemas.items()}
@@ -42,7 +47,8 @@ def settings(schema: type[BaseModel]) -> str:
     rows = ["| setting | default | meaning |", "| --- | --- | --- |"]
     for name, field in schema.model_fields.items():
         default = "required" if field.is_required() else _shown(field.default)
-        rows.append(f"| `{name}` | {default} | {field.description} |")
+        meaning = (field.description or "").replace("|", "\\|")
+        rows.append(f"| `{name}` | {default} | {meaning} |")
     return "\n".join(rows)
 
 

@@ -5,6 +5,7 @@ import json
 import logging
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ class State:
 class Checkpoint:
     """The file from which one training goes on: a `.npz` archive, with JSON for plain numbers."""
 
-    def __init__(self, path: Path, model: Any, *common: Any) -> None:
+    def __init__(self, path: Path, model: Any, *common: Any, more: Sequence[Any] = ()) -> None:
         """Describe a file that need not be there yet.
 
         Args:
@@ -38,9 +39,10 @@ class Checkpoint:
             model: Compiled. All that a step changes is kept: weights, statistics, random states,
                 moments, the rate.
             common: Plain data that has to be the same for training to go on: settings, seed, data.
+            more: Variables besides the model's and its optimizer's.
         """
         self._path = path
-        self._variables = [*model.variables, *model.optimizer.variables]
+        self._variables = [*model.variables, *model.optimizer.variables, *more]
         kinds = [[list(v.shape), str(v.dtype)] for v in self._variables]
         self._mark = fingerprint(kinds, *common)
 

@@ -75,7 +75,7 @@ class DataConfig(BaseModel):
 class Split:
     """One part of a data set; `images` are those of ALL parts, `index` says which belong here."""
 
-    images: npt.NDArray[np.uint8]  # [N, H, W, C], a read-only memory map
+    images: npt.NDArray[Any]  # uint8 [N, H, W, C], a read-only memory map; or features
     labels: npt.NDArray[np.int32]  # [n]
     index: Rows  # [n] rows of `images`, sorted
 
@@ -269,7 +269,7 @@ def stream(
         rngs = {one: np.random.default_rng([shuffle_seed, one]) for one in np.unique(passes)}
         return np.concatenate([r.permutation(whole)[at[passes == p]] for p, r in rngs.items()])
 
-    def gather(places: Rows) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    def gather(places: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
         return images.take(split.index[places], axis=0), split.labels[places]
 
     def one_epoch(_: Any) -> Any:
@@ -277,7 +277,8 @@ def stream(
         return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(places, [count]))
 
     def read(places: Any) -> tuple[Any, Any]:
-        pixels, labels = tf.numpy_function(gather, [places], (tf.uint8, tf.int32), stateful=False)
+        types = (tf.as_dtype(images.dtype), tf.int32)
+        pixels, labels = tf.numpy_function(gather, [places], types, stateful=False)
         pixels = tf.ensure_shape(pixels, [*places.shape, *images.shape[1:]])
         return tf.cast(pixels, tf.float32), tf.ensure_shape(labels, places.shape)
 

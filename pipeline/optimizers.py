@@ -1,11 +1,13 @@
 """How weights are updated: update rules, rates and penalties, of keras or tf_keras."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from pipeline.transfer import Transfer
 
 Optimizer = Literal[
     "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "rmsprop_momentum", "adam", "adamw"
@@ -23,10 +25,8 @@ KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")  # attributes of la
 PLATEAU_STATE = ("best", "wait", "cooldown_counter")
 
 
-class Updates(BaseModel):
+class Updates(Transfer):
     """How the weights of one network are updated."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epochs: int = Field(10, ge=1, description="Passes over the training images")
     optimizer: Optimizer = Field("adam", description="Update rule")
@@ -108,7 +108,8 @@ def make(settings: Updates, steps_per_epoch: int, api: Any) -> Any:
         "adamw": ("AdamW", {}),
     }
     kind, own = kinds[settings.optimizer]
-    return getattr(api.optimizers, kind)(**options, **own)
+    rule = getattr(api.optimizers, kind)
+    return (_paced(rule) if settings.is_paced else rule)(**options, **own)
 
 
 def rate(settings: Updates, steps_per_epoch: int, api: Any) -> Any:
@@ -173,15 +174,46 @@ def plateau(settings: Updates, api: Any) -> Any:
     )
 
 
-def build(optimizer: Any, model: Any) -> None:
+def _paced(rule: Any) -> Any:
+    """An update rule of Keras 3 in which every variable has a share of the rate of its own.
+
+    `paces` holds the shares, in the order of the variables that it was built for.
+    """
+
+    class Paced(rule):  # type: ignore[misc, valid-type]
+        paces: Sequence[float] = ()
+
+        def _pace(self, variable: Any) -> float:
+            return self.paces[self._get_variable_index(variable)] if self.paces else 1.0
+
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            super().update_step(gradient, variable, learning_rate * self._pace(variable))
+
+        def _apply_weight_decay(self, variables: Any) -> None:
+            for variable in variables:
+                if self.weight_decay and self._use_weight_decay(variable):
+                    share = self.weight_decay * self.learning_rate * self._pace(variable)
+                    variable.assign(variable * (1 - share))
+
+    return Paced
+
+
+def build(optimizer: Any, model: Any, shares: Mapping[int, float] | None = None) -> None:
     """Make the optimizer's variables; only kernels of `model` decay.
 
     An optimizer that is built before training spares Keras the second trace of the train step.
+
+    Args:
+        optimizer: What `make` returned.
+        model: Whose trainable variables it updates.
+        shares: Of the rate, by the `id` of a variable; others have all of it.
     """
     decaying = {id(variable) for variable in kernels(model)}
     variables = model.trainable_variables
     optimizer.exclude_from_weight_decay(var_list=[v for v in variables if id(v) not in decaying])
     optimizer.build(variables)
+    if shares:
+        optimizer.paces = [shares.get(id(variable), 1.0) for variable in variables]
 
 
 @contextmanager

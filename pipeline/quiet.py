@@ -1,6 +1,7 @@
 """Keep what C++ code and new processes print off the terminal."""
 
 import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -18,3 +19,9 @@ def muted() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def import_keras() -> None:
+    """Import Keras, and so TensorFlow, whose C++ side logs on import whatever its log level is."""
+    with muted():
+        importlib.import_module("keras")

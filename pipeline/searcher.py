@@ -17,6 +17,7 @@ from pipeline import isolation, oracles, pareto, progress, trial
 from pipeline.artifact import write_atomic
 from pipeline.costs import Costs
 from pipeline.oracles.base import Span
+from pipeline.preprocessing import Preprocessing
 from pipeline.space import Space, refined
 from pipeline.stage import Context
 
@@ -43,6 +44,7 @@ class Searcher:
     epoch_images: int | None  # training images of an epoch; None: all
     grace: int  # epochs after which a network that is still at chance stops
     seconds: float | None  # to search for; None: until the trials are used up
+    preprocessing: Preprocessing = "fixed"
     rows: list[Row] = field(default_factory=list)
     tally: Counter[str] = field(default_factory=Counter)
     admitted: int = 0
@@ -191,6 +193,7 @@ class Searcher:
             "seed": self._seed(directory.parent.name) + int(proposed.trial_id),
             "directory": directory,
             "parent": span.parent and oracle.trial_dir(span.parent) / trial.MODEL,
+            "preprocessing": self.preprocessing,
         }
         if self._until is not None:
             options["deadline"] = time.monotonic() + self._left()

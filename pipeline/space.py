@@ -101,7 +101,7 @@ class Space:
         with hp.conditional_scope("family", [name]):
             choices = Narrowed(_Scoped(hp, name), name, self.choices)
             arch = family(name).sample(Deployable(choices, name, self.targets))
-        settings = dict(self._settings(hp))
+        settings = {**getattr(family(name), "SETTINGS", {}), **dict(self._settings(hp))}
         return Candidate(name, arch, settings)
 
     def _settings(self, hp: keras_tuner.HyperParameters) -> Iterator[tuple[str, Any]]:

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import mlflow.artifacts
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+
+from pipeline.errors import ModelError
 
 STORE = "sqlite:///mlflow.db"
 EXPERIMENT = "flopsmith"
@@ -175,6 +178,24 @@ def end_abandoned(run_id: str) -> None:
         end_abandoned(child.info.run_id)
     if run.info.status == "RUNNING":
         client.set_terminated(run_id, "KILLED")
+
+
+def download(uri: str, directory: Path) -> Path:
+    """Copy a logged model or file, `runs:/ID/PATH` or `models:/NAME/VERSION`, to a directory.
+
+    Raises:
+        ModelError: MLflow has none there, or cannot be reached.
+    """
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        mlflow.set_tracking_uri(STORE)
+    try:
+        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(directory)))
+    except (MlflowException, OSError, ValueError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ModelError(
+            f"MLflow has no such model. Received: mlflow:{uri} ({reason[:200]}), in "
+            f"{mlflow.get_tracking_uri()}. Set MLFLOW_TRACKING_URI to the store that has it"
+        ) from error
 
 
 def ui_hint(run: Run) -> str:

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
 
-from pipeline import augmentation, data, optimizers, progress
+from pipeline import augmentation, data, objective, optimizers, progress, transfer
 from pipeline.augmentation import Augmentation as Augmentation
+from pipeline.augmentation import Strength
+from pipeline.averaging import Average
 from pipeline.checkpoint import Checkpoint, State
+from pipeline.objective import Lessons as Lessons
 from pipeline.optimizers import Optimizer as Optimizer
 from pipeline.optimizers import Schedule as Schedule
-from pipeline.optimizers import Updates
+from pipeline.settings import Settings as Settings
 
 History = dict[str, list[float]]
 Report = Callable[[int, dict[str, float]], None]
@@ -26,29 +28,6 @@ CURVES = {
     "val_accuracy": "val/accuracy",
 }
 CHANCE = 1.2  # an accuracy up to this times the share of the largest class is chance
-
-
-class Settings(Updates):
-    """How one network is trained."""
-
-    batch_size: int = Field(32, ge=2, description="Images per update")
-    epoch_images: int | None = Field(
-        None, ge=1, description="Training images of an epoch, if that is not to be all"
-    )
-    label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="Share of each label that is spread evenly over all classes"
-    )
-    augmentation: Augmentation = Field(
-        "none", description="How far training images are moved, turned and toned"
-    )
-    flip: bool = Field(False, description="Mirror half of the training images left to right")
-    patience: int | None = Field(
-        None, ge=1, description="Epochs without a better val accuracy before it stops"
-    )
-    settle: int = Field(0, ge=0, description="First epochs whose weights are not kept as the best")
-    grace: int | None = Field(
-        None, ge=1, description="Epochs after which a network that is still at chance stops"
-    )
 
 
 def fit(
@@ -64,6 +43,7 @@ def fit(
     on_epoch: Report | None = None,
     checkpoint: Path | None = None,
     deadline: float | None = None,
+    lessons: Lessons | None = None,
 ) -> History:
     """Train `model` in place and leave it with the weights of its best epoch on val.
 
@@ -79,42 +59,57 @@ def fit(
         checkpoint: Written after every epoch and its `on_epoch`. If it is there, training goes on
             from it as if it had not stopped; epochs in it are not reported again. Keras 3 only.
         deadline: `time.monotonic()` after which no epoch begins, except the first.
+        lessons: What the network learns from besides labels. Keras 3 only.
 
     Returns:
         A list per curve, one value per epoch so far. A loss that is not finite ends training.
     """
-    api = _checked(api, checkpoint)
-    view = _compiled(model, dataset, settings, api)
-    course = _Course(settings, _chance(dataset.val), deadline)
-    lowering = optimizers.plateau(settings, api)
-    common = (settings.model_dump(), seed, dataset.fingerprint)
-    file = Checkpoint(checkpoint, view, *common) if checkpoint else None
-    watcher = _Watcher(view, course, lowering, on_epoch, file)
-    watcher.resume()
-    done = course.epochs
-    if not course.is_over():
-        train, val = _streams(dataset, settings, seed, prepare, done)
-        own = [api.callbacks.TerminateOnNaN(), *([lowering] if lowering else [])]
-        with (
-            progress.bar(label, settings.epochs - done) as advance,
-            optimizers.penalized(view, settings, api),
-        ):
-            view.fit(
-                train,
-                validation_data=val,
-                initial_epoch=done,
-                epochs=settings.epochs,
-                shuffle=False,  # `train` is shuffled already; Keras warns if asked to as well
-                verbose=0,
-                callbacks=[*callbacks, *own, watcher.callback(api, advance)],
-            )
-    if course.best_weights is not None:
-        view.set_weights(course.best_weights)
+    api, lessons = _checked(api, checkpoint, settings), lessons or Lessons()
+    with transfer.held(model, settings):
+        view = _compiled(model, dataset, settings, lessons, api)
+        average = Average(view, settings.ema, api) if settings.ema else None
+        course = _Course(settings, _chance(dataset.val), deadline)
+        lowering = optimizers.plateau(settings, api)
+        file = None
+        if checkpoint:
+            more = average.variables if average else []
+            common = (settings.model_dump(), lessons.plain, seed, dataset.fingerprint)
+            file = Checkpoint(checkpoint, view, *common, more=more)
+        watcher = _Watcher(view, course, lowering, on_epoch, file, average)
+        watcher.resume()
+        done = course.epochs
+        if not course.is_over():
+            train, val = _streams(dataset, settings, seed, prepare, done)
+            own = [api.callbacks.TerminateOnNaN(), *([lowering] if lowering else [])]
+            if average:
+                view.after_step = average.update
+                own.append(average.callback(api))
+            with (
+                progress.bar(label, settings.epochs - done) as advance,
+                optimizers.penalized(view, settings, api),
+            ):
+                view.fit(
+                    train,
+                    validation_data=val,
+                    initial_epoch=done,
+                    epochs=settings.epochs,
+                    shuffle=False,  # `train` is shuffled already; Keras warns if asked to as well
+                    verbose=0,
+                    callbacks=[*callbacks, *own, watcher.callback(api, advance)],
+                )
+        if average or course.best_weights is not None:
+            view.set_weights(course.best_weights or watcher.scored())
     return course.history
 
 
-def _checked(api: Any, checkpoint: Path | None) -> Any:
+def _checked(api: Any, checkpoint: Path | None, settings: Settings) -> Any:
     import keras
+
+    if settings.is_paced and api not in (None, keras):
+        raise ValueError(
+            f"training with {api.__name__} knows one rate for all layers. Received: "
+            f"old_rate={settings.old_rate}, layer_decay={settings.layer_decay}. Set both to 1"
+        )
 
     if checkpoint and api not in (None, keras):
         raise ValueError(
@@ -124,47 +119,25 @@ def _checked(api: Any, checkpoint: Path | None) -> Any:
     return api or keras
 
 
-def _compiled(model: Any, dataset: data.Dataset, settings: Settings, api: Any) -> Any:
-    """A view of the model that shares its weights and is ready to be trained.
-
-    It ends before a final softmax: training on logits keeps small gradients exact.
-    """
-    last, node, _ = model.outputs[0]._keras_history
-    scores = model.outputs[0]
-    logits = isinstance(last, api.layers.Softmax)
-    if logits:
-        before = last._inbound_nodes[node].input_tensors
-        scores = before[0] if isinstance(before, list) else before
-    view = api.Model(model.inputs, scores, name=f"{model.name}_trained")
+def _compiled(
+    model: Any, dataset: data.Dataset, settings: Settings, lessons: Lessons, api: Any
+) -> Any:
+    """A view of the model that shares its weights and is ready to be trained."""
+    classes = dataset.num_classes
+    view, loss = objective.view(
+        model, lessons, classes, settings.label_smoothing, api, stepping=settings.ema is not None
+    )
     images = min(len(dataset.train), settings.epoch_images or len(dataset.train))
     steps = max(1, images // settings.batch_size)
     optimizer = optimizers.make(settings, steps, api)
-    optimizers.build(optimizer, view)
+    optimizers.build(optimizer, view, transfer.shares(view, settings))
     view.compile(
         optimizer=optimizer,
-        loss=_loss(settings.label_smoothing, logits, dataset.num_classes, api),
-        metrics=[api.metrics.SparseCategoricalAccuracy("accuracy")],
+        loss=loss,
+        metrics=[objective.accuracy(classes, api)],
         jit_compile=False,  # XLA on a CPU was measured 5 to 10 times slower
     )
     return view
-
-
-def _loss(smoothing: float, logits: bool, num_classes: int, api: Any) -> Any:
-    """Cross-entropy `-sum q_k log p_k`, with `q_k = (1 - s) [k is the label] + s / K`.
-
-    Source: Szegedy et al. 2016, section 7, https://arxiv.org/abs/1512.00567.
-    """
-    if not smoothing:
-        return api.losses.SparseCategoricalCrossentropy(from_logits=logits)
-    ops = optimizers.ops(api)
-
-    def smoothed(labels: Any, scores: Any) -> Any:
-        whole = ops.cast(ops.reshape(labels, (-1,)), "int32")
-        return api.losses.categorical_crossentropy(
-            ops.one_hot(whole, num_classes), scores, logits, smoothing
-        )
-
-    return smoothed
 
 
 def _streams(
@@ -178,11 +151,33 @@ def _streams(
     size, images = settings.batch_size, settings.epoch_images
     train = data.stream(dataset.train, size, seed, first_epoch, images)
     val = data.stream(dataset.val, 256)
-    if settings.augmentation != "none" or settings.flip:
-        train = augmentation.stream(train, settings.augmentation, settings.flip, seed, first_epoch)
+    changes = augmentation.strength(settings.augmentation, settings.flip)
+    if changes != Strength():
+        train = augmentation.stream(
+            train,
+            changes,
+            seed,
+            first_epoch,
+            num_classes=dataset.num_classes,
+            sample=lambda: data.batch(dataset.train, augmentation.SAMPLE, seed)[0],
+        )
     if prepare:
         train, val = (part.map(lambda x, y: (prepare(x), y)) for part in (train, val))
     return train, val
+
+
+def first_images(
+    dataset: data.Dataset, settings: Settings, seed: int, count: int
+) -> np.ndarray | None:
+    """The first training images of epoch 0, float32 `[count, H, W, C]`, as the network sees them.
+
+    None if they are those of the data set, unchanged.
+    """
+    if augmentation.strength(settings.augmentation, settings.flip) == Strength():
+        return None
+    train, _ = _streams(dataset, settings, seed, None, 0)
+    batches = train.take(-(-count // settings.batch_size)).as_numpy_iterator()
+    return np.concatenate([images for images, _ in batches])[:count]
 
 
 def _chance(val: data.Split) -> float:
@@ -248,6 +243,7 @@ class _Watcher:
     lowering: Any  # the callback that lowers the rate, or None
     on_epoch: Report | None
     checkpoint: Checkpoint | None
+    average: Average | None
     lowered: dict[str, Any] = field(default_factory=dict)  # state of `lowering` to begin with
 
     def resume(self) -> None:
@@ -259,6 +255,11 @@ class _Watcher:
             self.course.add(dict(zip(state.history, values, strict=True)))
         self.course.best_weights, self.lowered = state.best_weights, state.plateau
 
+    def scored(self) -> list[Any]:
+        """The weights that are validated."""
+        found: list[Any] = self.average.weights() if self.average else self.view.get_weights()
+        return found
+
     def callback(self, api: Any, advance: Callable[[str], None]) -> Any:
         """The callback of `api` that goes last; `advance` is told of every epoch."""
 
@@ -269,7 +270,7 @@ class _Watcher:
         def ended(epoch: int, logs: dict[str, float]) -> None:
             point = {curve: float(logs[key]) for key, curve in CURVES.items()}
             if self.course.add(point):
-                self.course.best_weights = self.view.get_weights()
+                self.course.best_weights = self.scored()
             advance(progress.note(point))
             if self.on_epoch:
                 self.on_epoch(epoch + 1, point)

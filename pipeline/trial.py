@@ -12,10 +12,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import training
+from pipeline import objective, pretrained, training
 from pipeline.artifact import write_atomic
 from pipeline.data import Dataset, batch
 from pipeline.initialization import lsuv
+from pipeline.preprocessing import Preprocessing
+from pipeline.preprocessing import apply as preprocess
 from pipeline.stage import CHECKPOINT
 from search_spaces.base import build
 
@@ -32,6 +34,7 @@ def run(
     seed: int,
     directory: Path,
     parent: Path | None = None,
+    preprocessing: Preprocessing = "fixed",
     deadline: float | None = None,
     send: Callable[[tuple[int, dict[str, float]]], None] | None = None,
 ) -> dict[str, Any]:
@@ -47,6 +50,7 @@ def run(
         seed: Of initial weights and image order.
         directory: Where `model.keras` and, last, `result.json` are written.
         parent: The `.keras` file of the same network whose training goes on; None: from scratch.
+        preprocessing: What the network does to pixels first, unless it has a parent.
         deadline: `time.monotonic()` after which no epoch begins.
         send: Is given the number of each epoch, from 1, and its point of every curve.
 
@@ -78,7 +82,7 @@ def run(
     }
     try:
         keras.utils.set_random_seed(seed)
-        model = _model(family, arch, dataset, seed, parent)
+        model = _model(family, arch, dataset, seed, parent, preprocessing)
         began = time.perf_counter()
         history = training.fit(
             model,
@@ -89,6 +93,9 @@ def run(
             on_epoch=report,
             checkpoint=directory / CHECKPOINT,
             deadline=deadline,
+            lessons=training.Lessons(
+                heads=objective.heads(family, arch, model, dataset.num_classes)
+            ),
         )
         found["fit_seconds"] = round(time.perf_counter() - began, 3)
         # of an epoch that is not the first, in which functions are traced, if there is one
@@ -127,11 +134,18 @@ def fail(directory: Path, error: str, seconds: float, epochs: int) -> None:
 
 
 def _model(
-    family: str, arch: Mapping[str, Any], dataset: Dataset, seed: int, parent: Path | None
+    family: str,
+    arch: Mapping[str, Any],
+    dataset: Dataset,
+    seed: int,
+    parent: Path | None,
+    preprocessing: Preprocessing,
 ) -> keras.Model:
     if parent is not None:
         return keras.models.load_model(parent, compile=False)
     model = build(family, arch, dataset.image_shape, dataset.num_classes)
+    preprocess(model, preprocessing, dataset.train)
+    pretrained.fill(model, family, arch)
     if arch.get("style", {}).get("init") == "lsuv":
         lsuv(model, batch(dataset.train, 64, seed)[0])
     return model

@@ -9,7 +9,8 @@ A family is one module of this package, found by its file name, with
     UNDEPLOYABLE: dict[str, str]                    target -> why none of them runs there
 
 What a choice shared by all families cannot be deployed to is in `UNDEPLOYABLE` here; a family
-that has more such choices lists them in `UNDEPLOYABLE_CHOICES` in the same form.
+that has more such choices lists them in `UNDEPLOYABLE_CHOICES` in the same form. `SETTINGS` of a
+family are settings of training that its networks need, whatever the search chooses.
 """
 
 import difflib

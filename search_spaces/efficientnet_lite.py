@@ -18,6 +18,7 @@ from search_spaces.base import (
     Shape,
     Style,
     conv,
+    layers,
     network,
     pixels,
     residual,
@@ -46,6 +47,7 @@ class Arch(ArchBase):
     stem: int = 32  # channels
     stem_stride: int = 2  # early reduction of the resolution
     head: int = 1280  # channels of the last convolution
+    shrink: int = 1  # side of the squares of pixels that become their mean, before the stem
     style: Style = Style(activation="relu6")
 
 
@@ -74,6 +76,8 @@ def build(arch: Arch, input_shape: Shape, num_classes: int) -> keras.Model:
     """Construct the untrained network: images in 0..255 `[B, H, W, C]` -> scores `[B, K]`."""
     inputs, x = pixels(input_shape)
     style, depths = arch.style, _depths(arch)
+    if arch.shrink > 1:
+        x = layers.AveragePooling2D(arch.shrink, padding="same", name="shrink")(x)
     x = conv(x, arch.stem, 3, arch.stem_stride, name="stem", style=style)
     done = 0
     for i, (group, depth) in enumerate(zip(arch.groups, depths, strict=True), 1):

@@ -119,12 +119,15 @@ def build_training(arch: Arch, input_shape: Shape, num_classes: int) -> keras.Mo
     a part of this model and shares its weights: `keras.Model(model.input, model.outputs[0])`.
     """
     model = build(arch, input_shape, num_classes)
-    total = sum(len(stage) for stage in arch.stages)
-    outputs = [model.output]
-    for i in (1, 2):
-        x = model.get_layer(f"module{-(-total * i // 3)}").output
-        outputs.append(_auxiliary(x, num_classes, arch, f"aux{i}"))
+    outputs = [model.output, *auxiliary(model, arch, num_classes)]
     return keras.Model(model.input, outputs, name="inception_training")
+
+
+def auxiliary(model: keras.Model, arch: Arch, num_classes: int) -> list[Any]:
+    """Scores `[B, K]` of new auxiliary classifiers of a network that `build` returned."""
+    total = sum(len(stage) for stage in arch.stages)
+    read = [model.get_layer(f"module{-(-total * i // 3)}").output for i in (1, 2)]
+    return [_auxiliary(x, num_classes, arch, f"aux{i}") for i, x in enumerate(read, 1)]
 
 
 def inception(x: Any, module: Module, name: str, style: Style, kernel: int = 5) -> Any:

@@ -68,6 +68,16 @@ def assert_equal(one: keras.Model, other: keras.Model) -> None:
     [
         {"optimizer": "adam", "warmup": 0.25, "augmentation": "medium", "l2": 1e-3},
         {"optimizer": "nesterov", "schedule": "plateau", "epochs": 7, "learning_rate": 1e-5},
+        {
+            "ema": 0.9,
+            "label_smoothing": 0.1,
+            "augmentation": {
+                "crop": 0.3,
+                "mixup": 0.4,
+                "cutmix": 1.0,
+                "randaugment": {"operations": 2},
+            },
+        },
     ],
 )
 def test_training_goes_on_as_if_it_had_not_stopped(

@@ -6,45 +6,111 @@ Why:     trials are short; the winner has more in it.
 Source:  cosine schedule, Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.03983.
 """
 
-from pydantic import Field
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
 
 from pipeline.artifact import Artifact
-from pipeline.stage import CHECKPOINT, Context, StageConfig
-from pipeline.training import Optimizer, Settings
+from pipeline.budget import Budget
+from pipeline.data import Dataset
+from pipeline.errors import RecipeError
+from pipeline.settings import Settings, overrides
+from pipeline.stage import Context, StageConfig
+
+Overrides: Any = overrides(StageConfig)
 
 
-class Config(StageConfig):
+class Config(Overrides):
     """The `finetune:` section of a recipe."""
 
     epochs: int = Field(30, ge=1, description="Most epochs")
     patience: int = Field(
         10, ge=1, description="Epochs without a better val accuracy to stop after"
     )
-    optimizer: Optimizer | None = Field(None, description="Update rule; none: as in the search")
-    learning_rate: float | None = Field(
-        None, gt=0, description="Peak learning rate; none: as in the search"
+    mode: Literal["auto", "full", "head_then_all", "frozen"] = Field(
+        "auto",
+        description="What is trained: full, all layers; frozen, new ones alone; head_then_all, "
+        "those first; auto: full, unless load left new layers, then by how many and how similar "
+        "the images are",
     )
-    batch_size: int | None = Field(
-        None, ge=2, description="Images per update; none: as in the search"
+    head_epochs: int = Field(
+        3, ge=1, description="Epochs that new layers have to themselves; not with mode full"
     )
+    teacher: str | None = Field(
+        None, description="A larger network to learn from: PATH.keras, runs/DIR, or as in `load`"
+    )
+    temperature: float = Field(
+        4.0, gt=0, description="What the scores of both are divided by, for the teacher's loss"
+    )
+    distillation_weight: float = Field(
+        0.5, ge=0, le=1, description="Share of the teacher in the loss; the labels have the rest"
+    )
+
+    @model_validator(mode="after")
+    def _can_be_trained_with(self) -> Self:
+        Settings.model_validate(self.settings())
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """What is given of the settings of training."""
+        given: dict[str, Any] = self.model_dump(exclude_none=True, include={*Settings.model_fields})
+        return given
+
+
+def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
+    """Refuse a teacher for other images or classes, before anything is trained."""
+    if config.teacher is not None:
+        _teacher(config.teacher, dataset)
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Train `source`'s model for up to `config.epochs` epochs."""
     import keras
 
-    from pipeline import training
+    from pipeline import objective, samples, training
+    from pipeline.tuning import Tuning
 
     model = keras.models.load_model(source.model_path, compile=False)
-    settings = Settings(**{**source.settings, **config.model_dump(exclude_none=True)})
+    settings = Settings(**{**source.settings, **config.settings()})
+    samples.record(settings, ctx)
     keras.utils.set_random_seed(ctx.seed)
-    history = training.fit(
+    found = source.details
+    tuning = Tuning(
         model,
         ctx.data,
         settings,
         ctx.seed,
-        label="finetune",
+        ctx.directory,
+        new_layers=tuple(found["new_layers"]) if found.get("pretrained") else (),
+        lessons=training.Lessons(
+            heads=objective.heads(source.family, source.arch, model, ctx.data.num_classes),
+            teacher=_teacher(config.teacher, ctx.data) if config.teacher else None,
+            temperature=config.temperature,
+            weight=config.distillation_weight,
+            source=config.teacher or "",
+        ),
         on_epoch=ctx.curve,
-        checkpoint=ctx.directory / CHECKPOINT,
     )
-    return ctx.save_keras(model, source, details={"history": history})
+    mode = tuning.run(config.mode, config.head_epochs)
+    details = {"history": tuning.history, "mode": mode, "reason": tuning.reason}
+    return ctx.save_keras(model, source, details=details)
+
+
+def _teacher(source: str, dataset: Dataset) -> Any:
+    """Load the network to learn from.
+
+    Raises:
+        RecipeError: it is for other images or another number of classes.
+    """
+    from pipeline import pretrained
+
+    model = pretrained.load(source).model
+    found = (*model.inputs[0].shape[1:], model.outputs[0].shape[-1])
+    wanted = (*dataset.image_shape, dataset.num_classes)
+    if found != wanted:
+        raise RecipeError(
+            f"finetune.teacher: is for other images or classes. Received: {source}, which takes "
+            f"{found[:3]} for {found[3]} classes; the data are {wanted[:3]} of {wanted[3]}. Train "
+            "a teacher on these data"
+        )
+    return model

@@ -18,9 +18,10 @@ from pipeline import oracles
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import Dataset
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, RecipeError
+from pipeline.preprocessing import Preprocessing
 from pipeline.stage import Context, Kind, StageConfig
-from pipeline.training import Augmentation, Optimizer, Schedule
+from pipeline.training import Augmentation, Optimizer, Schedule, Settings
 from search_spaces import families
 
 log = logging.getLogger("flopsmith")
@@ -103,6 +104,11 @@ class Config(StageConfig):
     flips: tuple[bool, ...] = Field(
         (False,), min_length=1, description="Whether training images are mirrored"
     )
+    preprocessing: Preprocessing = Field(
+        "fixed",
+        description="Statistics of the training images that pixels are scaled with: fixed, "
+        "mean_std, channel_mean, channel_mean_std, mean_image",
+    )
 
     @field_validator("learning_rates", "penalty_strengths")
     @classmethod
@@ -128,17 +134,24 @@ class Config(StageConfig):
 
 def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
     """Refuse a budget that no network can keep, before anything is trained."""
+    from pipeline import pretrained
     from pipeline.costs import Costs
 
     space = _space(config, config.families, targets)
     space.check()
+    pretrained.check(config.families, dataset.image_shape[-1])
+    if config.preprocessing != "fixed" and "pretrained" in config.families:
+        raise RecipeError(
+            "search.preprocessing: trained networks have their own. Received: "
+            f"{config.preprocessing}, with the family pretrained. Leave one of them out"
+        )
     costs = Costs(dataset.image_shape, dataset.num_classes, budget)
     costs.fitting(config.families, targets, space.cheapest)
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Train networks that fit the budget; pass on the one that is best in int8."""
-    from pipeline import finalists, trial
+    from pipeline import finalists, samples, trial
     from pipeline.costs import Costs
     from pipeline.searcher import Searcher, front, networks
 
@@ -166,6 +179,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         epoch_images=config.epoch_images,
         grace=config.grace,
         seconds=config.minutes and config.minutes * 60,
+        preprocessing=config.preprocessing,
     )
     search.run(config.trials, config.refine)
     log.info("search: %s", search.acceptance())
@@ -179,6 +193,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         for row in best:
             ctx.log.trial(row)
     winner = best[0]
+    samples.record(Settings(**winner["settings"]), ctx)
     shutil.copyfile(ctx.directory / winner["directory"] / trial.MODEL, ctx.directory / trial.MODEL)
     return ctx.done(
         source,

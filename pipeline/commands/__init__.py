@@ -1,0 +1,21 @@
+"""One file per command; the file name is what is typed after `flopsmith`.
+
+A command is a module with `add(commands)`, which adds a parser of that name, with its arguments and
+`set_defaults(call=...)`; `call(args)` runs it and may return an exit code.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from types import ModuleType
+
+EXAMPLES = """examples:
+  flopsmith run --recipe mobile
+  flopsmith run --recipe mobile --data folder:photos --set "budget.flops=8M search.trials=40"
+  flopsmith predict runs/mobile/export/model.tflite photo.jpg"""
+
+
+def modules() -> Iterator[ModuleType]:
+    """Every command, by name."""
+    for name in sorted(module.name for module in pkgutil.iter_modules(__path__)):
+        yield importlib.import_module(f"{__name__}.{name}")

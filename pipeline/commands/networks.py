@@ -1,0 +1,29 @@
+"""`flopsmith networks`: list the published networks."""
+
+import argparse
+from typing import Any
+
+from pipeline import quiet
+
+
+def add(commands: Any) -> None:
+    """Add the command and its arguments."""
+    networks = commands.add_parser(
+        "networks", help="list the published networks that `profile` and `probe` know by name"
+    )
+    networks.set_defaults(call=call)
+
+
+def call(_: argparse.Namespace) -> None:
+    """Run the command."""
+    quiet.import_keras()
+    from pipeline import complexity
+    from search_spaces import base
+
+    for name, (family, net) in base.published().items():
+        counted = complexity.count(family, net.arch, net.input_shape, net.num_classes)
+        shape = "x".join(map(str, net.input_shape))
+        print(
+            f"{name:30} {family:18} {shape:>11} {counted.params:>13,} params "
+            f"{counted.macs:>16,} MACs"
+        )

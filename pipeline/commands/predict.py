@@ -1,0 +1,40 @@
+"""`flopsmith predict`: classify images with a `.tflite` model."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline import quiet
+from pipeline.errors import RecipeError
+
+
+def add(commands: Any) -> None:
+    """Add the command and its arguments."""
+    predict = commands.add_parser(
+        "predict",
+        help="classify images with a .tflite model",
+        description="Classify images; prints the best classes with their scores. Class names "
+        "come from a labels.txt beside the model.",
+    )
+    predict.add_argument("model", metavar="MODEL.tflite", help="an exported model")
+    predict.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG or BMP files")
+    predict.add_argument("--top", type=int, default=3, help="classes to show (default: 3)")
+    predict.add_argument("--json", action="store_true", help="print a JSON object per image")
+    predict.set_defaults(call=call)
+
+
+def call(args: argparse.Namespace) -> None:
+    """Run the command."""
+    if args.top < 1:
+        raise RecipeError(f"--top takes a whole number from 1. Received: {args.top}")
+    quiet.import_keras()
+    from pipeline import predict
+
+    model, labels = predict.load(Path(args.model))
+    for path in args.images:
+        best = predict.classify(model, labels, Path(path), args.top)
+        if args.json:
+            print(json.dumps({"image": path, "classes": best}))
+        else:
+            print(f"{path}: " + "  ".join(f"{c['label']} {c['score']:.3f}" for c in best))

@@ -1,0 +1,39 @@
+"""`flopsmith profile`: count a network layer by layer."""
+
+import argparse
+import json
+from typing import Any
+
+from pipeline import quiet
+from pipeline.errors import RecipeError
+
+
+def add(commands: Any) -> None:
+    """Add the command and its arguments."""
+    profile = commands.add_parser(
+        "profile",
+        help="count parameters, MACs, FLOPs and activation memory, layer by layer",
+        description="Count a .keras model or a published network (`flopsmith networks` lists "
+        "them) layer by layer. FLOPs = 2 x MACs of convolutions, dense layers and attention, for "
+        "one image. Activations are bytes as float32.",
+    )
+    profile.add_argument("model", metavar="MODEL", help="a .keras file or the name of a network")
+    profile.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    sorts = ("params", "macs", "activation_bytes", "receptive_field")
+    profile.add_argument("--sort", choices=sorts, help="largest first, not as executed")
+    profile.add_argument("--batch", type=int, default=1, help="images at once (default: 1)")
+    profile.set_defaults(call=call)
+
+
+def call(args: argparse.Namespace) -> None:
+    """Run the command."""
+    quiet.import_keras()
+    from pipeline import profile
+
+    if args.batch < 1:
+        raise RecipeError(f"--batch takes a whole number from 1. Received: {args.batch}")
+    counted = profile.of(args.model)
+    if args.json:
+        print(json.dumps(profile.as_json(counted, args.batch, args.sort), indent=1))
+    else:
+        print(profile.as_table(counted, args.batch, args.sort))

@@ -1,0 +1,43 @@
+"""A picture of training images as the network sees them: what augmentation does, at a glance."""
+
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pipeline import training
+from pipeline.artifact import write_atomic
+from pipeline.stage import Context
+
+PICTURE = "augmented.png"
+ROWS, COLUMNS = 4, 8
+SIDE = 96  # of an image in the picture, pixels, at least
+GAP = 4  # between images, pixels
+PAPER = 128  # tone between them
+
+
+def record(settings: training.Settings, ctx: Context) -> None:
+    """Leave the picture with the stage and in MLflow, if training changes its images."""
+    images = training.first_images(ctx.data, settings, ctx.seed, ROWS * COLUMNS)
+    if images is not None:
+        write_atomic(ctx.directory / PICTURE, png(images))
+        ctx.log.file(ctx.directory / PICTURE)
+
+
+def png(images: npt.NDArray[Any]) -> bytes:
+    """Arrange up to 32 images `[N, H, W, C]` in 0..255 in rows of eight."""
+    height, width, channels = images.shape[1:]
+    times = max(1, -(-SIDE // max(height, width)))  # whole: pixels stay squares
+    big = np.clip(np.round(images), 0, 255).astype(np.uint8)
+    big = big.repeat(times, axis=1).repeat(times, axis=2)
+    tall, wide = height * times + GAP, width * times + GAP
+    sheet = np.full((ROWS * tall + GAP, COLUMNS * wide + GAP, channels), PAPER, np.uint8)
+    for place, image in enumerate(big[: ROWS * COLUMNS]):
+        row, column = divmod(place, COLUMNS)
+        top, left = GAP + row * tall, GAP + column * wide
+        sheet[top : top + tall - GAP, left : left + wide - GAP] = image
+    content = io.BytesIO()
+    Image.fromarray(sheet[..., 0] if channels == 1 else sheet).save(content, "PNG")
+    return content.getvalue()

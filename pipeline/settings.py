@@ -1,0 +1,53 @@
+"""How one network is trained, as plain data."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, create_model
+
+from pipeline.augmentation import Augmentation, Strength
+from pipeline.optimizers import Updates
+from pipeline.transfer import Transfer
+
+
+class Settings(Updates):
+    """How one network is trained."""
+
+    batch_size: int = Field(32, ge=2, description="Images per update")
+    epoch_images: int | None = Field(
+        None, ge=1, description="Training images of an epoch, if that is not to be all"
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Share of each label that is spread evenly over all classes"
+    )
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Momentum of a moving average of the weights, which is scored and kept in "
+        "their place, for example 0.999",
+    )
+    augmentation: Augmentation | Strength = Field(
+        "none",
+        description="How far training images are moved, turned, toned and mixed: none, light, "
+        "medium, strong, or a mapping of kinds to sizes",
+    )
+    flip: bool = Field(False, description="Mirror half of the training images left to right")
+    patience: int | None = Field(
+        None, ge=1, description="Epochs without a better val accuracy before it stops"
+    )
+    settle: int = Field(0, ge=0, description="First epochs whose weights are not kept as the best")
+    grace: int | None = Field(
+        None, ge=1, description="Epochs after which a network that is still at chance stops"
+    )
+
+
+def overrides(base: type[BaseModel]) -> Any:
+    """A model with the fields of `Settings`, each none unless given, for a section of a recipe."""
+    names = sorted(Settings.model_fields, key=lambda name: name in Transfer.model_fields)
+    fields: dict[str, Any] = {}
+    for name in names:
+        field = Settings.model_fields[name]
+        # None: of those without other metadata
+        kind: Any = Annotated.__class_getitem__((field.annotation, *field.metadata, None))  # type: ignore[attr-defined]
+        fields[name] = (kind | None, Field(None, description=field.description))
+    return create_model("Overrides", __base__=base, __doc__=base.__doc__, **fields)

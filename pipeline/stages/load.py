@@ -1,0 +1,140 @@
+"""Load: start from a network that was trained before, or from a published one.
+
+Reads:   nothing; a source of weights, and the data.
+Writes:  the network for the images and classes of the data, not trained on them yet.
+Why:     what was learnt from many images is worth more than any search on a few.
+Source:  Yosinski et al. 2014, https://arxiv.org/abs/1411.1792.
+"""
+
+import logging
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.artifact import Artifact
+from pipeline.budget import Budget
+from pipeline.data import Dataset
+from pipeline.errors import BudgetError, RecipeError
+from pipeline.stage import Context, Kind, StageConfig
+
+log = logging.getLogger("flopsmith")
+EXPORTED = ("tflite_bytes", "latency_ms")  # costs that take a conversion
+
+
+class Config(StageConfig):
+    """The `load:` section of a recipe."""
+
+    needs: ClassVar[tuple[Kind, ...]] = ("nothing",)
+
+    model: str | None = Field(
+        None,
+        description="A trained network: efficientnet_lite0, applications:NAME, PATH.keras, "
+        "runs/DIR or mlflow:URI",
+    )
+    network: str | None = Field(
+        None, description="A published network instead, untrained; `flopsmith networks` lists them"
+    )
+    head: Literal["auto", "keep", "new"] = Field(
+        "auto", description="Last layer: keep, new, or auto: kept if it has as many classes"
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.model is not None and self.network is not None:
+            raise ValueError("load takes model or network, not both. Leave one out")
+        return self
+
+
+def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
+    """Refuse what is not there or breaks the budget, before anything is trained."""
+    from search_spaces import base
+
+    if config.model is None and config.network is None:
+        raise RecipeError(
+            "load: nothing to load. Received: neither model nor network. Give one, as "
+            "`load: {model: efficientnet_lite0}`"
+        )
+    if config.network is not None:
+        family, _ = base.find(config.network)
+        if reason := base.undeployable(family, targets):
+            raise RecipeError(
+                f"load.network: does not run on every target. Received: {config.network} "
+                f"({reason}). Choose another network or leave the target out"
+            )
+    cost = _cost(config, dataset, budget)
+    broken = {key: most for key, most in budget.upper.items() if cost[key] > most}
+    if broken:
+        needs = " and ".join(f"{k}={_text(cost[k])} (budget.{k}={m:,})" for k, m in broken.items())
+        height, width, channels = dataset.image_shape
+        raise BudgetError(
+            f"load: {config.model or config.network} does not fit the budget. Received: {needs}, "
+            f"for {height}x{width}x{channels} images. Raise the budget, set a smaller "
+            "data.image_size, or search: {families: [pretrained]}, which narrows "
+            "efficientnet_lite0"
+        )
+
+
+def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
+    """Load a network and fit it to the images and classes of the data."""
+    import keras
+
+    keras.utils.set_random_seed(ctx.seed)
+    made = _made(config, ctx.data)
+    if made["pretrained"]:
+        head = "with a new head" if made["new_layers"] else "with the head that it has"
+        log.info("load: %s, %s for %d classes", config.model, head, ctx.data.num_classes)
+    return ctx.save_keras(
+        made.pop("model"),
+        source,
+        family=made.pop("family"),
+        arch=made.pop("arch"),
+        settings={},
+        details={"source": config.model or config.network, **made},
+    )
+
+
+def _made(config: Config, dataset: Dataset, weights: bool = True) -> dict[str, Any]:
+    """The network: `model`, `new_layers`, whether it is `pretrained`, `family` and `arch`."""
+    from pipeline import pretrained
+    from search_spaces import base
+
+    shape, classes = dataset.image_shape, dataset.num_classes
+    if config.model is not None:
+        loaded = pretrained.load(config.model, weights)
+        model, new = pretrained.adapt(loaded.model, shape, classes, config.head, loaded.imagenet)
+        family, arch = loaded.family, loaded.arch
+    else:
+        family, net = base.find(config.network or "")
+        arch = net.arch.model_dump(mode="json")
+        model = base.build(family, arch, shape, classes)
+        new = [layer.name for layer in model.layers if layer.weights]
+    kept = config.model is not None
+    return {"model": model, "new_layers": new, "pretrained": kept, "family": family, "arch": arch}
+
+
+def _text(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}"
+
+
+def _cost(config: Config, dataset: Dataset, budget: Budget) -> dict[str, float]:
+    """What the network costs, as far as the budget bounds it."""
+    import numpy as np
+
+    from pipeline import complexity, costs, litert
+    from search_spaces import base
+
+    shape, classes = dataset.image_shape, dataset.num_classes
+    exported = {*EXPORTED} & {*budget.upper}
+    if config.network is not None and not exported:
+        family, net = base.find(config.network)
+        profile = complexity.count(family, net.arch, shape, classes)
+        return {key: getattr(profile, key) for key in costs.COUNTED}
+    model = _made(config, dataset, weights=False)["model"]
+    profile = complexity.profile(model)
+    cost: dict[str, float] = {key: getattr(profile, key) for key in costs.COUNTED}
+    if exported:
+        images = np.random.default_rng(0).uniform(0, 255, (2, *shape)).astype(np.float32)
+        content = litert.ptq(model, images)
+        cost["tflite_bytes"] = len(content) + litert.SIGNATURE_BYTES
+        cost["latency_ms"] = costs.latency_ms(litert.Runner(content))
+    return cost

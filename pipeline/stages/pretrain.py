@@ -1,0 +1,90 @@
+"""Pretrain: learn features from another data set first.
+
+Reads:   a Keras model, and another data set of images with as many channels.
+Writes:  the same network with the weights that it learnt there, and a new last layer.
+Why:     features of many images serve a few; `finetune` then takes them to the data of the run.
+Source:  Yosinski et al. 2014, https://arxiv.org/abs/1411.1792.
+"""
+
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from pipeline.artifact import Artifact
+from pipeline.budget import Budget
+from pipeline.data import DataConfig, Dataset, load, parse
+from pipeline.errors import DataError, RecipeError
+from pipeline.settings import Settings, overrides
+from pipeline.stage import CHECKPOINT, Context, StageConfig
+
+Overrides: Any = overrides(StageConfig)
+
+
+class Config(Overrides):
+    """The `pretrain:` section of a recipe."""
+
+    data: DataConfig = Field(
+        DataConfig(), description="What to learn from first; a source, or a mapping as in the head"
+    )
+    epochs: int = Field(10, ge=1, description="Most epochs")
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _source(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
+    @field_validator("data")
+    @classmethod
+    def _known(cls, config: DataConfig) -> DataConfig:
+        try:
+            parse(config.source)
+        except DataError as error:
+            raise ValueError(str(error)) from error
+        return config
+
+    def settings(self) -> dict[str, Any]:
+        """What is given of the settings of training."""
+        given: dict[str, Any] = self.model_dump(exclude_none=True, include={*Settings.model_fields})
+        return given
+
+
+def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
+    """Refuse data that are not there or have other channels, before anything is trained."""
+    _first(config, dataset, seed=0)
+
+
+def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
+    """Train `source`'s network on the other data, and give it a last layer for those of the run."""
+    import keras
+
+    from pipeline import pretrained, training
+
+    first = _first(config, ctx.data, ctx.seed)
+    keras.utils.set_random_seed(ctx.seed)
+    loaded = keras.models.load_model(source.model_path, compile=False)
+    model, _ = pretrained.adapt(loaded, first.image_shape, first.num_classes, "new")
+    history = training.fit(
+        model,
+        first,
+        Settings(**{**source.settings, **config.settings()}),
+        ctx.seed,
+        label="pretrain",
+        on_epoch=ctx.curve,
+        checkpoint=ctx.directory / CHECKPOINT,
+    )
+    model, new = pretrained.adapt(model, ctx.data.image_shape, ctx.data.num_classes, "new")
+    details = {"history": history, "source": first.name, "new_layers": new, "pretrained": True}
+    return ctx.save_keras(model, source, details=details)
+
+
+def _first(config: Config, dataset: Dataset, seed: int) -> Dataset:
+    """The other data set, at the size of the images of the run unless it has one of its own."""
+    size = config.data.image_size or dataset.image_shape[0]
+    found = load(config.data.model_copy(update={"image_size": size}), seed)
+    if found.image_shape[-1] != dataset.image_shape[-1]:
+        raise RecipeError(
+            f"pretrain.data: has images of other channels than those of the run. Received: "
+            f"{found.image_shape[-1]} for {dataset.image_shape[-1]}. Choose images that are both "
+            "grey or both in colour"
+        )
+    return found

@@ -1,0 +1,92 @@
+"""Transfer: which layers of a trained network learn slowly, and which keep what they have.
+
+Source:  new layers at ten times the rate of old ones, Girshick et al. 2014, section 2.3,
+         https://arxiv.org/abs/1311.2524; slower towards the input, Howard & Ruder 2018, section
+         3.2, https://arxiv.org/abs/1801.06146.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+NORMS = ("BatchNormalization",)
+
+
+class Transfer(BaseModel):
+    """How fast each layer learns; by default, all alike."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    new_layers: tuple[str, ...] = Field(
+        (), description="Layers that start from random weights; the rest are old"
+    )
+    old_rate: float = Field(
+        1.0, ge=0, le=1, description="Rate of old layers, as a share of the learning rate; 0: fixed"
+    )
+    layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Each old layer with a kernel learns at this share of the next one's rate",
+    )
+    fix_norms: bool = Field(
+        False, description="Old batch normalization keeps its statistics, scale and offset"
+    )
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether some layers learn more slowly than others."""
+        return self.old_rate < 1 or self.layer_decay < 1
+
+    @model_validator(mode="after")
+    def _something_learns(self) -> "Transfer":
+        if not self.old_rate and not self.new_layers:
+            raise ValueError(
+                "nothing would be trained. Received: old_rate=0, new_layers=(). Name the new "
+                "layers, or raise old_rate"
+            )
+        return self
+
+
+@contextmanager
+def held(model: Any, settings: Transfer) -> Iterator[None]:
+    """Keep fixed layers from being trained while this lasts; they also run as in inference."""
+    kept = [layer for layer in model.layers if _is_fixed(layer, settings)]
+    before = [layer.trainable for layer in kept]
+    for layer in kept:
+        layer.trainable = False
+    try:
+        yield
+    finally:
+        for layer, trainable in zip(kept, before, strict=True):
+            layer.trainable = trainable
+
+
+def shares(model: Any, settings: Transfer) -> dict[int, float]:
+    """Share of the learning rate for each variable, by its `id`; those left out have all of it.
+
+    The old layer that is `n` layers with a kernel before the last old one has
+    `old_rate * layer_decay^n`; a layer without a kernel goes with the one before it.
+    """
+    if not settings.is_paced:
+        return {}
+    old = [layer for layer in model.layers if layer.name not in settings.new_layers]
+    ahead = sum(_has_kernel(layer) for layer in old)
+    found = {}
+    for layer in old:
+        ahead -= _has_kernel(layer)
+        rate = settings.old_rate * settings.layer_decay**ahead
+        found.update({id(variable): rate for variable in layer.trainable_variables})
+    return found
+
+
+def _is_fixed(layer: Any, settings: Transfer) -> bool:
+    if layer.name in settings.new_layers:
+        return False
+    return not settings.old_rate or (settings.fix_norms and type(layer).__name__ in NORMS)
+
+
+def _has_kernel(layer: Any) -> bool:
+    return any(v.name.split(":")[0].endswith("kernel") for v in layer.weights)

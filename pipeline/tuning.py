@@ -1,0 +1,215 @@
+"""Tuning a network of which parts are new: the head alone, the head and then all, or all at once.
+
+Source:  frozen features, Donahue et al. 2014, https://proceedings.mlr.press/v32/donahue14.html;
+         the head first, Kumar et al. 2022, https://arxiv.org/abs/2202.10054; which mode for how
+         many and how similar images, as in https://cs231n.github.io/transfer-learning/.
+"""
+
+import dataclasses
+import hashlib
+import io
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from pipeline import complexity, data, training
+from pipeline.artifact import write_atomic
+from pipeline.data import Dataset, Split
+from pipeline.stage import CHECKPOINT
+from pipeline.training import History, Settings
+
+Mode = Literal["auto", "full", "head_then_all", "frozen"]
+FEATURES = "features.npz"  # of all images, kept beside the model for a run that goes on
+# Layers without weights that may stand between the features and the scores.
+PASSING = ("Dropout", "Softmax", "Activation", "ReLU")
+FEW = 100  # images per class up to which a whole network is likely to learn them by heart
+SIMILAR = 0.9  # share of the way from chance to 1 that a head on similar features reaches
+SLOW = {"old_rate": 0.1, "fix_norms": True}
+
+log = logging.getLogger("flopsmith")
+
+
+@dataclass
+class Tuning:
+    """One network and how it is tuned; `reason` says why in this mode, `history` how it went."""
+
+    model: keras.Model
+    dataset: Dataset
+    settings: Settings
+    seed: int
+    directory: Path
+    new_layers: tuple[str, ...] = ()  # with random weights; none: the last one with a kernel
+    lessons: training.Lessons | None = None  # for the whole model; a head has labels alone
+    on_epoch: training.Report | None = None
+    reason: str = ""
+    history: History = field(default_factory=dict)
+
+    def run(self, mode: Mode, head_epochs: int) -> Mode:
+        """Tune in place; the weights of the best epoch on val are kept, of whichever phase.
+
+        Args:
+            mode: "frozen" trains the new layers on features that are computed once;
+                "head_then_all" goes on with all layers, old ones at a tenth of the rate and with
+                fixed normalization; "full" trains all from the start, as the settings say;
+                "auto" trains the head and then chooses.
+            head_epochs: Of `settings.epochs`, those that the head has to itself, at most all but
+                one.
+
+        Returns:
+            The mode that it was.
+        """
+        if mode == "auto" and not self.new_layers:
+            self.reason = "no layer is new"
+        if mode == "full" or self.reason:
+            self._fit(self.settings, "finetune")
+            return "full"
+        epochs = self.settings.epochs
+        best = self._head(epochs if mode == "frozen" else max(1, min(head_epochs, epochs - 1)))
+        mode = self._chosen(best) if mode == "auto" else mode
+        left = epochs - len(self.history["val/accuracy"])
+        if left < 1:
+            return mode
+        if mode == "frozen":
+            self._head(left)
+            return mode
+        kept = self.model.get_weights()
+        rest: dict[str, Any] = {"epochs": left}
+        if mode == "head_then_all":
+            _, layers = head(self.model, self.new_layers)
+            rest |= {**SLOW, "new_layers": tuple(layer.name for layer in layers)}
+        found = self._fit(self.settings.model_copy(update=rest), "finetune")
+        if max(found["val/accuracy"]) < best:
+            log.info("finetune: no epoch was better than the head alone; its weights are kept")
+            self.model.set_weights(kept)
+        return mode
+
+    def _fit(self, settings: Settings, label: str) -> History:
+        """Train the whole model, and go on if it was interrupted."""
+        found = training.fit(
+            self.model,
+            self.dataset,
+            settings,
+            self.seed,
+            label=label,
+            on_epoch=self._counted(),
+            checkpoint=self.directory / CHECKPOINT,
+            lessons=self.lessons,
+        )
+        self._note(found)
+        return found
+
+    def _counted(self) -> training.Report:
+        """What is told of an epoch of this phase, with a number that goes on from the last."""
+        done = len(self.history.get("val/accuracy", []))
+
+        def report(epoch: int, point: dict[str, float]) -> None:
+            if self.on_epoch:
+                self.on_epoch(done + epoch, point)
+
+        return report
+
+    def _head(self, epochs: int) -> float:
+        """Train the new layers on frozen features; returns the best val accuracy."""
+        cut, layers = head(self.model, self.new_layers)
+        dataset = _described(self.model, cut, self.dataset, self.directory / FEATURES)
+        copies = [type(layer).from_config(layer.get_config()) for layer in layers]
+        inputs = x = keras.Input(cut.shape[1:])
+        for copy in copies:
+            x = copy(x)
+        alone = {"epochs": epochs, "augmentation": "none", "flip": False, "new_layers": ()}
+        alone |= {"old_rate": 1.0, "layer_decay": 1.0, "fix_norms": False, "epoch_images": None}
+        for copy, layer in zip(copies, layers, strict=True):
+            copy.set_weights(layer.get_weights())
+        found = training.fit(
+            keras.Model(inputs, x),
+            dataset,
+            self.settings.model_copy(update=alone),
+            self.seed,
+            label="head",
+            on_epoch=self._counted(),
+        )
+        for copy, layer in zip(copies, layers, strict=True):
+            layer.set_weights(copy.get_weights())
+        self._note(found)
+        return max(found["val/accuracy"])
+
+    def _chosen(self, accuracy: float) -> Mode:
+        """Choose by how many images there are and by what a head on old features makes of them."""
+        each = len(self.dataset.train) // self.dataset.num_classes
+        chance = float(np.bincount(self.dataset.val.labels).max() / len(self.dataset.val))
+        share = (accuracy - chance) / max(1 - chance, 1e-9)
+        few, similar = each <= FEW, share >= SIMILAR
+        mode: Mode = "frozen" if few and similar else "head_then_all"
+        if not few and not similar and each > 10 * FEW:
+            mode = "full"
+        self.reason = (
+            f"{each} images per class ({'few' if few else 'enough'}); a head on the old features "
+            f"reaches {accuracy:.3f} on val ({'similar to' if similar else 'unlike'} what they "
+            f"were learned from; guessing reaches {chance:.3f})"
+        )
+        log.info("finetune: mode %s: %s", mode, self.reason)
+        return mode
+
+    def _note(self, found: History) -> None:
+        for curve, values in found.items():
+            self.history[curve] = [*self.history.get(curve, []), *values]
+
+
+def head(model: keras.Model, new_layers: tuple[str, ...]) -> tuple[Any, list[keras.Layer]]:
+    """Take a model apart: the features that its new layers read, and the layers from there on.
+
+    Args:
+        model: Ends in a chain of new layers, and layers without weights.
+        new_layers: Their names; none: the last layer with a kernel.
+    """
+    readers = {id(output): (layer, sources) for layer, sources, output in complexity.calls(model)}
+    wanted = set(new_layers) or {[la.name for la in model.layers if hasattr(la, "kernel")][-1]}
+    tensor, layers = model.outputs[0], list[keras.Layer]()
+    while id(tensor) in readers:
+        layer, sources = readers[id(tensor)]
+        if layer.name not in wanted and type(layer).__name__ not in PASSING:
+            break
+        layers.insert(0, layer)
+        tensor = sources[0]
+    if missing := wanted - {layer.name for layer in layers}:
+        raise ValueError(
+            f"a head can be trained alone where only new layers follow the features. Received: "
+            f"new_layers={sorted(missing)} before other layers. Use mode full"
+        )
+    return tensor, layers
+
+
+def _described(model: keras.Model, cut: Any, dataset: Dataset, cache: Path) -> Dataset:
+    """The data set with features in place of images, computed once."""
+    backbone = keras.Model(model.inputs, cut)
+    digest = hashlib.sha256(dataset.fingerprint.encode())
+    for values in backbone.get_weights():
+        digest.update(values.tobytes())
+    mark = digest.hexdigest()
+    found = _read(cache, mark)
+    if found is None:
+        count = len(dataset.train) + len(dataset.val)
+        log.info("finetune: computing the features of %d images", count)
+        found = {}
+        for part in ("train", "val"):
+            images = data.stream(getattr(dataset, part), 64).map(lambda x, _: x)
+            found[part] = backbone.predict(images, verbose=0)
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, mark=np.array(mark), **found)
+        write_atomic(cache, content.getvalue())
+    train, val = (
+        Split(found[part], getattr(dataset, part).labels, np.arange(len(found[part])))
+        for part in ("train", "val")
+    )
+    return dataclasses.replace(dataset, train=train, val=val, fingerprint=mark)
+
+
+def _read(cache: Path, mark: str) -> dict[str, Any] | None:
+    if not cache.exists():
+        return None
+    with np.load(cache, allow_pickle=False) as file:
+        return {k: file[k] for k in ("train", "val")} if str(file["mark"]) == mark else None

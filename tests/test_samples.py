@@ -1,0 +1,137 @@
+"""The picture of training images, and the settings of `finetune`, which it is made with."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+from pipeline import data, samples, training
+from pipeline.artifact import Artifact
+from pipeline.budget import Budget
+from pipeline.data import Dataset
+from pipeline.errors import RecipeError
+from pipeline.settings import Settings
+from pipeline.stage import Context
+from pipeline.stages import finetune
+from search_spaces import inception
+from search_spaces.base import Cheapest
+
+
+class Log:
+    """Remembers the files."""
+
+    def __init__(self) -> None:
+        self.files: list[str] = []
+
+    def file(self, path: Path, folder: str | None = None) -> None:
+        self.files.append(path.name)
+
+    def metrics(self, values: Any, step: int | None = None) -> None:
+        pass
+
+
+@pytest.fixture
+def ctx(few_digits: Dataset, tmp_path: Path) -> Context:
+    given: dict[str, Any] = {"directory": tmp_path, "run_dir": tmp_path, "name": "finetune"}
+    given |= {"fingerprint": "x", "data": few_digits, "seed": 3, "budget": Budget()}
+    given |= {"targets": (), "max_accuracy_drop": 1.0, "title": "", "recipe_yaml": ""}
+    return Context(**given, log=Log())
+
+
+def saved(folder: Path, model: keras.Model, **about: Any) -> Artifact:
+    model.save(folder / "source.keras")
+    return Artifact(
+        stage="search", fingerprint="y", directory=folder, model_file="source.keras", **about
+    )
+
+
+def test_the_picture_has_the_images_that_training_begins_with(few_digits: Dataset) -> None:
+    settings = Settings(batch_size=12, augmentation="medium", flip=True)
+    images = training.first_images(few_digits, settings, 3, 32)
+    train, _ = training._streams(few_digits, settings, 3, None, 0)
+    first = next(iter(train.as_numpy_iterator()))[0]
+    np.testing.assert_array_equal(images[:12], first)
+    assert images.shape == (32, *few_digits.image_shape)
+
+
+def test_there_is_no_picture_where_nothing_is_changed(few_digits: Dataset, ctx: Context) -> None:
+    samples.record(Settings(), ctx)
+    assert not (ctx.directory / samples.PICTURE).exists()
+    assert ctx.log.files == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("shape", [(40, 8, 6, 1), (5, 100, 120, 3)])
+def test_the_picture_has_four_rows_of_eight(shape: tuple[int, ...]) -> None:
+    images = np.random.default_rng(0).uniform(0, 255, shape)
+    picture = np.asarray(Image.open(io.BytesIO(samples.png(images))))
+    times = max(1, -(-samples.SIDE // max(shape[1:3])))
+    height, width = (side * times + samples.GAP for side in shape[1:3])
+    assert picture.shape[:2] == (4 * height + samples.GAP, 8 * width + samples.GAP)
+    pixel = picture[samples.GAP, samples.GAP + width]  # the first of the second image
+    np.testing.assert_array_equal(pixel, np.round(images[1, 0, 0]).squeeze())
+
+
+def test_finetune_trains_with_what_it_is_given_and_keeps_the_rest(ctx: Context) -> None:
+    arch = inception.sample(Cheapest())
+    model = inception.build(arch, ctx.data.image_shape, 10)
+    source = saved(
+        ctx.directory,
+        model,
+        family="inception",
+        arch=arch.model_dump(mode="json"),
+        settings={"batch_size": 48, "label_smoothing": 0.1},
+    )
+    teacher = str(ctx.directory / "source.keras")
+    given = {"epochs": 1, "ema": 0.9, "teacher": teacher, "augmentation": {"mixup": 0.2, "crop": 1}}
+    config = finetune.Config(**given)
+    finetune.check(config, ctx.data, ctx.budget, ())
+    done = finetune.run(source, config, ctx)
+    assert ctx.log.files == [samples.PICTURE]  # type: ignore[attr-defined]
+    assert (ctx.directory / samples.PICTURE).exists()
+    assert len(done.details["history"]["val/loss"]) == 1
+    left = keras.models.load_model(done.model_path)
+    assert [v.shape for v in left.weights] == [v.shape for v in model.weights]
+
+
+def test_every_setting_of_training_can_be_given_to_finetune() -> None:
+    assert {*Settings.model_fields} <= {*finetune.Config.model_fields}
+    assert finetune.Config().settings() == {"epochs": 30, "patience": 10}
+    given = {"l2": 0.1, "warmup": 0.2, "augmentation": {"randaugment": {"operations": 3}}}
+    settings = Settings(**{"l1": 0.5, **finetune.Config(**given).settings()})
+    assert (settings.l1, settings.l2, settings.warmup) == (0.5, 0.1, 0.2)
+    assert settings.augmentation.randaugment.operations == 3  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"batch_size": 1},
+        {"ema": 1.0},
+        {"schedule": "plateau", "warmup": 0.1},
+        {"augmentation": {"blur": 1}},
+        {"temperature": 0},
+        {"distillation_weight": 2},
+    ],
+)
+def test_settings_of_finetune_are_checked_with_the_recipe(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        finetune.Config(**wrong)
+
+
+def test_a_teacher_for_other_classes_is_refused(ctx: Context) -> None:
+    model = inception.build(inception.sample(Cheapest()), ctx.data.image_shape, 7)
+    saved(ctx.directory, model)
+    config = finetune.Config(teacher=str(ctx.directory / "source.keras"))
+    with pytest.raises(RecipeError, match=r"for 7 classes; the data are .* of 10"):
+        finetune.check(config, ctx.data, ctx.budget, ())
+
+
+def test_the_images_of_the_data_stay_as_they_are(few_digits: Dataset) -> None:
+    before = data.batch(few_digits.train, 8, 0)[0].copy()
+    training.first_images(few_digits, Settings(augmentation="strong"), 0, 8)
+    np.testing.assert_array_equal(data.batch(few_digits.train, 8, 0)[0], before)
