@@ -262,6 +262,7 @@ def _details(artifact: Artifact) -> dict[str, Any]:
     ]
     return {
         "label": label(artifact),
+        "note": artifact.details.get("note"),
         "plots": figures,
         "layers": layers,
         "summary": f"{len(layers)} layers: "

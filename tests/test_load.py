@@ -222,3 +222,13 @@ def test_efficientnet_lite0_survives_the_bridge_training_and_int8(tmp_path: Path
     expected = np.concatenate([serve(tf.constant(image[None]))["scores"] for image in scaled])
     found = litert.Runner(content).scores(data.test.images)
     assert np.max(np.abs(found - expected)) < 0.1
+
+
+def test_a_published_network_can_have_other_preprocessing(few_digits: Dataset) -> None:
+    config = load.Config(network="lenet_300_100", preprocessing="mean_std")
+    model = load._made(config, few_digits)["model"]
+    rescaling = model.get_layer("rescaling")
+    images = few_digits.train.images[few_digits.train.index].astype("float64")
+    assert rescaling.scale == pytest.approx(1 / images.std(), rel=1e-3)
+    with pytest.raises(ValueError, match="Leave preprocessing out"):
+        load.Config(model="efficientnet_lite0", preprocessing="mean_std")

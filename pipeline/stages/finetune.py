@@ -92,7 +92,9 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         on_epoch=ctx.curve,
     )
     mode = tuning.run(config.mode, config.head_epochs)
-    details = {"history": tuning.history, "mode": mode, "reason": tuning.reason}
+    note = f"Mode {mode}" + (f": {tuning.reason}" if tuning.reason else "")
+    ctx.log.params({"mode_used": mode, "mode_reason": tuning.reason})
+    details = {"history": tuning.history, "note": note}
     return ctx.save_keras(model, source, details=details)
 
 

@@ -15,6 +15,7 @@ from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import Dataset
 from pipeline.errors import BudgetError, RecipeError
+from pipeline.preprocessing import Preprocessing
 from pipeline.stage import Context, Kind, StageConfig
 
 log = logging.getLogger("flopsmith")
@@ -34,6 +35,11 @@ class Config(StageConfig):
     network: str | None = Field(
         None, description="A published network instead, untrained; `flopsmith networks` lists them"
     )
+    preprocessing: Preprocessing = Field(
+        "fixed",
+        description="With network: statistics of the training images that pixels are scaled with, "
+        "as in search",
+    )
     head: Literal["auto", "keep", "new"] = Field(
         "auto", description="Last layer: keep, new, or auto: kept if it has as many classes"
     )
@@ -42,6 +48,11 @@ class Config(StageConfig):
     def _one(self) -> Self:
         if self.model is not None and self.network is not None:
             raise ValueError("load takes model or network, not both. Leave one out")
+        if self.model is not None and self.preprocessing != "fixed":
+            raise ValueError(
+                "a trained model has the preprocessing that it was trained with. Leave "
+                "preprocessing out"
+            )
         return self
 
 
@@ -95,7 +106,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
 def _made(config: Config, dataset: Dataset, weights: bool = True) -> dict[str, Any]:
     """The network: `model`, `new_layers`, whether it is `pretrained`, `family` and `arch`."""
-    from pipeline import pretrained
+    from pipeline import preprocessing, pretrained
     from search_spaces import base
 
     shape, classes = dataset.image_shape, dataset.num_classes
@@ -107,6 +118,7 @@ def _made(config: Config, dataset: Dataset, weights: bool = True) -> dict[str, A
         family, net = base.find(config.network or "")
         arch = net.arch.model_dump(mode="json")
         model = base.build(family, arch, shape, classes)
+        preprocessing.apply(model, config.preprocessing, dataset.train)
         new = [layer.name for layer in model.layers if layer.weights]
     kept = config.model is not None
     return {"model": model, "new_layers": new, "pretrained": kept, "family": family, "arch": arch}
