@@ -19,7 +19,7 @@ from pipeline.costs import Costs
 from pipeline.oracles.base import Span
 from pipeline.preprocessing import Preprocessing
 from pipeline.space import Space, refined
-from pipeline.stage import Context
+from pipeline.stage import CHECKPOINT, Context
 
 log = logging.getLogger("flopsmith")
 Row = dict[str, Any]
@@ -103,6 +103,8 @@ class Searcher:
             scores = {key: row[key] for key in counted} if row["error"] is None else None
             oracle.finish(proposed, scores, row["error"])
             self._record(row, resumed=False)
+            self._forget(oracle, oracle.promotable())
+        self._forget(oracle, set())
         tried = sum(oracle.span(trial).parent is None for trial in oracle.ended())
         if tried < trials and self._left() > 0:
             log.warning("search: found no more than %d of %d networks that fit", tried, trials)
@@ -159,12 +161,19 @@ class Searcher:
         rest = [r["seconds"] - r["epoch_seconds"] * len(r["history"]["val/loss"]) for r in trained]
         return max(statistics.mean(rest), 0.0), each
 
-    def _plan(self, directory: Path, span: Span, parent: str | None) -> int:
-        """Epochs of a trial; an interrupted one keeps its number, or it could not go on."""
+    def _plan(self, directory: Path, span: Span, parent: str | None) -> tuple[int, bool]:
+        """Epochs of a trial, and whether they are a part of one schedule over all epochs.
+
+        An interrupted trial keeps both, or it could not go on.
+        """
         plan = directory / PLAN
         if not plan.exists():
-            write_atomic(plan, json.dumps(self._affordable(span, parent)))
-        return int(json.loads(plan.read_text(encoding="utf-8")))
+            epochs = self._affordable(span, parent)
+            before = span.parent and directory.parent / f"trial_{span.parent}" / CHECKPOINT
+            is_part = epochs == span.last - span.first and (not before or before.exists())
+            write_atomic(plan, json.dumps([epochs, is_part]))
+        epochs, is_part = json.loads(plan.read_text(encoding="utf-8"))
+        return int(epochs), bool(is_part)
 
     def _affordable(self, span: Span, parent: str | None) -> int:
         """Epochs of a trial: fewer if time is short, so that its schedule comes to its end."""
@@ -183,16 +192,19 @@ class Searcher:
         directory = oracle.trial_dir(proposed.trial_id)
         span = oracle.span(proposed)
         point = self.space.candidate(proposed.hyperparameters.values)
-        epochs = self._plan(directory, span, span.parent and f"{prefix}{span.parent}")
+        epochs, is_part = self._plan(directory, span, span.parent and f"{prefix}{span.parent}")
         options = {
             "family": point.family,
             "arch": point.arch.model_dump(mode="json"),
             "settings": point.settings
-            | {"epochs": epochs, "grace": self.grace, "epoch_images": self.epoch_images},
+            | {"epochs": self.epochs if is_part else epochs}
+            | {"grace": self.grace, "epoch_images": self.epoch_images},
             "dataset": self.ctx.data,
-            "seed": self._seed(directory.parent.name) + int(proposed.trial_id),
+            "seed": self._seed(directory.parent.name) + int(oracle.origin(proposed)),
             "directory": directory,
-            "parent": span.parent and oracle.trial_dir(span.parent) / trial.MODEL,
+            "parent": span.parent and oracle.trial_dir(span.parent),
+            "first": span.first,
+            "last": span.last if is_part else None,
             "preprocessing": self.preprocessing,
         }
         if self._until is not None:
@@ -205,6 +217,12 @@ class Searcher:
                 )
             except isolation.CrashError as error:
                 trial.fail(directory, str(error), time.perf_counter() - began, epochs)
+
+    def _forget(self, oracle: Any, kept: set[str]) -> None:
+        """Delete the checkpoints of trials that will not go on."""
+        for ended in oracle.ended():
+            if ended.trial_id not in kept:
+                (oracle.trial_dir(ended.trial_id) / CHECKPOINT).unlink(missing_ok=True)
 
     def _record(self, row: Row, resumed: bool) -> None:
         self.rows.append(row)

@@ -44,6 +44,7 @@ def fit(
     checkpoint: Path | None = None,
     deadline: float | None = None,
     lessons: Lessons | None = None,
+    last: int | None = None,
 ) -> History:
     """Train `model` in place and leave it with the weights of its best epoch on val.
 
@@ -60,6 +61,8 @@ def fit(
             from it as if it had not stopped; epochs in it are not reported again. Keras 3 only.
         deadline: `time.monotonic()` after which no epoch begins, except the first.
         lessons: What the network learns from besides labels. Keras 3 only.
+        last: Epochs after which it stops though the schedule has more; a later call with the same
+            checkpoint goes on. None: all.
 
     Returns:
         A list per curve, one value per epoch so far. A loss that is not finite ends training.
@@ -68,7 +71,8 @@ def fit(
     with transfer.held(model, settings):
         view = _compiled(model, dataset, settings, lessons, api)
         average = Average(view, settings.ema, api) if settings.ema else None
-        course = _Course(settings, _chance(dataset.val), deadline)
+        last = min(settings.epochs, last or settings.epochs)
+        course = _Course(settings, _chance(dataset.val), deadline, last)
         lowering = optimizers.plateau(settings, api)
         file = None
         if checkpoint:
@@ -85,14 +89,14 @@ def fit(
                 view.after_step = average.update
                 own.append(average.callback(api))
             with (
-                progress.bar(label, settings.epochs - done) as advance,
+                progress.bar(label, last - done) as advance,
                 optimizers.penalized(view, settings, api),
             ):
                 view.fit(
                     train,
                     validation_data=val,
                     initial_epoch=done,
-                    epochs=settings.epochs,
+                    epochs=last,
                     shuffle=False,  # `train` is shuffled already; Keras warns if asked to as well
                     verbose=0,
                     callbacks=[*callbacks, *own, watcher.callback(api, advance)],
@@ -197,6 +201,7 @@ class _Course:
     settings: Settings
     chance: float  # accuracy
     deadline: float | None
+    last: int  # epoch after which it stops
     history: History = field(default_factory=lambda: {curve: [] for curve in CURVES.values()})
     best_weights: list[Any] | None = None
     best: tuple[float, float] = (-math.inf, -math.inf)  # val accuracy, minus val loss
@@ -225,7 +230,7 @@ class _Course:
         patience, grace = self.settings.patience, self.settings.grace
         last = self.epochs - 1
         reasons = (
-            self.epochs >= self.settings.epochs,
+            self.epochs >= self.last,
             not math.isfinite(self.history["train/loss"][-1]),
             patience and last >= self.settings.settle and last - self.best_epoch >= patience,
             grace and self.epochs >= grace and max(self.history["val/accuracy"]) <= self.chance,

@@ -34,6 +34,8 @@ def run(
     seed: int,
     directory: Path,
     parent: Path | None = None,
+    first: int = 0,
+    last: int | None = None,
     preprocessing: Preprocessing = "fixed",
     deadline: float | None = None,
     send: Callable[[tuple[int, dict[str, float]]], None] | None = None,
@@ -49,7 +51,12 @@ def run(
         dataset: Trained on its train part, scored on its val part.
         seed: Of initial weights and image order.
         directory: Where `model.keras` and, last, `result.json` are written.
-        parent: The `.keras` file of the same network whose training goes on; None: from scratch.
+        parent: Directory of the trial of the same network whose training goes on; None: from
+            scratch. With its checkpoint the schedule goes on as well, with its model alone it
+            begins anew.
+        first: Epochs of the schedule that `parent` has done.
+        last: Epochs of the schedule after which this trial stops, and leaves a checkpoint if there
+            are more; None: all of a schedule of its own.
         preprocessing: What the network does to pixels first, unless it has a parent.
         deadline: `time.monotonic()` after which no epoch begins.
         send: Is given the number of each epoch, from 1, and its point of every curve.
@@ -72,7 +79,7 @@ def run(
             send((epoch, point))
 
     found: dict[str, Any] = {
-        "epochs": settings["epochs"],
+        "epochs": settings["epochs"] if last is None else last - first,
         "val_accuracy": None,
         "val_loss": None,
         "history": {},
@@ -82,7 +89,11 @@ def run(
     }
     try:
         keras.utils.set_random_seed(seed)
-        model = _model(family, arch, dataset, seed, parent, preprocessing)
+        begin = parent and parent / MODEL
+        if parent is not None and last is not None:
+            _take_over(parent / CHECKPOINT, directory / CHECKPOINT)
+            begin = None  # all that it holds is in the checkpoint
+        model = _model(family, arch, dataset, seed, begin, preprocessing)
         began = time.perf_counter()
         history = training.fit(
             model,
@@ -96,12 +107,15 @@ def run(
             lessons=training.Lessons(
                 heads=objective.heads(family, arch, model, dataset.num_classes)
             ),
+            last=last,
         )
         found["fit_seconds"] = round(time.perf_counter() - began, 3)
         # of an epoch that is not the first, in which functions are traced, if there is one
         spans = np.diff(ends) if len(ends) > 1 else [found["fit_seconds"]]
         found["epoch_seconds"] = round(float(np.median(spans)), 3)
         found |= _scored(history)
+        new = 0 if last is None else first
+        found["history"] = {curve: values[new:] for curve, values in history.items()}
         if found["error"] is None:
             model.save(directory / MODEL)
     # Whatever a network raises (out of memory, a shape it cannot take) is this trial's result;
@@ -111,7 +125,8 @@ def run(
     found["memory_bytes"] = _memory_bytes()
     found["seconds"] = round(time.perf_counter() - start, 3)
     write_atomic(directory / RESULT, json.dumps(found))
-    (directory / CHECKPOINT).unlink(missing_ok=True)
+    if last is None or last >= settings["epochs"] or found["error"] is not None:
+        (directory / CHECKPOINT).unlink(missing_ok=True)
     return found
 
 
@@ -131,6 +146,12 @@ def fail(directory: Path, error: str, seconds: float, epochs: int) -> None:
     }
     if not (directory / RESULT).exists():
         write_atomic(directory / RESULT, json.dumps(left))
+
+
+def _take_over(checkpoint: Path, own: Path) -> None:
+    """Copy the checkpoint of a parent, unless this trial has gone on from it before."""
+    if not own.exists():
+        write_atomic(own, checkpoint.read_bytes())
 
 
 def _model(

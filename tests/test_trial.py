@@ -175,3 +175,27 @@ def test_a_network_of_a_family_is_trained(tmp_path: Path, few_digits: Dataset) -
     result = trial.run("resnet", arch, settings, few_digits, seed=0, directory=tmp_path / "trial_0")
     assert result["error"] is None
     assert 0 <= result["val_accuracy"] <= 1
+
+
+def test_a_trial_that_goes_on_ends_as_one_that_never_stopped(
+    squares: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "build", deep)
+    settings = {**SETTINGS, "epochs": 6, "learning_rate": 0.001}
+    (tmp_path / "whole").mkdir()
+    whole = trial.run("none", {}, settings, squares, seed=3, directory=tmp_path / "whole")
+    one, two = (tmp_path / f"trial_{i}" for i in range(2))
+    first = trial.run("none", {}, settings, squares, seed=3, directory=one, last=2)
+    assert (one / "checkpoint.npz").exists()
+    second = trial.run(
+        "none", {}, settings, squares, seed=3, directory=two, parent=one, first=2, last=6
+    )
+    assert (first["epochs"], second["epochs"]) == (2, 4)
+    for curve, values in whole["history"].items():
+        both = first["history"][curve] + second["history"][curve]
+        np.testing.assert_allclose(both, values, rtol=1e-5)
+    assert second["val_accuracy"] == whole["val_accuracy"]
+    for model, other in zip(*(keras.models.load_model(p / "model.keras").get_weights()
+                              for p in (two, tmp_path / "whole")), strict=True):  # fmt: skip
+        np.testing.assert_allclose(model, other, atol=1e-6)
+    assert not (two / "checkpoint.npz").exists()

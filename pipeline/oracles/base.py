@@ -112,6 +112,16 @@ class BudgetOracle(keras_tuner.Oracle):
         """Which epochs a trial trains, and what it goes on from."""
         return Span(0, self.epochs)
 
+    def origin(self, trial: Trial) -> str:
+        """The first trial of the same network."""
+        while (parent := self.span(trial).parent) is not None:
+            trial = self.trials[parent]
+        return str(trial.trial_id)
+
+    def promotable(self) -> set[str]:
+        """Trials that have ended and may yet go on."""
+        return set()
+
     def ahead(self) -> tuple[int, int] | None:
         """Epochs of the next trial and of the last one; None: a trial can be cut short."""
         return None

@@ -58,6 +58,13 @@ class Oracle(BudgetOracle, keras_tuner.oracles.HyperbandOracle):
             values["tuner/initial_epoch"], values["tuner/epochs"], values.get("tuner/trial_id")
         )
 
+    def promotable(self) -> set[str]:
+        """Those of the newest bracket that have not gone on."""
+        newest = max(self._brackets_begun() - 1, 0)
+        gone = {t.hyperparameters.values.get("tuner/trial_id") for t in self.trials.values()}
+        found = [t for trials in self._rounds(newest) for t in trials]
+        return {str(t.trial_id) for t in found if t.trial_id not in gone}
+
     def ahead(self) -> tuple[int, int] | None:
         """Epochs of the next trial, and of one that then takes the best network to the end."""
         newest = max(self._brackets_begun() - 1, 0)
