@@ -1,0 +1,84 @@
+"""Factorize: replace kernels by products of smaller ones, then train them.
+
+Reads:   a trained Keras model.
+Writes:  one with more layers, but fewer FLOPs and parameters; it has no arch any more.
+Why:     a trained kernel has few directions that matter; the others cost as much.
+Source:  Denton et al. 2014, https://arxiv.org/abs/1404.0736; Kim et al. 2016,
+         https://arxiv.org/abs/1511.06530; Jaderberg et al. 2014, https://arxiv.org/abs/1405.3866.
+"""
+
+import logging
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pipeline.artifact import Artifact
+from pipeline.budget import Count
+from pipeline.settings import Settings
+from pipeline.stage import CHECKPOINT, Context, StageConfig
+
+log = logging.getLogger("flopsmith")
+
+
+class Config(StageConfig):
+    """The `factorize:` section of a recipe."""
+
+    energy: float = Field(
+        0.9, gt=0, le=1, description="Share of the squared singular values that every kernel keeps"
+    )
+    flops: Count | None = Field(
+        None, gt=0, description="Most FLOPs that are left, in place of `energy`"
+    )
+    convolutions: Literal["tucker", "separable"] = Field(
+        "tucker",
+        description="Larger kernels than 1x1 become 1x1, kxk, 1x1 (tucker), or depthwise, 1x1",
+    )
+    epochs: int = Field(10, ge=1, description="Epochs of training the factors")
+    learning_rate: float | None = Field(
+        None, gt=0, description="Peak learning rate; none: as found in the search"
+    )
+
+
+def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
+    """Factorize the layers of `source`'s model that have fewer MACs that way, and train it."""
+    import keras
+
+    from pipeline import complexity, lowrank, training
+
+    keras.utils.set_random_seed(ctx.seed)
+    model = keras.models.load_model(source.model_path, compile=False)
+    method, before = config.convolutions, complexity.profile(model).flops
+    if config.flops is not None and config.flops < before:
+        found = lowrank.within(model, config.flops, method)
+    elif config.flops is not None:
+        found = {}
+    else:
+        found = lowrank.factors(model, config.energy, method)
+    changes: dict[str, Any] = {}
+    made, history = model, {}
+    if found:
+        made = lowrank.replaced(model, found)
+        log.info("factorize: %d layers; %s", len(found), _fall(before, made))
+        given = config.model_dump(include={"epochs", "learning_rate"}, exclude_none=True)
+        history = training.fit(
+            made,
+            ctx.data,
+            Settings(**{**source.settings, **given}),
+            ctx.seed,
+            label="factorize",
+            on_epoch=ctx.curve,
+            checkpoint=ctx.directory / CHECKPOINT,
+        )
+        changes = {"family": None, "arch": None}
+    else:
+        log.info("factorize: no layer has fewer FLOPs as a product; nothing is replaced")
+    layers = lowrank.rows(model, made, found, method)
+    counts = {"flops_before": before, "flops_after": complexity.profile(made).flops}
+    details = {"history": history, "layers": layers, **counts}
+    return ctx.save_keras(made, source, details=details, **changes)
+
+
+def _fall(before: int, made: Any) -> str:
+    from pipeline import complexity
+
+    return f"{complexity.profile(made).flops:,} FLOPs of {before:,} are left"

@@ -1,0 +1,147 @@
+"""Slim: remove the channels that matter least, down to a FLOPs target, then train what is left.
+
+Reads:   a trained Keras model.
+Writes:  a narrower one, with fewer FLOPs, bytes and milliseconds; it has no arch any more.
+Why:     zeros make a file smaller, but only fewer channels make it faster.
+Source:  Li et al. 2017, https://arxiv.org/abs/1608.08710; with a penalty, Liu et al. 2017,
+         https://arxiv.org/abs/1708.06519; widened again, Gordon et al. 2018,
+         https://arxiv.org/abs/1711.06798.
+"""
+
+import logging
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.artifact import Artifact
+from pipeline.budget import Count
+from pipeline.settings import Settings
+from pipeline.stage import CHECKPOINT, Context, StageConfig
+
+NARROWED = "narrowed.keras"  # what an interrupted run goes on from
+
+log = logging.getLogger("flopsmith")
+
+
+class Config(StageConfig):
+    """The `slim:` section of a recipe."""
+
+    flops: Count | None = Field(
+        None, gt=0, description="Most FLOPs that are left; none: as `keep` says"
+    )
+    keep: float = Field(0.5, gt=0, le=1, description="Share of the FLOPs that is left")
+    score: Literal["l1", "l2", "gamma"] | None = Field(
+        None,
+        description="What makes a channel matter: l1 or l2 norm of its kernels, or gamma of its "
+        "batch normalizations; none: l2, with penalize gamma",
+    )
+    divisor: int = Field(
+        8, ge=1, description="Widths are multiples of it; of a half or quarter in narrow layers"
+    )
+    penalize: bool = Field(
+        False, description="First train with a penalty that makes gammas of few channels large"
+    )
+    penalty: float = Field(
+        1e-3, gt=0, description="With penalize, added to the loss: this times the sum of |gamma|"
+    )
+    penalty_epochs: int = Field(4, ge=1, description="Epochs of training with the penalty")
+    expand: float = Field(
+        1.0,
+        ge=1,
+        description="Remove this many times more FLOPs, then widen all layers alike up to the "
+        "target; 1: do not",
+    )
+    epochs: int = Field(10, ge=1, description="Epochs of training what is left")
+    learning_rate: float | None = Field(
+        None, gt=0, description="Peak learning rate; none: as found in the search"
+    )
+
+    @model_validator(mode="after")
+    def _penalized_is_gamma(self) -> Self:
+        if self.penalize and self.score not in (None, "gamma"):
+            raise ValueError(
+                "the penalty acts on gamma, which the score does not look at. Received: "
+                f"penalize=True, score={self.score!r}. Leave score out, or penalize"
+            )
+        return self
+
+
+def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
+    """Narrow `source`'s model to `config.flops`, or to a share of its FLOPs, and train it."""
+    import keras
+
+    from pipeline import channels, complexity, slimming, training
+
+    keras.utils.set_random_seed(ctx.seed)
+    model = keras.models.load_model(source.model_path, compile=False)
+    before = complexity.profile(model).flops
+    target = min(config.flops or int(config.keep * before), before)
+    given = config.model_dump(include={"epochs", "learning_rate"}, exclude_none=True)
+    settings = Settings(**{**source.settings, **given})
+    narrowed, file = model, ctx.directory / NARROWED
+    history: training.History = {}
+    if target == before:
+        log.info("slim: the network already has %s FLOPs; nothing is removed", f"{before:,}")
+    elif file.exists():
+        narrowed = keras.models.load_model(file, compile=False)
+    else:
+        history = _penalized(model, settings, config, ctx)
+        narrowed = _narrowed(model, target, config, ctx)
+        partial = file.with_stem("partial")
+        narrowed.save(partial)
+        partial.replace(file)  # a run that is interrupted finds it whole, or not at all
+    after = complexity.profile(narrowed).flops
+    if after < before:
+        log.info("slim: %s FLOPs of %s are left", f"{after:,}", f"{before:,}")
+        found = training.fit(
+            narrowed,
+            ctx.data,
+            settings,
+            ctx.seed,
+            label="slim",
+            on_epoch=lambda epoch, point: ctx.curve(epoch + _length(history), point),
+            checkpoint=ctx.directory / CHECKPOINT,
+        )
+        history = {curve: [*history.get(curve, []), *found[curve]] for curve in found}
+    counts = {"flops_before": before, "flops_after": after, "flops_target": target}
+    rows = slimming.rows(channels.find(model), narrowed)
+    details = {"history": history, "layers": rows, **counts}
+    same = {"family": source.family, "arch": source.arch} if after == before else {}
+    artifact = ctx.save_keras(
+        narrowed, source, details=details, **{"family": None, "arch": None, **same}
+    )
+    file.unlink(missing_ok=True)
+    return artifact
+
+
+def _penalized(model: Any, settings: Settings, config: Config, ctx: Context) -> dict[str, Any]:
+    """Train with the penalty on gamma, if it is wanted; the last epoch counts."""
+    from pipeline import slimming, training
+
+    if not config.penalize:
+        return {}
+    epochs = config.penalty_epochs
+    with slimming.penalized(model, config.penalty):
+        return training.fit(
+            model,
+            ctx.data,
+            settings.model_copy(update={"epochs": epochs, "settle": epochs - 1, "patience": None}),
+            ctx.seed,
+            label="penalize",
+            on_epoch=ctx.curve,
+        )
+
+
+def _narrowed(model: Any, target: int, config: Config, ctx: Context) -> Any:
+    """The model with the channels that matter most."""
+    from pipeline import channels, slimming, surgery
+
+    found = channels.find(model)
+    score = config.score or ("gamma" if config.penalize else "l2")
+    importance = slimming.scores(found, score)
+    copies = slimming.choose(found, importance, target, config.divisor, config.expand)
+    return surgery.resized(found, copies, slimming.NOISE, ctx.seed)
+
+
+def _length(history: dict[str, list[float]]) -> int:
+    return len(history.get("train/loss", []))

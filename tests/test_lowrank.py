@@ -1,0 +1,103 @@
+"""Factors of kernels: exact at full rank, cheaper below it, and only where that is cheaper."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from test_compression_chain import run, saved
+
+from pipeline import complexity, lowrank
+from pipeline.data import Dataset
+from pipeline.errors import BudgetError
+from pipeline.lowrank import Factors, Method
+
+
+@pytest.fixture
+def model() -> keras.Model:
+    """A network with a layer of every kind that can be factorized, and some that cannot."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((12, 12, 3))
+    x = layers.Rescaling(1 / 128, -1.0)(inputs)
+    x = layers.Conv2D(12, 5, padding="same", activation="relu", name="large")(x)
+    x = layers.Conv2D(16, 3, strides=2, padding="same", name="strided")(x)
+    x = layers.Conv2D(16, 1, strides=2, name="flat")(layers.BatchNormalization()(x))
+    x = layers.DepthwiseConv2D(3, padding="same", name="deep")(x)
+    x = layers.Dense(24, activation="tanh", name="dense")(layers.Flatten()(x))
+    return keras.Model(inputs, layers.Dense(4, activation="softmax", name="scores")(x))
+
+
+def whole(model: keras.Model, method: Method) -> dict[int, Factors]:
+    """The factors of every layer at full rank, although they cost more."""
+    found = {}
+    for layer in model.layers:
+        if hasattr(layer, "kernel") and not lowrank.refusal(layer, method):
+            kind = lowrank._form(layer, method)
+            parts = lowrank.FORMS[kind](np.asarray(layer.kernel), 1.0)
+            found[id(layer)] = Factors(kind, parts, 1.0, 0)
+    return found
+
+
+@pytest.mark.parametrize("method", ["tucker", "separable"])
+def test_at_full_rank_the_scores_stay_as_they_are(model: keras.Model, method: Method) -> None:
+    found = whole(model, method)
+    assert len(found) == 5
+    images = np.random.default_rng(0).uniform(0, 255, (4, 12, 12, 3))
+    before = np.asarray(model(images))
+    after = np.asarray(lowrank.replaced(model, found)(images))
+    assert np.ptp(before) > 0.01
+    np.testing.assert_allclose(after, before, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["tucker", "separable"])
+def test_the_count_of_factors_is_that_of_the_model(model: keras.Model, method: Method) -> None:
+    found = lowrank.factors(model, 0.3, method)
+    rows = zip(complexity.calls(model), complexity.profile(model).layers, strict=True)
+    expected = sum(found[id(c[0])].macs if id(c[0]) in found else r.macs for c, r in rows)
+    macs = complexity.profile(lowrank.replaced(model, found)).macs
+    assert macs == expected < complexity.profile(model).macs
+
+
+def test_a_target_is_met_with_the_largest_share_of_energy(model: keras.Model) -> None:
+    target = complexity.profile(model).flops // 2
+    made = lowrank.replaced(model, lowrank.within(model, target, "tucker"))
+    assert 0.8 * target < complexity.profile(made).flops <= target
+
+
+def test_a_target_below_rank_one_is_an_error(model: keras.Model) -> None:
+    with pytest.raises(BudgetError, match=r"Received: flops=10\. With rank 1 it has"):
+        lowrank.within(model, 10, "tucker")
+
+
+def test_the_best_form_of_a_kernel_of_low_rank_is_the_kernel() -> None:
+    random = np.random.default_rng(0)
+    kernel = random.normal(size=(20, 3)) @ random.normal(size=(3, 30))
+    left, right = lowrank.svd(kernel, 0.9999)
+    assert left.shape == (20, 3)
+    np.testing.assert_allclose(left @ right, kernel, atol=1e-9)
+
+
+def test_tucker_of_the_second_layer_of_alexnet_has_a_third_of_its_weights() -> None:
+    random = np.random.default_rng(0)
+    core = random.normal(size=(5, 5, 25, 59))
+    kernel = np.einsum("hwrs,ri,so->hwio", core, random.normal(size=(25, 48)),
+                       random.normal(size=(59, 128)))  # fmt: skip
+    parts = lowrank.tucker(kernel, 1 - 1e-9)
+    assert [part.shape for part in parts] == [(1, 1, 48, 25), (5, 5, 25, 59), (1, 1, 59, 128)]
+    assert sum(part.size for part in parts) == 45_627  # of 153,600
+
+
+def test_the_stage_says_what_it_did_to_every_layer(few_digits: Dataset, tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(few_digits.image_shape)
+    x = layers.Flatten()(layers.Rescaling(1 / 128, -1.0)(inputs))
+    x = layers.Dense(32, activation="relu", name="hidden")(x)
+    network = keras.Model(inputs, layers.Dense(few_digits.num_classes, "softmax", name="out")(x))
+    made = run("factorize", saved(network, tmp_path / "float"), few_digits, tmp_path,
+               energy=0.5, epochs=1)  # fmt: skip
+    rows = {row["layer"]: row for row in made.details["layers"]}
+    assert rows["hidden"]["treatment"].startswith("svd of rank")
+    assert rows["hidden_rank"]["treatment"] == "new"
+    assert made.details["flops_after"] < made.details["flops_before"]
+    assert made.arch is None
