@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import predict
+from pipeline import predict, pretrained
 from pipeline.data import Dataset, Split
 from pipeline.errors import ModelError
 
@@ -55,10 +55,11 @@ def scores(path: Path, split: Split, kind: Views) -> npt.NDArray[np.float32]:
     """
     shape, function = _classifier(path)
     if tuple(shape) != split.images.shape[1:]:
+        same = shape[:2] == split.images.shape[1:3]
         raise ModelError(
             f"{path}: takes other images than the data has. Received: images of "
-            f"{_size(split.images.shape[1:])}, a model for {_size(shape)}. Give --image-size "
-            f"{shape[0]}, or another data set"
+            f"{_size(split.images.shape[1:])}, a model for {_size(shape)}. "
+            + ("Give data with as many channels" if same else f"Give --image-size {shape[0]}")
         )
     found = []
     for start in range(0, len(split), CHUNK):
@@ -95,14 +96,10 @@ def accuracy(path: Path, dataset: Dataset, part: str, kind: Views) -> dict[str, 
 
 def _classifier(path: Path) -> tuple[tuple[int, ...], Any]:
     """The image shape of a model, and its scores of float images 0..255."""
-    if path.suffix != ".keras":
+    if path.suffix != ".keras" and not path.is_dir():
         runner, _ = predict.load(path)
         return tuple(runner.image_shape), runner.scores
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"cannot read the model: {reason}. Received: {path}") from error
+    model = pretrained.load(str(path)).model
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.inputs[0].shape) != 4:
         raise ModelError(f"not an image classifier. Received: {path}")
     return model.inputs[0].shape[1:], lambda x: model.predict(x, verbose=0)

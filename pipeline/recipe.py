@@ -1,10 +1,10 @@
 """YAML -> a frozen, fully checked Recipe; every error names the file and the key."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -236,7 +236,7 @@ def _validate(model: type[Any], raw: Any, path: Path, prefix: str) -> Any:
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = _told(error)
         words = [str(word) for word in first["loc"]]
         key = ".".join(filter(None, [prefix, *words]))
         if first["type"] == "extra_forbidden":
@@ -248,11 +248,38 @@ def _validate(model: type[Any], raw: Any, path: Path, prefix: str) -> Any:
         raise RecipeError(f"{path}: {key}: {message}. Received: {first['input']!r}") from error
 
 
+def _told(error: ValidationError) -> Any:
+    """The error to tell, with a path of keys alone.
+
+    Where a value may be of several kinds there is one error for each; the one that went deepest is
+    of the kind that was meant.
+    """
+    errors = error.errors()
+    same = [one for one in errors if one["loc"][:1] == errors[0]["loc"][:1]]
+    deepest = max(same, key=lambda one: len(one["loc"]))
+    kinds = {kind.__name__ for kind in _subclasses(BaseModel)}
+    words = [w for w in deepest["loc"] if w not in kinds and not str(w).startswith("literal[")]
+    return {**deepest, "loc": tuple(words)}
+
+
+def _subclasses(kind: type[Any]) -> Iterator[type[Any]]:
+    for sub in kind.__subclasses__():
+        yield sub
+        yield from _subclasses(sub)
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    """The model that a setting may be, if it may be one."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_inner, get_args(annotation))), None)
+
+
 def _siblings(model: type[BaseModel], words: list[str]) -> list[str]:
     """Names of the settings beside an unknown one."""
     for word in words:
-        inner = model.model_fields[word].annotation if word in model.model_fields else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        inner = _inner(model.model_fields[word].annotation) if word in model.model_fields else None
+        if inner is None:
             return []
         model = inner
     own = list(model.model_fields)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pipeline
 from pipeline import artifact, data, measure, stage, tracking, verdict
 from pipeline.artifact import Artifact, write_atomic
-from pipeline.errors import OutputError
+from pipeline.errors import OutputError, RecipeError
 from pipeline.recipe import Recipe, Step
 from pipeline.stage import EXPORT, Context
 
@@ -40,6 +40,7 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
     for step in recipe.stages:
         if check := getattr(stage.load(step.name), "check", None):
             check(step.config, dataset, recipe.budget, recipe.targets)
+        _refuse_own(step, out)
     with _locked(out), tracking.start(recipe.name) as parent:
         _remember(out, parent)
         # by dotted key: `mlflow run` has logged its own `recipe` and `data` to this run
@@ -51,6 +52,17 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
         _publish(finished, out)
         _summarize(finished, out, parent)
         return finished, tracking.ui_hint(parent)
+
+
+def _refuse_own(step: Step, out: Path) -> None:
+    """Refuse to read from the directory of the run, where earlier stages may be put aside."""
+    for key in ("model", "teacher"):
+        given = getattr(step.config, key, None)
+        if given and Path(given).resolve().is_relative_to(out.resolve()):
+            raise RecipeError(
+                f"{step.name}.{key}: lies in the directory of this run. Received: {given}. Give "
+                "another directory with --out"
+            )
 
 
 def _stages(

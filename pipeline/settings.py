@@ -1,10 +1,12 @@
 """How one network is trained, as plain data."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from pipeline.augmentation import Augmentation, Strength
+from pipeline.errors import RecipeError
 from pipeline.optimizers import Updates
 from pipeline.transfer import Transfer
 
@@ -39,6 +41,26 @@ class Settings(Updates):
     grace: int | None = Field(
         None, ge=1, description="Epochs after which a network that is still at chance stops"
     )
+
+
+def merged(found: Mapping[str, Any], given: Mapping[str, Any]) -> Settings:
+    """What was found for a network, with what is given in its place.
+
+    A found warm-up goes where the given schedule has none.
+
+    Raises:
+        RecipeError: the two cannot be had together.
+    """
+    kept = dict(found)
+    if given.get("schedule") == "plateau":
+        kept.pop("warmup", None)
+    try:
+        return Settings(**{**kept, **given})
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise RecipeError(
+            f"settings of training that were found do not go with those that are given: {reason}"
+        ) from error
 
 
 def overrides(base: type[BaseModel]) -> Any:

@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pipeline.errors import ModelError
+
 NORMS = ("BatchNormalization",)
 
 
@@ -53,6 +55,12 @@ class Transfer(BaseModel):
 @contextmanager
 def held(model: Any, settings: Transfer) -> Iterator[None]:
     """Keep fixed layers from being trained while this lasts; they also run as in inference."""
+    names = {layer.name for layer in model.layers}
+    if settings.new_layers and (unknown := sorted(set(settings.new_layers) - names)):
+        raise ModelError(
+            f"new_layers: the network has no such layer. Received: {', '.join(unknown)}. Known: "
+            f"{', '.join(layer.name for layer in model.layers if layer.weights)}"
+        )
     kept = [layer for layer in model.layers if _is_fixed(layer, settings)]
     before = [layer.trainable for layer in kept]
     for layer in kept:

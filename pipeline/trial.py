@@ -93,7 +93,9 @@ def run(
         if parent is not None and last is not None:
             _take_over(parent / CHECKPOINT, directory / CHECKPOINT)
             begin = None  # all that it holds is in the checkpoint
-        model = _model(family, arch, dataset, seed, begin, preprocessing)
+        model, fresh = _model(family, arch, dataset, seed, begin, preprocessing)
+        if fresh:
+            settings = {**settings, "new_layers": fresh}
         began = time.perf_counter()
         history = training.fit(
             model,
@@ -161,15 +163,16 @@ def _model(
     seed: int,
     parent: Path | None,
     preprocessing: Preprocessing,
-) -> keras.Model:
+) -> tuple[keras.Model, list[str]]:
+    """The network, and which of its layers are new where the others are trained."""
     if parent is not None:
-        return keras.models.load_model(parent, compile=False)
+        return keras.models.load_model(parent, compile=False), []
     model = build(family, arch, dataset.image_shape, dataset.num_classes)
     preprocess(model, preprocessing, dataset.train)
-    pretrained.fill(model, family, arch)
+    fresh = pretrained.fill(model, family, arch)
     if arch.get("style", {}).get("init") == "lsuv":
         lsuv(model, batch(dataset.train, 64, seed)[0])
-    return model
+    return model, fresh
 
 
 def _scored(history: training.History) -> dict[str, Any]:

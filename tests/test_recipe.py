@@ -476,3 +476,36 @@ def test_a_stage_that_is_put_in_front_changes_the_fingerprints_after_it(read: Re
 def test_fingerprints_of_equal_stages_in_a_row_differ(read: Read) -> None:
     prints = read(f"{HEAD}stages: [search, prune, prune]").fingerprints("1", "x")
     assert len(set(prints)) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("{rotat: 20}", "finetune.augmentation.rotat: unknown key (did you mean 'rotate'?)"),
+        ("{rotate: 500}", "finetune.augmentation.rotate: Input should be less than"),
+        ("mediun", "finetune.augmentation: Input should be 'none', 'light'"),
+        ("{randaugment: {magnitud: 1}}", "randaugment.magnitud: unknown key (did you mean"),
+    ],
+)
+def test_a_setting_of_several_kinds_is_told_by_the_kind_that_was_meant(
+    refused: Callable[..., str], value: str, said: str
+) -> None:
+    text = (
+        HEAD + f"stages:\n  - load: {{network: lenet5}}\n  - finetune: {{augmentation: {value}}}\n"
+    )
+    assert said in refused(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("{mode: frozen, flip: true}", "no use for flip"),
+        ("{mode: frozen, teacher: a.keras}", "no use for teacher"),
+        ("{mode: head_then_all, epochs: 1}", "needs 2 epochs"),
+    ],
+)
+def test_a_mode_of_finetune_refuses_what_it_would_ignore(
+    refused: Callable[..., str], settings: str, said: str
+) -> None:
+    text = HEAD + f"stages:\n  - load: {{network: lenet5}}\n  - finetune: {settings}\n"
+    assert said in refused(text)

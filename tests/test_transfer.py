@@ -8,6 +8,7 @@ import pytest
 
 from pipeline import optimizers, training, transfer
 from pipeline.data import Dataset
+from pipeline.errors import ModelError
 from search_spaces import base
 
 
@@ -87,3 +88,8 @@ def test_shares_fall_towards_the_input_and_leave_new_layers_alone(few_digits: Da
 def test_nothing_to_train_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing would be trained"):
         transfer.Transfer(old_rate=0)
+
+
+def test_a_layer_that_is_not_there_is_refused(few_digits: Dataset) -> None:
+    with pytest.raises(ModelError, match=r"no such layer. Received: nosuch. Known: one, "):
+        change(network(few_digits), few_digits, new_layers=("nosuch",), old_rate=0)

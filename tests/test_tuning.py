@@ -56,17 +56,51 @@ def test_a_head_trained_on_features_scores_the_same_in_the_whole_model(
     assert accuracy == pytest.approx(max(made.history["val/accuracy"]))
 
 
-def test_features_are_computed_once(
+def test_features_are_computed_once_and_deleted_at_the_end(
+    few_digits: Dataset, tmp_path: Path
+) -> None:
+    made = tune(few_digits, tmp_path)
+    made._head(2)
+    stamp = (tmp_path / tuning.FEATURES).stat().st_mtime_ns
+    made._head(2)
+    assert (tmp_path / tuning.FEATURES).stat().st_mtime_ns == stamp
+    made.model.get_layer("one").kernel.assign_add(made.model.get_layer("one").kernel)
+    made._head(2)
+    assert (tmp_path / tuning.FEATURES).stat().st_mtime_ns > stamp
+    made.run("frozen", 1)
+    assert not (tmp_path / tuning.FEATURES).exists()
+
+
+def test_frozen_that_stops_early_does_not_begin_again(
     few_digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tune(few_digits, tmp_path).run("frozen", 1)
-    stamp = (tmp_path / tuning.FEATURES).stat().st_mtime_ns
-    tune(few_digits, tmp_path).run("frozen", 1)
-    assert (tmp_path / tuning.FEATURES).stat().st_mtime_ns == stamp
-    other = tune(few_digits, tmp_path)
-    other.model.get_layer("one").kernel.assign_add(other.model.get_layer("one").kernel)
-    other.run("frozen", 1)
-    assert (tmp_path / tuning.FEATURES).stat().st_mtime_ns > stamp
+    made, called = tune(few_digits, tmp_path, epochs=30), []
+
+    def fit(*_: Any, **options: Any) -> dict[str, list[float]]:
+        called.append(options["label"])
+        return {"val/accuracy": [0.5, 0.4], "val/loss": [1.0, 1.0]}
+
+    monkeypatch.setattr(training, "fit", fit)
+    made.run("frozen", 1)
+    assert called == ["head"]
+
+
+def test_auto_keeps_the_better_of_two_heads(
+    few_digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tune(few_digits, tmp_path, epochs=9)
+    monkeypatch.setattr(made, "_chosen", lambda best: "frozen")
+    heads = iter([(0.9, 1.0), (0.8, 2.0)])
+
+    def head(epochs: int) -> float:
+        best, value = next(heads)
+        made.model.get_layer("logits").bias.assign([value] * 10)
+        made.history = {"val/accuracy": [best]}
+        return best
+
+    monkeypatch.setattr(made, "_head", head)
+    assert made.run("auto", 1) == "frozen"
+    assert float(made.model.get_layer("logits").bias[0]) == 1.0
 
 
 def test_the_head_first_and_then_all_with_fixed_norms(few_digits: Dataset, tmp_path: Path) -> None:

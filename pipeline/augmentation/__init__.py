@@ -51,7 +51,7 @@ def stream(
     import tensorflow as tf
 
     channels = batches.element_spec[0].shape[-1]
-    _check_colours(changes, channels)
+    check(changes, channels)
     change = Augmenter(changes, channels, sample() if sample and changes.pca else None)
     steps = batches.cardinality()
     epochs = itertools.count(first_epoch)
@@ -143,7 +143,13 @@ class Augmenter:
         return tf.clip_by_value(images + ground, 0.0, 255.0)
 
 
-def _check_colours(changes: Strength, channels: int) -> None:
+def check(augmentation: Augmentation | Strength, channels: int) -> None:
+    """Refuse to change the colours of grey images.
+
+    Raises:
+        DataError: names the kinds.
+    """
+    changes = augmentation if isinstance(augmentation, Strength) else STRENGTHS[augmentation]
     kinds = [kind for kind in ("colour", "pca") if getattr(changes, kind)]
     if kinds and channels != 3:
         raise DataError(

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline import quiet
+from pipeline import data, quiet
 from pipeline.errors import RecipeError
 
 
@@ -15,13 +15,23 @@ def add(commands: Any) -> None:
         "evaluate",
         help="accuracy of a model on a data set, also averaged over views of each image",
         description="Accuracy of a .keras or .tflite model on a part of a data set, which is "
-        "divided as in a run with the same seed.",
+        "divided as in a run with the same seed and fractions: give those of the recipe, or images "
+        "that the model was trained on may be among those it is tested on.",
         epilog="example: flopsmith evaluate runs/mobile/export/model.tflite --data digits",
     )
-    evaluate.add_argument("model", metavar="MODEL", type=Path, help="a .keras or .tflite file")
+    evaluate.add_argument("model", metavar="MODEL", type=Path, help=".keras, .tflite, runs/DIR")
     evaluate.add_argument("--data", required=True, metavar="SOURCE", help="as in a recipe")
     evaluate.add_argument("--image-size", type=int, help="pixels per side (default: the data's)")
     evaluate.add_argument("--seed", type=int, default=0, help="of the division (default: 0)")
+    for part in ("val", "test"):
+        default = data.DataConfig.model_fields[f"{part}_fraction"].default
+        evaluate.add_argument(
+            f"--{part}-fraction",
+            type=float,
+            default=default,
+            help=f"share of this part, as in the recipe (default: {default})",
+        )
+    evaluate.add_argument("--data-dir", help="where tensorflow-datasets keeps prepared sets")
     parts = ("train", "val", "test")
     evaluate.add_argument("--part", choices=parts, default="test", help="(default: test)")
     evaluate.add_argument(
@@ -39,13 +49,16 @@ def call(args: argparse.Namespace) -> None:
     from pydantic import ValidationError
 
     quiet.import_keras()
-    from pipeline import data, evaluate
+    from pipeline import evaluate
 
+    given = {key: getattr(args, key) for key in data.DataConfig.model_fields if key != "source"}
     try:
-        config = data.DataConfig(source=args.data, image_size=args.image_size)
+        config = data.DataConfig(source=args.data, **given)
     except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise RecipeError(f"--image-size: {reason}. Received: {args.image_size}") from error
+        first = error.errors()[0]
+        option = "-".join(str(word) for word in first["loc"][:1]).replace("_", "-")
+        reason = first["msg"].removeprefix("Value error, ")
+        raise RecipeError(f"--{option}: {reason}. Received: {first['input']}") from error
     found = evaluate.accuracy(args.model, data.load(config, args.seed), args.part, args.views)
     if args.json:
         print(json.dumps(found, indent=1))

@@ -62,6 +62,8 @@ def load(source: str, weights: bool = True) -> Loaded:
         return _of_run(path)
     if path.suffix == SUFFIX:
         return Loaded(from_file(path))
+    if "/" in source:
+        raise ModelError(f"no such directory. Received: {source}. Expected: that of a run")
     raise ModelError(f"unknown source of weights. Received: {source!r}. Expected: {KNOWN}")
 
 

@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import Dataset
-from pipeline.errors import RecipeError
-from pipeline.settings import Settings, overrides
+from pipeline.errors import DataError, ModelError, RecipeError
+from pipeline.settings import Settings, merged, overrides
 from pipeline.stage import Context, StageConfig
 
 Overrides: Any = overrides(StageConfig)
@@ -49,6 +49,15 @@ class Config(Overrides):
     @model_validator(mode="after")
     def _can_be_trained_with(self) -> Self:
         Settings.model_validate(self.settings())
+        if self.mode == "head_then_all" and self.epochs < 2:
+            raise ValueError("mode head_then_all needs 2 epochs or more. Raise epochs")
+        idle = ("teacher", "augmentation", "flip")
+        given = [name for name in idle if getattr(self, name) not in (None, False, "none")]
+        if given and self.mode == "frozen":
+            raise ValueError(
+                f"mode frozen computes the features of each image once, and has no use for "
+                f"{given[0]}. Leave it out, or choose mode head_then_all"
+            )
         return self
 
     def settings(self) -> dict[str, Any]:
@@ -58,7 +67,13 @@ class Config(Overrides):
 
 
 def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
-    """Refuse a teacher for other images or classes, before anything is trained."""
+    """Refuse a teacher or colours for other images, before anything is trained."""
+    from pipeline import augmentation
+
+    try:
+        augmentation.check(config.augmentation or "none", dataset.image_shape[-1])
+    except DataError as error:
+        raise RecipeError(f"finetune.augmentation: {error}") from error
     if config.teacher is not None:
         _teacher(config.teacher, dataset)
 
@@ -71,8 +86,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     from pipeline.tuning import Tuning
 
     model = keras.models.load_model(source.model_path, compile=False)
-    settings = Settings(**{**source.settings, **config.settings()})
-    samples.record(settings, ctx)
+    settings = merged(source.settings, config.settings())
     keras.utils.set_random_seed(ctx.seed)
     found = source.details
     tuning = Tuning(
@@ -92,6 +106,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         on_epoch=ctx.curve,
     )
     mode = tuning.run(config.mode, config.head_epochs)
+    if mode != "frozen":
+        samples.record(settings, ctx)
     note = f"Mode {mode}" + (f": {tuning.reason}" if tuning.reason else "")
     ctx.log.params({"mode_used": mode, "mode_reason": tuning.reason})
     details = {"history": tuning.history, "note": note}
@@ -99,20 +115,16 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
 
 def _teacher(source: str, dataset: Dataset) -> Any:
-    """Load the network to learn from.
+    """Load the network to learn from, for the images of the data.
 
     Raises:
-        RecipeError: it is for other images or another number of classes.
+        RecipeError: there is none, or it is for other images or another number of classes.
     """
     from pipeline import pretrained
 
-    model = pretrained.load(source).model
-    found = (*model.inputs[0].shape[1:], model.outputs[0].shape[-1])
-    wanted = (*dataset.image_shape, dataset.num_classes)
-    if found != wanted:
-        raise RecipeError(
-            f"finetune.teacher: is for other images or classes. Received: {source}, which takes "
-            f"{found[:3]} for {found[3]} classes; the data are {wanted[:3]} of {wanted[3]}. Train "
-            "a teacher on these data"
-        )
+    try:
+        found = pretrained.load(source).model
+        model, _ = pretrained.adapt(found, dataset.image_shape, dataset.num_classes, "keep")
+    except ModelError as error:
+        raise RecipeError(f"finetune.teacher: {error}") from error
     return model

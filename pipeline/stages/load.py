@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import Dataset
-from pipeline.errors import BudgetError, RecipeError
+from pipeline.errors import BudgetError, ModelError, RecipeError
 from pipeline.preprocessing import Preprocessing
 from pipeline.stage import Context, Kind, StageConfig
 
@@ -72,7 +72,10 @@ def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, 
                 f"load.network: does not run on every target. Received: {config.network} "
                 f"({reason}). Choose another network or leave the target out"
             )
-    cost = _cost(config, dataset, budget)
+    try:
+        cost = _cost(config, dataset, budget)
+    except ModelError as error:
+        raise RecipeError(f"load.model: {error}") from error
     broken = {key: most for key, most in budget.upper.items() if cost[key] > most}
     if broken:
         needs = " and ".join(f"{k}={_text(cost[k])} (budget.{k}={m:,})" for k, m in broken.items())

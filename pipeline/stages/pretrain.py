@@ -6,6 +6,7 @@ Why:     features of many images serve a few; `finetune` then takes them to the 
 Source:  Yosinski et al. 2014, https://arxiv.org/abs/1411.1792.
 """
 
+import dataclasses
 from typing import Any
 
 from pydantic import Field, field_validator
@@ -14,7 +15,7 @@ from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import DataConfig, Dataset, load, parse
 from pipeline.errors import DataError, RecipeError
-from pipeline.settings import Settings, overrides
+from pipeline.settings import Settings, merged, overrides
 from pipeline.stage import CHECKPOINT, Context, StageConfig
 
 Overrides: Any = overrides(StageConfig)
@@ -50,23 +51,31 @@ class Config(Overrides):
 
 def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
     """Refuse data that are not there or have other channels, before anything is trained."""
+    from pipeline import augmentation
+
     _first(config, dataset, seed=0)
+    try:
+        augmentation.check(config.augmentation or "none", dataset.image_shape[-1])
+    except DataError as error:
+        raise RecipeError(f"pretrain.augmentation: {error}") from error
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Train `source`'s network on the other data, and give it a last layer for those of the run."""
     import keras
 
-    from pipeline import pretrained, training
+    from pipeline import pretrained, samples, training
 
     first = _first(config, ctx.data, ctx.seed)
+    settings = merged(source.settings, config.settings())
+    samples.record(settings, dataclasses.replace(ctx, data=first))
     keras.utils.set_random_seed(ctx.seed)
     loaded = keras.models.load_model(source.model_path, compile=False)
     model, _ = pretrained.adapt(loaded, first.image_shape, first.num_classes, "new")
     history = training.fit(
         model,
         first,
-        Settings(**{**source.settings, **config.settings()}),
+        settings,
         ctx.seed,
         label="pretrain",
         on_epoch=ctx.curve,

@@ -1,0 +1,21 @@
+"""Settings of training: those that were found, and those that are given in their place."""
+
+import pytest
+
+from pipeline import settings
+from pipeline.errors import RecipeError
+
+
+def test_what_is_given_replaces_what_was_found() -> None:
+    made = settings.merged({"epochs": 3, "learning_rate": 0.1}, {"epochs": 9})
+    assert (made.epochs, made.learning_rate) == (9, 0.1)
+
+
+def test_a_found_warm_up_goes_where_the_given_schedule_has_none() -> None:
+    made = settings.merged({"schedule": "cosine", "warmup": 0.1}, {"schedule": "plateau"})
+    assert made.warmup == 0
+
+
+def test_settings_that_cannot_be_had_together_are_one_line() -> None:
+    with pytest.raises(RecipeError, match="nothing would be trained"):
+        settings.merged({"epochs": 3}, {"old_rate": 0.0})
