@@ -6,6 +6,7 @@ Text between `<!-- NAME -->` and `<!-- end -->` is replaced where `NAME` is know
 checks that it is up to date.
 """
 
+import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from search_spaces import base, families, family
 
 PAGES = tuple(sorted(Path(__file__).parent.glob("*.md")))
 IMAGE, CLASSES = (32, 32, 3), 10
+COVERAGE = Path(__file__).parents[1] / "benchmarks" / "results" / "coverage.json"
 
 
 def blocks() -> dict[str, Callable[[], str]]:
@@ -37,7 +39,8 @@ def blocks() -> dict[str, Callable[[], str]]:
         **{name: stage.load(name).Config for name in stage.names()},
     }
     tables = {f"settings: {name}": lambda s=s: settings(s) for name, s in schemas.items()}
-    return {**tables, "families": family_table, "networks": network_table}
+    own = {"families": family_table, "networks": network_table, "coverage": coverage_table}
+    return {**tables, **own}
 
 
 def settings(schema: type[BaseModel]) -> str:
@@ -105,6 +108,29 @@ def network_table() -> str:
         rows.append(
             f"| `{name}` | {owner} | {image} | {counted.params:,} "
             f"| {counted.trainable_params:,} | {counted.macs:,} |"
+        )
+    return "\n".join(rows)
+
+
+def coverage_table() -> str:
+    """A row per network that `benchmarks/coverage.py` compressed, or that was refused."""
+    rows = [
+        "| network | image | kernels pruned, clustered | left out | float operators | bytes "
+        "| difference |",
+        "| --- | --- | ---: | --- | --- | ---: | ---: |",
+    ]
+    for row in json.loads(COVERAGE.read_text(encoding="utf-8")):
+        image = "x".join(map(str, row["image"]))
+        if "refused" in row:
+            reason = row["refused"].split(". Build")[0].split(". Use")[0]
+            rows.append(f"| `{row['network']}` | {image} | | refused: {reason} | | | |")
+            continue
+        left = [f"{n} {kind}: not pruned or clustered" for kind, n in row["not_pruned"].items()]
+        left += [f"{n} {kind}: not quantized, {reason}" for kind, reason, n in row["skipped"]]
+        rows.append(
+            f"| `{row['network']}` | {image} | {row['pruned']} | {'; '.join(left) or '-'} "
+            f"| {', '.join(row['float_operators']) or 'none'} | {row['size_bytes']:,} "
+            f"| {row['difference']:.3f} |"
         )
     return "\n".join(rows)
 

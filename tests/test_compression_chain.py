@@ -15,12 +15,12 @@ from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
 import search_spaces
-from pipeline import litert, stage, training
+from pipeline import litert, measure, stage, training
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import Dataset, Split
 from pipeline.errors import ModelError
-from pipeline.legacy import bridge, pruning, quantization
+from pipeline.legacy import affine, bridge, pruning, quantization
 from pipeline.stage import Context
 from search_spaces.base import Cheapest, build
 
@@ -157,7 +157,8 @@ def quantized(body: Callable[[Any], Any], place: Path, **settings: Any) -> Quant
     keras.utils.set_random_seed(0)
     inputs = keras.Input((12, 12, 3))
     x = body(layers.Rescaling(1 / 128, -1.0)(inputs))
-    x = layers.Dense(2, name="logits")(layers.GlobalAveragePooling2D()(x))
+    x = layers.GlobalAveragePooling2D()(x) if len(x.shape) == 4 else x
+    x = layers.Dense(2, name="logits")(x)
     return quantized_model(keras.Model(inputs, layers.Softmax()(x)), place, **settings)
 
 
@@ -347,6 +348,52 @@ def test_the_file_classifies_as_the_simulation_of_it_does(chain: Chain) -> None:
     assert np.mean(expected != received) <= 0.05
 
 
+# the stage
+
+
+def small(body: Callable[[Any], Any], data: Dataset, place: Path) -> Artifact:
+    """A tiny untrained classifier with something inside."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(data.image_shape)
+    x = body(layers.Conv2D(4, 3, 2)(layers.Rescaling(1 / 128, -1.0)(inputs)))
+    x = layers.Dense(data.num_classes, activation="softmax")(layers.GlobalAveragePooling2D()(x))
+    return saved(keras.Model(inputs, x), place)
+
+
+def test_the_method_that_does_better_on_validation_is_kept(data: Dataset, tmp_path: Path) -> None:
+    source = small(layers.ReLU(), data, tmp_path)
+    made = run("quantize", source, data, tmp_path, epochs=1, calibration_images=20)
+    accuracy = made.details["val_accuracy"]
+    assert set(accuracy) == {"ptq", "qat"}
+    assert accuracy[made.details["method"]] == max(accuracy.values())
+    runner = litert.Runner(made.model_path.read_bytes())
+    assert measure.tflite_hits(runner, data.val).mean() == max(accuracy.values())
+    assert re.fullmatch("[0-9a-f]{64}", made.details["calibration_sha256"])
+    assert made.details["calibration_images"] == 20
+    left = {path.name for path in made.directory.iterdir() if path.is_dir()}
+    assert left == {"saved_model"}
+
+
+def test_a_clustered_network_is_only_trained(chain: Chain) -> None:
+    details = chain.artifacts["quantize"].details
+    assert details["method"] == "qat"
+    assert "clustering" in details["refused"]["ptq"]
+
+
+def test_a_network_that_cannot_be_trained_as_int8_is_quantized_after_training(
+    data: Dataset, tmp_path: Path
+) -> None:
+    source = small(lambda x: keras.ops.maximum(x, 0.0), data, tmp_path)
+    made = run("quantize", source, data, tmp_path, calibration_images=20)
+    assert made.details["method"] == "ptq"
+    assert "Maximum" in made.details["refused"]["qat"]
+    assert {row["treatment"] for row in made.details["layers"]} == {"quantized"}
+    again = tmp_path / "again"
+    again.mkdir()
+    with pytest.raises(ModelError, match="Maximum"):
+        run("quantize", source, data, again, method="qat")
+
+
 # networks unlike those of the chain
 
 
@@ -409,6 +456,36 @@ def branches(x: Any) -> Any:
     return layers.Concatenate()([x, layers.ReLU()(norm(conv(x, groups=2)))])
 
 
+def dense_normalized(x: Any) -> Any:
+    """Normalization after dense layers, before and after the activation, and of the input."""
+    x = layers.Flatten()(conv(norm(x)))
+    return norm(layers.ReLU()(norm(layers.Dense(8)(x))))
+
+
+def hard(x: Any) -> Any:
+    """MobileNetV3: hard-swish, squeeze and excite with a gate made of operations."""
+    x = layers.Activation("hard_swish")(norm(conv(x)))
+    gate = conv(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    x = x * (layers.ReLU(6.0)(gate + 3.0) * (1 / 6))
+    return layers.Multiply()([x, layers.Activation("hard_sigmoid")(x)])
+
+
+def rare(x: Any) -> Any:
+    """Layers that few networks have, and activations that follow their layer."""
+    x = layers.SeparableConv2D(8, 3, padding="same", activation="swish")(x)
+    y = layers.UpSampling2D(2)(layers.MaxPooling2D(2)(layers.PReLU(shared_axes=[1, 2])(x)))
+    x = layers.Subtract()(
+        [layers.Minimum()([x, y]), layers.Cropping2D(1)(layers.ZeroPadding2D()(y))]
+    )
+    x = layers.ReLU()(norm(layers.Conv2DTranspose(8, 3, 2)(x)))
+    return layers.GlobalMaxPooling2D()(layers.Rescaling([0.5] * 8, [0.1] * 8)(x))
+
+
+def shared(x: Any) -> Any:
+    layer = layers.Conv2D(8, 3, padding="same", activation="relu", name="shared")
+    return layer(layer(conv(x)))
+
+
 def separate_relu(x: Any) -> Any:
     return layers.ReLU()(conv(x))
 
@@ -426,8 +503,12 @@ def fused_relu(x: Any) -> Any:
         (branches, False),
         (inverted, False),
         (squeezed, False),
-        (dense_block, True),
-        (preactivated, True),
+        (dense_block, False),
+        (preactivated, False),
+        (dense_normalized, False),
+        (hard, False),
+        (rare, False),
+        (shared, False),
     ],
 )
 def test_a_network_becomes_int8_throughout(
@@ -451,6 +532,60 @@ def test_a_kernel_without_structure_gets_a_scale_per_channel(
 ) -> None:
     kernels = quantized(body, tmp_path).graph.kernels[:-1]  # the last one is of a dense layer
     assert [len(set(kernel.scales.tolist())) for kernel in kernels] == [8] * len(kernels)
+
+
+def test_every_channel_of_a_depthwise_kernel_has_a_scale_of_its_own(tmp_path: Path) -> None:
+    """tfmot has one for all, in which small channels round to nothing."""
+
+    def small_channels(x: Any) -> Any:
+        layer = layers.DepthwiseConv2D(3)
+        x = layer(conv(x))
+        sizes = np.logspace(-4, 0, 8)
+        kernel = np.asarray(layer.kernel)
+        layer.kernel.assign(kernel / np.max(np.abs(kernel), (0, 1), keepdims=True) * sizes[:, None])
+        return norm(x)
+
+    made = quantized(small_channels, tmp_path, learning_rate=0.0)
+    (kernel,) = (op.kernel for op in made.graph.operators if op.name == "DEPTHWISE_CONV_2D")
+    assert np.max(np.abs(kernel.data), axis=(0, 1, 2)).tolist() == [127] * 8
+    assert made.difference <= 0.02
+
+
+def test_a_normalization_after_a_dense_layer_leaves_its_clusters(tmp_path: Path) -> None:
+    def clustered(x: Any) -> Any:
+        layer = layers.Dense(8)
+        x = layer(layers.Flatten()(x))
+        step = np.max(np.abs(layer.kernel)) / 3
+        layer.kernel.assign(step * np.round(layer.kernel / step))
+        return layers.ReLU()(norm(x))
+
+    made = quantized(clustered, tmp_path)
+    kernels = [op.kernel for op in made.graph.operators if op.name == "FULLY_CONNECTED"]
+    assert len(np.unique(kernels[0].data)) <= 7
+    assert made.difference <= 0.02
+
+
+def test_a_replaced_layer_that_computes_something_else_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(affine.ChannelAffine, "set_weights", lambda *_: None)
+    with pytest.raises(ModelError, match="changed on its way"):
+        quantized(layers.Rescaling([1.0, 2.0, 3.0]), tmp_path)
+
+
+def test_the_rows_say_what_became_of_each_layer(tmp_path: Path) -> None:
+    inputs = keras.Input((12, 12, 3))
+    x = layers.Conv2D(4, 3, name="conv")(layers.BatchNormalization(name="alone")(inputs))
+    x = layers.AveragePooling2D(2, name="pool")(layers.BatchNormalization(name="folded")(x))
+    outputs = layers.Dense(2, name="logits")(layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(inputs, layers.Softmax(name="scores")(outputs))
+    _, rows = quantization.quantize_aware(model, lambda *_: None)
+    said = {row["layer"]: (row["kind"], row["treatment"], row["reason"]) for row in rows}
+    assert said["conv"] == ("Conv2D", "quantized", None)
+    assert said["alone"][2] == "as a depthwise convolution of one pixel"
+    assert said["folded"][2] == "part of the layer before it"
+    assert said["pool"][2] == "the operator keeps the scale of its input"
+    assert said["scores"] == ("Softmax", "skipped", "int8 softmax has a fixed output scale")
 
 
 @pytest.mark.parametrize("name", ["mobilenet", "resnet"])
@@ -487,10 +622,12 @@ def test_a_kernel_that_was_pruned_but_not_clustered_keeps_its_zeros(tmp_path: Pa
 @pytest.mark.parametrize(
     "body",
     [
-        pytest.param(layers.SeparableConv2D(4, 3, name="culprit"), id="separable"),
         pytest.param(layers.Conv2D(4, 3, activation="elu", name="culprit"), id="fused elu"),
-        pytest.param(layers.Conv2D(4, 3, activation="silu", name="culprit"), id="fused silu"),
         pytest.param(layers.Activation("elu", name="culprit"), id="elu"),
+        pytest.param(layers.ELU(name="culprit"), id="layer elu"),
+        pytest.param(layers.ReLU(threshold=0.5, name="culprit"), id="threshold"),
+        pytest.param(layers.ReLU(3.0, negative_slope=0.5, name="culprit"), id="slope and maximum"),
+        pytest.param(layers.GroupNormalization(1, name="culprit"), id="group normalization"),
     ],
 )
 def test_a_layer_that_cannot_be_int8_is_an_error_that_names_it(

@@ -1,10 +1,11 @@
 """The door between Keras 3 and tf_keras: rebuild a model layer by layer, copy weights, compare.
 
 tensorflow-model-optimization refuses Keras 3 models, so prune, cluster and quantize cross here
-and come back. Layers keep their names, so weights travel by layer name.
+and come back. Layers keep their names, so weights travel by layer name; nested models are opened,
+and a layer that is called twice has one twin that is called twice.
 """
 
-from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -13,40 +14,8 @@ import tf_keras
 
 from pipeline import complexity
 from pipeline.errors import ModelError
+from pipeline.legacy import twins
 
-_CONV = ("kernel_size", "strides", "padding", "dilation_rate", "use_bias", "activation")
-_POOL = ("pool_size", "strides", "padding")
-# Settings of each layer that mean the same in both worlds; the rest of a Keras 3 configuration
-# (initializers, regularizers) only matters before training or in another stage.
-TWINS: dict[str, tuple[str, ...]] = {
-    "Activation": ("activation",),
-    "Add": (),
-    "Average": (),
-    "AveragePooling2D": _POOL,
-    "BatchNormalization": ("axis", "momentum", "epsilon", "center", "scale"),
-    "Concatenate": ("axis",),
-    "Conv2D": ("filters", "groups", *_CONV),
-    "Conv2DTranspose": ("filters", *_CONV),
-    "Dense": ("units", "use_bias", "activation"),
-    "DepthwiseConv2D": ("depth_multiplier", *_CONV),
-    "Dropout": ("rate",),
-    "Flatten": (),
-    "GlobalAveragePooling2D": ("keepdims",),
-    "GlobalMaxPooling2D": ("keepdims",),
-    "LeakyReLU": (),
-    "MaxPooling2D": _POOL,
-    "Maximum": (),
-    "Multiply": (),
-    "ReLU": ("max_value", "negative_slope", "threshold"),
-    "Rescaling": ("scale", "offset"),
-    "Reshape": ("target_shape",),
-    "SeparableConv2D": ("filters", "depth_multiplier", *_CONV),
-    "Softmax": ("axis",),
-    "SpatialDropout2D": ("rate",),
-    "ZeroPadding2D": ("padding",),
-}
-IDENTITIES = ("StochasticDepth",)  # only act in training, and compression trains without them
-DIFFERENT = ("hard_sigmoid", "hard_silu", "hard_swish")  # slope 1/6 in Keras 3, 1/5 in tf_keras
 TOLERANCE = 1e-4
 
 
@@ -55,29 +24,23 @@ def to_legacy(model: keras.Model, scaled_input: bool = False) -> tf_keras.Model:
 
     Args:
         model: Any functional model of stock layers; nested models are opened.
-        scaled_input: Leave out a leading `Rescaling`, which the caller then does (`rescaled`):
-            int8 networks do it for free in the scale and zero point of their input.
+        scaled_input: Leave out what scales all pixels alike at the start, which the caller then
+            does (`rescaled`): int8 networks do it for free in the scale and zero point of their
+            input.
 
     Raises:
-        ModelError: a layer has no twin, is shared, or the rebuilt model computes something else.
+        ModelError: a layer has no twin, or the rebuilt model computes something else.
     """
-    calls = list(complexity.calls(model))
-    _refuse_shared(calls)
-    tensors: dict[int, Any] = {
-        id(t): tf_keras.Input(t.shape[1:], name=t.name) for t in model.inputs
-    }
-    inputs = list(tensors.values())
-    left_out = leading_rescaling(model) if scaled_input else None
-    for layer, sources, output in calls:
-        args = [tensors[id(t)] for t in sources]
-        if layer is left_out or type(layer).__name__ in IDENTITIES:
-            tensors[id(output)] = args[0]
-            continue
-        twin = _twin(layer)
-        tensors[id(output)] = twin(args if len(args) > 1 else args[0])
-        twin.set_weights(layer.get_weights())
-    legacy = tf_keras.Model(inputs, [tensors[id(t)] for t in model.outputs], name=model.name)
-    _compare(model, legacy, scaled_input)
+    given = [tf_keras.Input(t.shape[1:], name=t.name) for t in model.inputs]
+    tensors = dict(zip(map(id, model.inputs), given, strict=True))
+    made = _twins(model)
+    left_out = _leading(model)[0] if scaled_input else set()
+    _run(model, tensors, made, left_out)
+    legacy = tf_keras.Model(given, [tensors[id(t)] for t in model.outputs], name=model.name)
+    for operation in _operations(model):
+        if getattr(operation, "weights", None):
+            made[id(operation)].set_weights(operation.get_weights())
+    compare(model, legacy, scaled_input)
     return legacy
 
 
@@ -87,81 +50,149 @@ def to_keras(legacy: tf_keras.Model, model: keras.Model) -> None:
     Raises:
         ModelError: the two then disagree.
     """
-    twins = {layer.name: layer for layer in legacy.layers}
-    for layer, _, _ in complexity.calls(model):
-        if layer.weights:
-            layer.set_weights(twins[layer.name].get_weights())
-    _compare(model, legacy, scaled_input=False)
-
-
-def leading_rescaling(model: keras.Model) -> keras.layers.Rescaling | None:
-    """The `Rescaling` with scalar settings that alone reads the image, if there is one."""
-    readers = [
-        layer for layer, sources, _ in complexity.calls(model) if sources[0] is model.inputs[0]
-    ]
-    first = readers[0] if len(readers) == 1 else None
-    if not isinstance(first, keras.layers.Rescaling):
-        return None
-    return first if np.isscalar(first.scale) and np.isscalar(first.offset) else None
-
-
-def _refuse_shared(calls: list[Any]) -> None:
-    shared = [name for name, n in Counter(layer.name for layer, _, _ in calls).items() if n > 1]
-    if shared:
-        raise ModelError(
-            f"a layer that is called twice cannot be compressed. Received: {', '.join(shared)}. "
-            "Give each call a layer of its own"
-        )
-
-
-def _twin(layer: Any) -> Any:
-    kind = type(layer).__name__
-    if kind not in TWINS or type(layer) is not getattr(keras.layers, kind):
-        raise ModelError(
-            f"layer {layer.name!r} cannot be compressed. Received: {kind}. "
-            f"Build the model from keras.layers: {', '.join(sorted(TWINS))}"
-        )
-    config = layer.get_config()
-    if config.get("data_format") == "channels_first":
-        raise ModelError(
-            f"layer {layer.name!r} cannot be compressed. Received: data_format='channels_first'. "
-            "Build the model with channels last"
-        )
-    settings = {key: config[key] for key in TWINS[kind] if key in config}
-    if settings.get("activation") in DIFFERENT:
-        raise ModelError(
-            f"layer {layer.name!r} cannot be compressed. Received: activation="
-            f"{settings['activation']!r}, which tf_keras defines differently or not at all"
-        )
-    if settings.get("activation") == "relu6":
-        settings["activation"] = tf_keras.activations.get("relu6")
-    if kind == "LeakyReLU":
-        settings["alpha"] = config["negative_slope"]
-    try:
-        return getattr(tf_keras.layers, kind)(**settings, name=layer.name)
-    except (TypeError, ValueError) as error:
-        raise ModelError(
-            f"layer {layer.name!r} cannot be compressed. Received: {kind} with settings that "
-            f"tf_keras does not know, {settings}"
-        ) from error
+    found = {layer.name: layer for layer in legacy.layers}
+    made = _twins(model)
+    for operation in _operations(model):
+        chain = [found[layer.name] for layer in made[id(operation)].chain if layer.name in found]
+        weights = [weight for layer in chain for weight in layer.get_weights()]
+        if weights:
+            operation.set_weights(weights)
+    compare(model, legacy, scaled_input=False)
 
 
 def rescaled(model: keras.Model, images: Any) -> Any:
     """Images 0..255 as a legacy model with `scaled_input` wants them."""
-    first = leading_rescaling(model)
-    return images if first is None else images * first.scale + first.offset
+    _, scale, offset = _leading(model)
+    return images if (scale, offset) == (1.0, 0.0) else images * scale + offset
 
 
-def _compare(model: keras.Model, legacy: tf_keras.Model, scaled_input: bool) -> None:
-    shape = (2, *model.inputs[0].shape[1:])
-    images = np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
-    expected = np.asarray(model(images, training=False))
-    received = np.asarray(
-        legacy(rescaled(model, images) if scaled_input else images, training=False)
-    )
-    difference = float(np.max(np.abs(expected - received)))
-    if not difference <= TOLERANCE * max(1.0, float(np.max(np.abs(expected)))):
+def _operations(model: keras.Model) -> Iterator[Any]:
+    """Every layer and operation once, nested models opened."""
+    seen: set[int] = set()
+    for operation, _, _ in complexity.calls(model):
+        if id(operation) not in seen:
+            seen.add(id(operation))
+            yield operation
+
+
+def _twins(model: keras.Model) -> dict[int, twins.Twin]:
+    """The twin of every layer and operation, by its identity; each has a name of its own."""
+    made: dict[int, twins.Twin] = {}
+    names: set[str] = {t.name for t in model.inputs}
+    for node in _nodes(model):
+        operation = node.operation
+        if id(operation) in made:
+            continue
+        name, count = operation.name, 1
+        while name in names:  # layers of different nested models may share one
+            count += 1
+            name = f"{operation.name}_{count}"
+        names.add(name)
+        made[id(operation)] = _twin(node, name)
+    return made
+
+
+def _twin(node: Any, name: str) -> twins.Twin:
+    arguments, _ = node.arguments.fill_in({id(t): None for t in node.input_tensors})
+    return twins.of(node.operation, name, arguments)
+
+
+def _nodes(model: keras.Model) -> Iterator[Any]:
+    """Calls of layers and operations in topological order, nested models opened."""
+    for node in complexity.graph(model):
+        if isinstance(node.operation, keras.Model):
+            yield from _nodes(node.operation)
+        elif not node.is_input:
+            yield node
+
+
+def _run(
+    model: keras.Model, tensors: dict[int, Any], made: dict[int, twins.Twin], left_out: set[int]
+) -> None:
+    """Call the twins; `tensors` maps the tensors of the model to theirs."""
+    for node in complexity.graph(model):
+        if node.is_input:
+            continue
+        operation = node.operation
+        given = [tensors[id(t)] for t in node.input_tensors]
+        if isinstance(operation, keras.Model):
+            inside = dict(zip(map(id, operation.inputs), given, strict=True))
+            _run(operation, inside, made, left_out)
+            taken = [inside[id(t)] for t in operation.outputs]
+        elif id(operation) in left_out:
+            taken = given
+        else:
+            taken = [made[id(operation)](given)]
+        tensors.update(zip(map(id, node.output_tensors), taken, strict=True))
+
+
+def _leading(model: keras.Model) -> tuple[set[int], float, float]:
+    """What alone reads the image and scales all pixels alike: layers, scale and offset.
+
+    `(x s1 + o1) s2 + o2` is `x (s1 s2) + (o1 s2 + o2)`.
+    """
+    left_out: set[int] = set()
+    scale, offset = 1.0, 0.0
+    calls = list(complexity.calls(model))
+    nodes = {id(node.operation): node for node in _nodes(model)}
+    tensor = model.inputs[0]
+    while len(model.inputs) == 1 and not any(tensor is t for t in model.outputs):
+        readers = [(op, output) for op, read, output in calls if any(t is tensor for t in read)]
+        if len(readers) != 1 or sum(op is readers[0][0] for op, _, _ in calls) != 1:
+            break
+        operation, tensor = readers[0]
+        scaling = _twin(nodes[id(operation)], operation.name).scaling
+        if scaling is None:
+            break
+        left_out.add(id(operation))
+        scale, offset = scale * scaling[0], offset * scaling[0] + scaling[1]
+    return left_out, float(scale), float(offset)
+
+
+def compare(model: keras.Model, legacy: tf_keras.Model, scaled_input: bool) -> None:
+    """Check outputs, and what the last layers read: scores near 0 and 1 hide differences.
+
+    Args:
+        model: In Keras 3.
+        legacy: The same in tf_keras.
+        scaled_input: `legacy` takes images as `rescaled` makes them.
+
+    Raises:
+        ModelError: they disagree.
+    """
+    here, there = list(model.outputs), list(legacy.outputs)
+    found = {layer.name: layer for layer in legacy.layers}
+    for tensor in model.outputs:
+        last = tensor._keras_history.operation
+        twin = found.get(last.name)
+        if twin is None or len(last._inbound_nodes) > 1 or len(twin.inbound_nodes) > 1:
+            continue
+        if len(_twin(last._inbound_nodes[0], last.name).chain) > 1:
+            continue
+        here += last._inbound_nodes[0].input_tensors
+        there += keras.tree.flatten(twin.input)
+    pixels = [_pixels(t.shape[1:], number) for number, t in enumerate(model.inputs)]
+    scaled = [rescaled(model, x) for x in pixels] if scaled_input else pixels
+    expected = keras.Model(model.inputs, here)(pixels, training=False)
+    received = tf_keras.Model(legacy.inputs, there)(scaled, training=False)
+    pairs = zip(keras.tree.flatten(expected), keras.tree.flatten(received), strict=True)
+    difference = max(_difference(np.asarray(one), np.asarray(other)) for one, other in pairs)
+    if not difference <= TOLERANCE:
         raise ModelError(
             f"model {model.name!r} changed on its way to tf_keras. "
             f"Received: largest difference={difference:.2g}. Please report it with the model"
         )
+
+
+def _pixels(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Two inputs: pixels 0..255 for an image, else numbers around zero."""
+    rng = np.random.default_rng(seed)
+    values = rng.uniform(0, 255, (2, *shape)) if len(shape) == 3 else rng.normal(size=(2, *shape))
+    return values.astype("float32")
+
+
+def _difference(expected: np.ndarray, received: np.ndarray) -> float:
+    """Largest difference, relative to the largest value where that is more than 1."""
+    if expected.shape != received.shape:
+        return float("inf")
+    return float(np.max(np.abs(expected - received)) / max(1.0, float(np.max(np.abs(expected)))))

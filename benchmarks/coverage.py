@@ -1,0 +1,179 @@
+"""Every architecture on its way through compression: bridge, prune, cluster, QAT, int8.
+
+    python benchmarks/coverage.py [NAME ...]
+
+Takes the cheapest network of every family of `search_spaces/` and networks of keras.applications,
+with random weights and small images. Each is pruned and clustered in two training steps, trained
+for one as int8, converted, and run by LiteRT; it says what was left out and why. A network is a
+process of its own. Results go to `benchmarks/results/coverage.json`, from which
+`docs/generate.py` makes the table of `docs/stages.md`; named networks are replaced there.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results" / "coverage.json"
+APPLICATIONS = (
+    "MobileNet",
+    "MobileNetV2",
+    "MobileNetV3Small",
+    "EfficientNetB0",
+    "ResNet50",
+    "ResNet50V2",
+    "DenseNet121",
+    "VGG16",
+)
+CLASSES, IMAGES = 5, 8
+SIDES = (32, 64, 96)  # pixels, the first that a network takes
+KERNELS = ("Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "SeparableConv2D")
+SPARSITY, CLUSTERS = 0.5, 16
+SECONDS = 1200  # of one network
+
+
+def names() -> list[str]:
+    """Families, then networks of keras.applications."""
+    import search_spaces
+
+    return [*search_spaces.families(), *APPLICATIONS]
+
+
+def build(name: str) -> Any:
+    """The network of a name, for the smallest images that it takes."""
+    import keras
+
+    import search_spaces
+    from pipeline.errors import ModelError
+    from search_spaces import base
+
+    if name in APPLICATIONS:
+        make = getattr(keras.applications, name)
+        return make(weights=None, input_shape=(SIDES[0], SIDES[0], 3), classes=CLASSES)
+    arch = search_spaces.family(name).sample(base.Cheapest())
+    for side in SIDES[:-1]:
+        try:
+            return base.build(name, arch, (side, side, 3), CLASSES)
+        except ModelError:
+            continue  # too small
+    return base.build(name, arch, (SIDES[-1], SIDES[-1], 3), CLASSES)
+
+
+def cover(name: str) -> dict[str, Any]:
+    """Compress one network; what came of it, or why it was refused."""
+    import keras
+    import numpy as np
+
+    from pipeline import complexity
+    from pipeline.errors import ModelError
+    from pipeline.legacy import bridge, clustering, pruning
+
+    keras.utils.set_random_seed(0)
+    model = build(name)
+    shape = model.input_shape[1:]
+    row: dict[str, Any] = {"network": name, "image": list(shape), "params": model.count_params()}
+    start = time.perf_counter()
+    images = np.random.default_rng(0).integers(0, 256, (IMAGES, *shape))
+    try:
+        pruning.prune(model, SPARSITY, 2, Fit(images, 2))
+        clustering.cluster_weights(model, CLUSTERS, "linear", Fit(images, 1))
+        kernels = {
+            layer.name: np.asarray(layer.kernel)
+            for layer, _, _ in complexity.calls(model)
+            if type(layer).__name__ in pruning.PRUNABLE
+        }
+        dense = Counter(
+            type(layer).__name__
+            for layer in {id(call[0]): call[0] for call in complexity.calls(model)}.values()
+            if type(layer).__name__ in KERNELS and layer.name not in kernels
+        )
+        row |= {"pruned": len(kernels), "not_pruned": dict(dense)}
+        scaled = bridge.rescaled(model, images.astype(np.float32))
+        row |= quantize(model, images, scaled)
+    except ModelError as error:
+        row["refused"] = str(error)
+    return {**row, "seconds": round(time.perf_counter() - start)}
+
+
+class Fit:
+    """Trains a tf_keras model for a few steps on noise."""
+
+    def __init__(self, images: Any, steps: int) -> None:
+        self._images, self._steps = images, steps
+
+    def __call__(self, model: Any, callbacks: Sequence[Any]) -> None:
+        """Train; SGD, which needs no memory for moments."""
+        import numpy as np
+        import tf_keras
+
+        sgd = tf_keras.optimizers.SGD(1e-3)
+        model.compile(sgd, "sparse_categorical_crossentropy", jit_compile=False)
+        size = max(2, len(self._images) // self._steps)
+        images, labels = self._images.astype("float32"), np.arange(len(self._images)) % CLASSES
+        count = size * self._steps
+        fit = {"batch_size": size, "verbose": 0, "callbacks": [*callbacks], "shuffle": False}
+        model.fit(images[:count], labels[:count], **fit)
+
+
+def quantize(model: Any, images: Any, scaled: Any) -> dict[str, Any]:
+    """Train as int8, convert, run; what is in the file."""
+    import numpy as np
+
+    from pipeline import litert
+    from pipeline.errors import ModelError
+    from pipeline.legacy import quantization
+
+    twin, rows = quantization.quantize_aware(model, Fit(scaled, 1))
+    with tempfile.TemporaryDirectory() as place:
+        quantization.save(twin, Path(place))
+        try:
+            content, calibrated = litert.convert_int8(Path(place)), False
+        except ModelError:
+            content, calibrated = litert.convert_int8(Path(place), scaled), True
+    graph = litert.read(content)
+    kernels = [op.kernel.data for op in graph.operators if op.kernel and "DEPTH" not in op.name]
+    scores = litert.Runner(content).scores(images)
+    skipped = Counter((r["kind"], r["reason"]) for r in rows if r["treatment"] == "skipped")
+    treated = Counter(
+        (r["kind"], r["reason"]) for r in rows if r["treatment"] == "quantized" and r["reason"]
+    )
+    return {
+        "calibrated": calibrated,
+        "size_bytes": len(content),
+        "operators": dict(Counter(op.name for op in graph.operators)),
+        "float_operators": sorted({op.name for op in graph.float_operators}),
+        "most_distinct": max(len(np.unique(kernel)) for kernel in kernels),
+        "difference": float(np.max(np.abs(scores - np.asarray(twin(scaled, training=False))))),
+        "skipped": [[kind, reason, n] for (kind, reason), n in sorted(skipped.items())],
+        "treated": [[kind, reason, n] for (kind, reason), n in sorted(treated.items())],
+    }
+
+
+def main(wanted: Sequence[str]) -> None:
+    """Cover the wanted networks, or all, and write the results after each."""
+    known = names()
+    found = {}
+    if wanted and RESULTS.exists():
+        found = {row["network"]: row for row in json.loads(RESULTS.read_text())}
+    for name in wanted or known:
+        command = [sys.executable, __file__, "--one", name]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+        if done.returncode:
+            print(f"{name}: {done.stderr.strip().splitlines()[-1]}")
+            continue
+        found[name] = json.loads(done.stdout.splitlines()[-1])
+        rows = [found[n] for n in known if n in found]
+        RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        print(f"{name}: {found[name].get('refused', 'int8 throughout')}", flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        print(json.dumps(cover(sys.argv[2])))
+    else:
+        main(sys.argv[1:])

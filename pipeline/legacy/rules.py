@@ -1,0 +1,210 @@
+"""How each layer is quantized: what gets a range of its own, and which layers int8 lacks.
+
+A range belongs to every tensor of the `.tflite` file and to no other: where the converter makes
+one operator of two layers (an activation that it absorbs, a normalization that it folds), the
+tensor between them gets none.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from tensorflow_model_optimization.python.core.quantization.keras import quantizers
+from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+    default_8bit_quantize_configs as configs,
+)
+from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+    default_8bit_quantize_registry as registry,
+)
+
+from pipeline.errors import ModelError
+from pipeline.legacy import activations
+
+KERNELS = {
+    "Conv2D": "kernel",
+    "Conv2DTranspose": "kernel",
+    "Dense": "kernel",
+    "DepthwiseConv2D": "depthwise_kernel",
+}
+FOLDING = ("Conv2D", "DepthwiseConv2D")  # the converter folds a normalization into them
+SEPARATE = (*activations.FUSED, "swish")  # activations that int8 has as layers of their own
+SMALLEST = 1e-12  # of a range
+NOT_INT8 = {
+    "ELU": "Use LeakyReLU",
+    "GroupNormalization": "Use BatchNormalization",
+}
+
+
+class SharedRange(quantizers.LastValueQuantizer):
+    """Quantizes a kernel per output channel, with the same range for all of its channels.
+
+    One scale for the whole kernel keeps the number of distinct int8 values at the number of
+    clusters. It is written as a per-channel one because the converter folds a following batch
+    normalization into per-channel scales only; otherwise it leaves the convolution in float.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(num_bits=8, per_axis=True, symmetric=True, narrow_range=True)
+
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **_: Any
+    ) -> tf.Tensor:
+        """Round `inputs` `[kh, kw, c_in, c_out]` to 255 levels of one scale."""
+        if training:
+            ends = tf.fill(inputs.shape[-1:], tf.reduce_max(tf.abs(inputs)))
+            low, high = weights["min_var"].assign(-ends), weights["max_var"].assign(ends)
+        else:
+            low, high = weights["min_var"], weights["max_var"]
+        return tf.quantization.fake_quant_with_min_max_vars_per_channel(
+            inputs, low, high, num_bits=8, narrow_range=True
+        )
+
+
+class DepthwiseRanges(quantizers.LastValueQuantizer):
+    """Quantizes a depthwise kernel `[kh, kw, c_in, m]` with a range for each of its channels.
+
+    tfmot has one per `m`, which is one for all channels. A fake quantization per channel does not
+    survive the converter's reshape to `[1, kh, kw, c_in m]`; plain rounding does: it is folded
+    into the weights, and the converter finds the same ranges in them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(num_bits=8, per_axis=True, symmetric=True, narrow_range=True)
+
+    def build(self, *_: Any) -> dict[str, tf.Variable]:
+        """Nothing is remembered."""
+        return {}
+
+    def __call__(self, inputs: tf.Tensor, *_: Any, **__: Any) -> tf.Tensor:
+        """Round to multiples of `max |w| / 127` of each channel; gradients pass unchanged."""
+        largest = tf.reduce_max(tf.abs(inputs), axis=(0, 1), keepdims=True)
+        step = tf.maximum(largest, SMALLEST) / 127
+        return inputs + tf.stop_gradient(tf.round(inputs / step) * step - inputs)
+
+
+class WeightsConfig(registry.Default8BitQuantizeConfig):
+    """Quantizes the kernel, with ranges as `_ranges` says, and the output."""
+
+    def __init__(
+        self,
+        weight_attrs: list[str],
+        activation_attrs: list[str],
+        quantize_output: bool,
+        ranges: str = "tensor",
+    ) -> None:
+        super().__init__(weight_attrs, activation_attrs, quantize_output)
+        self.ranges = ranges
+        if ranges == "shared":
+            self.weight_quantizer = SharedRange()
+        elif ranges == "channel":
+            wanted = registry.Default8BitConvQuantizeConfig([], [], False)
+            self.weight_quantizer = wanted.weight_quantizer
+        elif ranges == "depthwise":
+            self.weight_quantizer = DepthwiseRanges()
+        elif ranges == "transposed":
+            transposed = registry.Default8BitConvTransposeQuantizeConfig([], [], False)
+            self.weight_quantizer = transposed.weight_quantizer
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild this object."""
+        return {**super().get_config(), "ranges": self.ranges}
+
+
+def config(layer: tf_keras.layers.Layer, kept: str | None) -> tuple[Any, str | None]:
+    """How a layer is quantized (None: not at all), and what there is to say about it.
+
+    Args:
+        layer: Of a tf_keras model, called there.
+        kept: What its kernel holds, see `structure`.
+
+    Raises:
+        ModelError: int8 has no such layer.
+    """
+    kind = type(layer).__name__
+    _refuse(layer)
+    if kind == "Softmax":
+        return None, "int8 softmax has a fixed output scale"
+    follower = only_reader(layer)
+    absorbed = _absorbed(follower)
+    if kind in KERNELS:
+        fused = activation(layer)
+        later = absorbed or (type(follower).__name__ == "BatchNormalization" and folds(follower))
+        attributes = [] if fused == "relu6" or (fused == "linear" and later) else ["activation"]
+        output = fused == "relu6"  # tfmot's activation quantizer does not know it
+        return WeightsConfig([KERNELS[kind]], attributes, output, _ranges(layer, kept)), None
+    if kind == "AveragePooling2D":
+        return configs.NoOpQuantizeConfig(), "the operator keeps the scale of its input"
+    if kind == "BatchNormalization" and folds(layer):
+        config = configs.NoOpQuantizeConfig() if absorbed else _output()
+        return config, "part of the layer before it"
+    if kind in ("Add", "BatchNormalization", "Multiply", "Rescaling", "Subtract") and absorbed:
+        return configs.NoOpQuantizeConfig(), None
+    if kind != "BatchNormalization" and registry.Default8BitQuantizeRegistry().supports(layer):
+        return registry.Default8BitQuantizeRegistry().get_quantize_config(layer), None
+    return _output(), "slopes quantized by the converter" if kind == "PReLU" else None
+
+
+def folds(norm: tf_keras.layers.Layer) -> bool:
+    """Whether the converter folds a batch normalization into the layer before it."""
+    if len(norm.inbound_nodes) != 1:
+        return False
+    before = norm.inbound_nodes[0].inbound_layers
+    return (
+        type(before).__name__ in FOLDING
+        and activation(before) == "linear"
+        and only_reader(before) is norm
+    )
+
+
+def _ranges(layer: tf_keras.layers.Layer, kept: str | None) -> str:
+    """Of a kernel: one for the "tensor", one per channel, or one that is "shared" by all.
+
+    Only per-channel ones let a normalization be folded into them.
+    """
+    kind = type(layer).__name__
+    if kind == "Conv2D":
+        return "shared" if kept == "clusters" else "channel"
+    if kind == "Conv2DTranspose":
+        return "tensor" if kept == "clusters" else "transposed"
+    return {"DepthwiseConv2D": "depthwise"}.get(kind, "tensor")
+
+
+def _output() -> Any:
+    return configs.Default8BitOutputQuantizeConfig()
+
+
+def _refuse(layer: tf_keras.layers.Layer) -> None:
+    kind, function = type(layer).__name__, activation(layer) or "linear"
+    known = SEPARATE if kind == "Activation" else activations.FUSED
+    if kind in NOT_INT8:
+        received, advice = kind, NOT_INT8[kind]
+    elif function not in known:
+        received, advice = f"{kind} with activation={function!r}", f"Use one of {', '.join(known)}"
+    elif kind == "ReLU" and layer.threshold:
+        received = f"ReLU with threshold={float(layer.threshold):g}"
+        advice = "int8 has no ReLU that starts elsewhere than at 0. Use ReLU(threshold=0)"
+    elif kind == "ReLU" and layer.negative_slope and layer.max_value is not None:
+        received = f"ReLU with negative_slope={float(layer.negative_slope):g} and a max_value"
+        advice = "Leave one of them out"
+    else:
+        return
+    raise ModelError(f"layer {layer.name!r} cannot be quantized. Received: {received}. {advice}")
+
+
+def _absorbed(layer: Any) -> bool:
+    """Whether the converter makes this activation a part of the operator before it."""
+    if type(layer).__name__ == "ReLU":
+        plain = not layer.negative_slope and not layer.threshold
+        return plain and layer.max_value in (None, 6)
+    return type(layer).__name__ == "Activation" and activation(layer) in ("relu", "relu6")
+
+
+def activation(layer: Any) -> str:
+    """The name of the activation within a layer, "" if it can have none."""
+    return getattr(getattr(layer, "activation", None), "__name__", "")
+
+
+def only_reader(layer: tf_keras.layers.Layer) -> Any:
+    """The one layer that reads the output of a layer that is called once, else None."""
+    nodes = layer.outbound_nodes
+    return nodes[0].outbound_layer if len(nodes) == 1 else None
