@@ -251,7 +251,14 @@ def _row(method: str, rows: list[dict[str, Any]]) -> list[str]:
         each = ", ".join(f"{error:.2%}" for error in errors)
         macs = ", ".join(f"{row['macs'] / 1e6:.2f}M" if row["macs"] else "?" for row in done)
         means = [statistics.mean(row[k] for row in done) for k in ("trained", "wasted", "seconds")]
-        cells = [TITLES[method], str(len(done)), f"{statistics.mean(errors):.2%}", each, macs]
+        note = f", {done[0]['note']}" if "note" in done[0] else ""
+        cells = [
+            TITLES[method] + note,
+            str(len(done)),
+            f"{statistics.mean(errors):.2%}",
+            each,
+            macs,
+        ]
         lines.append(f"| {' | '.join(cells + [f'{mean:.0f}' for mean in means])} |")
     for row in rows:
         if row.get("test_error") is None:

@@ -49,6 +49,7 @@ class Searcher:
     tally: Counter[str] = field(default_factory=Counter)
     admitted: int = 0
     refused: int = 0
+    _around: list[float] = field(default_factory=list)  # seconds per trial outside of it
     _began: float = field(default_factory=time.monotonic)
     _until: float | None = None  # seconds of the search at which the round ends
     _before: float = 0.0  # seconds that an interrupted run spent
@@ -97,8 +98,10 @@ class Searcher:
         for ended in oracle.ended():
             self._record(self._row(oracle, ended, prefix), resumed=True)
         while not self._late(oracle) and (proposed := oracle.propose()) is not None:
+            began = time.monotonic()
             self._train(oracle, proposed, prefix)
             row = self._row(oracle, proposed, prefix)
+            self._around.append(time.monotonic() - began - row["seconds"])
             counted = ("val_accuracy", "val_loss", *([self.against] if self.against else []))
             scores = {key: row[key] for key in counted} if row["error"] is None else None
             oracle.finish(proposed, scores, row["error"])
@@ -141,9 +144,14 @@ class Searcher:
         if self._until is None:
             return False
         start, each = self._pace(None)
+        best = networks(self.rows)
+        last = self._pace(best[0]["trial_id"]) if best else (start, each)
         for oracle.haste in (0, 1, 2) if len(self.rows) >= KNOWN_AFTER else (0,):
-            ahead = oracle.ahead() or ()
-            if sum(start + each * epochs for epochs in ahead) < SAFETY * self._left():
+            ahead = oracle.ahead()
+            if ahead is None:
+                break
+            seconds = start + each * ahead[0] + last[0] + last[1] * ahead[1]
+            if seconds < SAFETY * self._left():
                 break
         return self._left() <= start + each
 
@@ -159,7 +167,8 @@ class Searcher:
             return 0.0, 0.0
         each = statistics.mean(row["epoch_seconds"] for row in trained)
         rest = [r["seconds"] - r["epoch_seconds"] * len(r["history"]["val/loss"]) for r in trained]
-        return max(statistics.mean(rest), 0.0), each
+        around = statistics.median_low(self._around) if self._around else 0.0
+        return max(statistics.mean(rest) + around, 0.0), each
 
     def _plan(self, directory: Path, span: Span, parent: str | None) -> tuple[int, bool]:
         """Epochs of a trial, and whether they are a part of one schedule over all epochs.

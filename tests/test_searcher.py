@@ -213,7 +213,7 @@ def test_a_refined_search_in_limited_time_has_both_rounds(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(searcher.trial, "run", slowly)
-    found = search(ctx, seconds=6.0)
+    found = search(ctx, seconds=20.0)
     found.run(1000, refine=True)
     second = [row for row in found.rows if row["trial_id"].startswith("refined-")]
     assert 0 < len(second) < len(found.rows)
