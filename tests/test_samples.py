@@ -129,7 +129,7 @@ def test_a_teacher_for_other_classes_is_refused(ctx: Context) -> None:
     model = inception.build(inception.sample(Cheapest()), ctx.data.image_shape, 7)
     saved(ctx.directory, model)
     config = finetune.Config(teacher=str(ctx.directory / "source.keras"))
-    with pytest.raises(RecipeError, match="finetune.teacher: .*7"):
+    with pytest.raises(RecipeError, match=r"finetune\.teacher: .*7"):
         finetune.check(config, ctx.data, ctx.budget, ())
 
 
