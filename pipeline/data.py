@@ -60,6 +60,11 @@ class DataConfig(BaseModel):
         default=None, description="Where tensorflow-datasets keeps prepared sets; none: its default"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _source(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _leaves_something(self) -> "DataConfig":
         if self.val_fraction + self.test_fraction >= 1:

@@ -1,30 +1,18 @@
 """Show what a model costs: as a table for people, as JSON for programs."""
 
 import math
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import complexity
-from pipeline.errors import ModelError
+from pipeline import complexity, pretrained
 from search_spaces import base
 
 FLOAT_BYTES = 4
 SORTS = ("params", "macs", "activation_bytes", "receptive_field")
-UNLOADABLE = (  # what Keras and h5py raise over a damaged file
-    AttributeError,
-    KeyError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-)
 
 
 def of(name: str) -> complexity.Profile:
@@ -47,15 +35,7 @@ def of_file(path: Path) -> complexity.Profile:
     Raises:
         ModelError: it is not one, or holds what cannot be counted.
     """
-    if not zipfile.is_zipfile(path):
-        reason = "not a .keras file" if path.exists() else "no such file"
-        raise ModelError(f"{reason}. Received: {path}. Expected: a model saved by Keras 3")
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except UNLOADABLE as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ModelError(f"{path}: Keras cannot load it: {reason}") from error
-    return complexity.profile(model)
+    return complexity.profile(pretrained.from_file(path))
 
 
 def as_json(profile: complexity.Profile, batch: int = 1, sort: str | None = None) -> dict[str, Any]:

@@ -42,11 +42,6 @@ class Head(BaseModel):
         default=0.01, ge=0, lt=1, description="Val accuracy that compression may cost, a fraction"
     )
 
-    @field_validator("data", mode="before")
-    @classmethod
-    def _source(cls, value: Any) -> Any:
-        return {"source": value} if isinstance(value, str) else value
-
     @field_validator("targets")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -170,16 +170,18 @@ class Searcher:
         around = statistics.median_low(self._around) if self._around else 0.0
         return max(statistics.mean(rest) + around, 0.0), each
 
-    def _plan(self, directory: Path, span: Span, parent: str | None) -> tuple[int, bool]:
+    def _plan(
+        self, directory: Path, span: Span, parent: Path | None, prefix: str
+    ) -> tuple[int, bool]:
         """Epochs of a trial, and whether they are a part of one schedule over all epochs.
 
         An interrupted trial keeps both, or it could not go on.
         """
         plan = directory / PLAN
         if not plan.exists():
-            epochs = self._affordable(span, parent)
-            before = span.parent and directory.parent / f"trial_{span.parent}" / CHECKPOINT
-            is_part = epochs == span.last - span.first and (not before or before.exists())
+            epochs = self._affordable(span, span.parent and f"{prefix}{span.parent}")
+            goes_on = parent is None or (parent / CHECKPOINT).exists()
+            is_part = epochs == span.last - span.first and goes_on
             write_atomic(plan, json.dumps([epochs, is_part]))
         epochs, is_part = json.loads(plan.read_text(encoding="utf-8"))
         return int(epochs), bool(is_part)
@@ -201,7 +203,8 @@ class Searcher:
         directory = oracle.trial_dir(proposed.trial_id)
         span = oracle.span(proposed)
         point = self.space.candidate(proposed.hyperparameters.values)
-        epochs, is_part = self._plan(directory, span, span.parent and f"{prefix}{span.parent}")
+        parent = oracle.trial_dir(span.parent) if span.parent else None
+        epochs, is_part = self._plan(directory, span, parent, prefix)
         options = {
             "family": point.family,
             "arch": point.arch.model_dump(mode="json"),
@@ -211,7 +214,7 @@ class Searcher:
             "dataset": self.ctx.data,
             "seed": self._seed(directory.parent.name) + int(oracle.origin(proposed)),
             "directory": directory,
-            "parent": span.parent and oracle.trial_dir(span.parent),
+            "parent": parent,
             "first": span.first,
             "last": span.last if is_part else None,
             "preprocessing": self.preprocessing,

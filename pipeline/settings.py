@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, create_model
 
+from pipeline import augmentation
 from pipeline.augmentation import Augmentation, Strength
-from pipeline.errors import RecipeError
+from pipeline.errors import DataError, RecipeError
 from pipeline.optimizers import Updates
 from pipeline.transfer import Transfer
 
@@ -65,6 +66,19 @@ def merged(found: Mapping[str, Any], given: Mapping[str, Any]) -> Settings:
 
 def overrides(base: type[BaseModel]) -> Any:
     """A model with the fields of `Settings`, each none unless given, for a section of a recipe."""
+
+    class Given(base):  # type: ignore[misc, valid-type]
+        def settings(self) -> dict[str, Any]:
+            """What is given of the settings of training."""
+            return dict(self.model_dump(exclude_none=True, include={*Settings.model_fields}))
+
+        def check_colours(self, stage: str, channels: int) -> None:
+            """Refuse to change the colours of grey images."""
+            try:
+                augmentation.check(self.augmentation or "none", channels)
+            except DataError as error:
+                raise RecipeError(f"{stage}.augmentation: {error}") from error
+
     names = sorted(Settings.model_fields, key=lambda name: name in Transfer.model_fields)
     fields: dict[str, Any] = {}
     for name in names:
@@ -72,4 +86,4 @@ def overrides(base: type[BaseModel]) -> Any:
         # None: of those without other metadata
         kind: Any = Annotated.__class_getitem__((field.annotation, *field.metadata, None))  # type: ignore[attr-defined]
         fields[name] = (kind | None, Field(None, description=field.description))
-    return create_model("Overrides", __base__=base, __doc__=base.__doc__, **fields)
+    return create_model("Overrides", __base__=Given, __doc__=base.__doc__, **fields)

@@ -38,8 +38,7 @@ class Oracle(BudgetOracle, keras_tuner.oracles.HyperbandOracle):
             return self._last()
         for bracket in range(self._brackets_begun() + 1):
             rounds = self._rounds(bracket)
-            is_full = len(rounds[0]) >= self._get_size(len(rounds) - 1, 0)
-            if not is_full and self.haste == 0 and self._sampled() < self.networks:
+            if not self._is_full(bracket) and self.haste == 0 and self._sampled() < self.networks:
                 values = self._random_values()
                 if values is not None:
                     return self._proposal(values | self._place(bracket, 0))
@@ -61,7 +60,7 @@ class Oracle(BudgetOracle, keras_tuner.oracles.HyperbandOracle):
     def promotable(self) -> set[str]:
         """Those of the newest bracket that have not gone on."""
         newest = max(self._brackets_begun() - 1, 0)
-        gone = {t.hyperparameters.values.get("tuner/trial_id") for t in self.trials.values()}
+        gone = self._gone()
         found = [t for trials in self._rounds(newest) for t in trials]
         return {str(t.trial_id) for t in found if t.trial_id not in gone}
 
@@ -70,8 +69,7 @@ class Oracle(BudgetOracle, keras_tuner.oracles.HyperbandOracle):
         newest = max(self._brackets_begun() - 1, 0)
         step, best = self._waiting(newest), self._best(newest)
         if self.haste == 0 and self._sampled() < self.networks:
-            rounds = self._rounds(newest)
-            is_full = len(rounds[0]) >= self._get_size(len(rounds) - 1, 0)
+            is_full = self._is_full(newest)
             first = self._place(newest + 1 if is_full else newest, 0)["tuner/epochs"]
             return (step if step and is_full else first), self.epochs - first
         if step is None or best is None:
@@ -114,8 +112,17 @@ class Oracle(BudgetOracle, keras_tuner.oracles.HyperbandOracle):
         """The best of a round that has not gone on yet; None if enough have."""
         if len(promoted) >= math.ceil(len(before) / FACTOR):
             return None
-        gone = {t.hyperparameters.values.get("tuner/trial_id") for t in self.trials.values()}
+        gone = self._gone()
         return next((t for t in self.best_first(before) if t.trial_id not in gone), None)
+
+    def _gone(self) -> set[str | None]:
+        """Trials whose networks have gone on in another."""
+        return {t.hyperparameters.values.get("tuner/trial_id") for t in self.trials.values()}
+
+    def _is_full(self, bracket: int) -> bool:
+        """Whether the first round of a bracket has all of its networks."""
+        rounds = self._rounds(bracket)
+        return len(rounds[0]) >= self._get_size(len(rounds) - 1, 0)
 
     def _sampled(self) -> int:
         """Networks tried so far."""

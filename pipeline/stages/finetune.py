@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import Dataset
-from pipeline.errors import DataError, ModelError, RecipeError
+from pipeline.errors import ModelError, RecipeError
 from pipeline.settings import Settings, merged, overrides
 from pipeline.stage import Context, StageConfig
 
@@ -60,20 +60,10 @@ class Config(Overrides):
             )
         return self
 
-    def settings(self) -> dict[str, Any]:
-        """What is given of the settings of training."""
-        given: dict[str, Any] = self.model_dump(exclude_none=True, include={*Settings.model_fields})
-        return given
-
 
 def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
     """Refuse a teacher or colours for other images, before anything is trained."""
-    from pipeline import augmentation
-
-    try:
-        augmentation.check(config.augmentation or "none", dataset.image_shape[-1])
-    except DataError as error:
-        raise RecipeError(f"finetune.augmentation: {error}") from error
+    config.check_colours("finetune", dataset.image_shape[-1])
     if config.teacher is not None:
         _teacher(config.teacher, dataset)
 

@@ -15,7 +15,7 @@ from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import DataConfig, Dataset, load, parse
 from pipeline.errors import DataError, RecipeError
-from pipeline.settings import Settings, merged, overrides
+from pipeline.settings import merged, overrides
 from pipeline.stage import CHECKPOINT, Context, StageConfig
 
 Overrides: Any = overrides(StageConfig)
@@ -29,11 +29,6 @@ class Config(Overrides):
     )
     epochs: int = Field(10, ge=1, description="Most epochs")
 
-    @field_validator("data", mode="before")
-    @classmethod
-    def _source(cls, value: Any) -> Any:
-        return {"source": value} if isinstance(value, str) else value
-
     @field_validator("data")
     @classmethod
     def _known(cls, config: DataConfig) -> DataConfig:
@@ -43,21 +38,11 @@ class Config(Overrides):
             raise ValueError(str(error)) from error
         return config
 
-    def settings(self) -> dict[str, Any]:
-        """What is given of the settings of training."""
-        given: dict[str, Any] = self.model_dump(exclude_none=True, include={*Settings.model_fields})
-        return given
-
 
 def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
     """Refuse data that are not there or have other channels, before anything is trained."""
-    from pipeline import augmentation
-
     _first(config, dataset, seed=0)
-    try:
-        augmentation.check(config.augmentation or "none", dataset.image_shape[-1])
-    except DataError as error:
-        raise RecipeError(f"pretrain.augmentation: {error}") from error
+    config.check_colours("pretrain", dataset.image_shape[-1])
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
