@@ -32,7 +32,6 @@ APPLICATIONS = (
 )
 CLASSES, IMAGES = 5, 8
 SIDES = (32, 64, 96)  # pixels, the first that a network takes
-KERNELS = ("Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "SeparableConv2D")
 SPARSITY, CLUSTERS = 0.5, 16
 SECONDS = 1200  # of one network
 
@@ -69,9 +68,9 @@ def cover(name: str) -> dict[str, Any]:
     import keras
     import numpy as np
 
-    from pipeline import complexity
+    from pipeline import allocation, clustering, kernels, pruning, structure
     from pipeline.errors import ModelError
-    from pipeline.legacy import bridge, clustering, pruning
+    from pipeline.legacy import bridge
 
     keras.utils.set_random_seed(0)
     model = build(name)
@@ -80,19 +79,15 @@ def cover(name: str) -> dict[str, Any]:
     start = time.perf_counter()
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, *shape))
     try:
-        pruning.prune(model, SPARSITY, 2, Fit(images, 2))
-        clustering.cluster_weights(model, CLUSTERS, "linear", Fit(images, 1))
-        kernels = {
-            layer.name: np.asarray(layer.kernel)
-            for layer, _, _ in complexity.calls(model)
-            if type(layer).__name__ in pruning.PRUNABLE
-        }
-        dense = Counter(
-            type(layer).__name__
-            for layer in {id(call[0]): call[0] for call in complexity.calls(model)}.values()
-            if type(layer).__name__ in KERNELS and layer.name not in kernels
-        )
-        row |= {"pruned": len(kernels), "not_pruned": dict(dense)}
+        every = kernels.find(model)
+        pruned = kernels.prunable(every)
+        goals = allocation.uniform(pruned, SPARSITY)
+        pruning.prune(pruned, goals, 1, lambda callbacks: Fit(images, 2)(model, callbacks))
+        clustering.cluster(model, clustering.Plan(CLUSTERS, CLUSTERS))
+        with structure.kept(model):
+            Fit(images, 1)(model, ())
+        whole = Counter(type(kernel.layer).__name__ for kernel in every if kernel.reason)
+        row |= {"pruned": len(pruned), "not_pruned": dict(whole)}
         scaled = bridge.rescaled(model, images.astype(np.float32))
         row |= quantize(model, images, scaled)
     except ModelError as error:
@@ -101,17 +96,19 @@ def cover(name: str) -> dict[str, Any]:
 
 
 class Fit:
-    """Trains a tf_keras model for a few steps on noise."""
+    """Trains a model of keras or tf_keras for a few steps on noise."""
 
     def __init__(self, images: Any, steps: int) -> None:
         self._images, self._steps = images, steps
 
     def __call__(self, model: Any, callbacks: Sequence[Any]) -> None:
         """Train; SGD, which needs no memory for moments."""
+        import keras
         import numpy as np
         import tf_keras
 
-        sgd = tf_keras.optimizers.SGD(1e-3)
+        api = keras if isinstance(model, keras.Model) else tf_keras
+        sgd = api.optimizers.SGD(1e-3)
         model.compile(sgd, "sparse_categorical_crossentropy", jit_compile=False)
         size = max(2, len(self._images) // self._steps)
         images, labels = self._images.astype("float32"), np.arange(len(self._images)) % CLASSES
@@ -128,7 +125,7 @@ def quantize(model: Any, images: Any, scaled: Any) -> dict[str, Any]:
     from pipeline.errors import ModelError
     from pipeline.legacy import quantization
 
-    twin, rows = quantization.quantize_aware(model, Fit(scaled, 1))
+    twin, rows = quantization.quantize_aware(model, Fit(scaled, 1), images)
     with tempfile.TemporaryDirectory() as place:
         quantization.save(twin, Path(place))
         try:

@@ -55,7 +55,6 @@ def searched(
             seed=0,
             budget=budget,
             targets=(),
-            max_accuracy_drop=0.01,
             title="",
             recipe_yaml="",
             log=memory,  # type: ignore[arg-type]

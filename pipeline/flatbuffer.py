@@ -1,8 +1,9 @@
 """Read operators, tensors and constants of a `.tflite` file."""
 
 import math
+import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,6 +144,25 @@ def read(model: bytes) -> Graph:
         raise ModelError(
             f"a broken .tflite file. Received: {len(model)} bytes ({error}). Export it again"
         ) from error
+
+
+def named_after(tensor: str, layers: Container[str]) -> tuple[str, ...]:
+    """The layers that a tensor is named after, the last operation that was fused into it first.
+
+    Args:
+        tensor: Its name: paths of scopes with `;` between them.
+        layers: Names of the layers in Keras. Quantization-aware training puts `quant_` before them,
+            TensorFlow a number behind the second call of one.
+
+    >>> named_after("net/quant_relu/Relu;net/quant_conv_1/Conv2D", {"conv", "relu"})
+    ('relu', 'conv')
+    """
+    found = []
+    for path in tensor.split(";"):
+        scopes = [scope.removeprefix("quant_") for scope in path.split("/")]
+        names = [name for scope in scopes for name in (scope, re.sub(r"_\d+$", "", scope))]
+        found += [name for name in names if name in layers][:1]
+    return tuple(dict.fromkeys(found))
 
 
 def _tensor(tensor: Any, buffers: Sequence[Any], dtypes: dict[int, str]) -> Tensor:

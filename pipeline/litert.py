@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import quiet
+from pipeline import quiet, replay
 from pipeline.errors import ModelError
 from pipeline.flatbuffer import IDENTIFIER, Graph, Operator, Tensor, read
 
@@ -40,6 +40,11 @@ def convert_float(model: keras.Model) -> bytes:
 
     module, function = _serving(model)
     return _convert(tf.lite.TFLiteConverter.from_concrete_functions([function], module))
+
+
+def convert_float_file(path: Path) -> bytes:
+    """Convert a `.keras` file as `convert_float` converts a model."""
+    return convert_float(keras.models.load_model(path, compile=False))
 
 
 def convert_int8(saved_model: Path, images: np.ndarray | None = None) -> bytes:
@@ -126,32 +131,51 @@ def _serving(model: keras.Model) -> tuple[Any, Any]:
     """A model's function for one image, and the module that owns its variables.
 
     Without an owner that TensorFlow can walk, the converter would leave variables in the file,
-    uninitialized, instead of freezing their values.
+    uninitialized, instead of freezing their values. Tensors are named after the layers: Keras alone
+    opens a scope twice for every call, so that what it names `conv_1` may be of `conv`.
     """
     import tensorflow as tf
+
+    def scoped(layer: Any, name: str) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with keras.name_scope(name, caller=layer):
+                return layer(*args, **kwargs)
+
+        return call
 
     module = tf.Module()
     module.owned = [variable.value for variable in model.variables]
     spec = tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.float32, name="image")
-    function = tf.function(lambda image: {"scores": model(image, training=False)})
+    function = tf.function(lambda image: {"scores": replay.called(model, image, scoped)})
     return module, function.get_concrete_function(spec)
 
 
 class Runner:
     """A `.tflite` classifier, ready to run one image at a time."""
 
-    def __init__(self, model: bytes, threads: int = 1) -> None:
+    def __init__(self, model: bytes, threads: int = 1, keep: bool = False) -> None:
         """Load a model.
+
+        Args:
+            model: A `.tflite` file.
+            threads: That one inference runs on.
+            keep: Keep what every operator makes, for `activations`; slower, and without XNNPACK.
 
         Raises:
             ModelError: LiteRT refuses it, or it is not an image classifier.
         """
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         self.graph = read(model)
+        resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep else OpResolverType.AUTO
         try:
             with quiet.muted():
-                self._interpreter = Interpreter(model_content=model, num_threads=threads)
+                self._interpreter = Interpreter(
+                    model_content=model,
+                    num_threads=threads,
+                    experimental_op_resolver_type=resolver,
+                    experimental_preserve_all_tensors=keep,
+                )
                 self._interpreter.allocate_tensors()
                 self._interpreter.invoke()  # some flaws show only now
         except (ValueError, RuntimeError) as error:
@@ -184,6 +208,19 @@ class Runner:
         scale, zero = self._output["quantization"]
         scores = np.array(rows, np.float32).reshape(-1, self.num_classes)
         return (scores - zero) * scale if scale else scores
+
+    def activations(self, image: Any) -> dict[str, np.ndarray]:
+        """What every operator makes of a raw image `[H, W, C]`, float32, by name of the tensor."""
+        self._set(image)
+        self._interpreter.invoke()
+        made = {t.name for op in self.graph.operators for t in op.outputs}
+        found = {}
+        for detail in self._interpreter.get_tensor_details():
+            if detail["name"] in made:
+                scale, zero = detail["quantization"]
+                values = self._interpreter.get_tensor(detail["index"]).astype(np.float32)
+                found[detail["name"]] = (values - zero) * scale if scale else values
+        return found
 
     def latency_ms(self, runs: int = 50, seconds: float = 2.0) -> float:
         """Median time of one inference, after warm-up, of at most `runs` runs in `seconds`."""

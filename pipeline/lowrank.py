@@ -245,7 +245,7 @@ def rows(
     """A row per layer with a kernel, as `measure.kernel_rows`: its rank, or why it stayed whole."""
     was = {layer.name: layer for layer, _, _ in complexity.calls(before)}
     listed = []
-    for row in measure.kernel_rows(after, (), ""):
+    for row in measure.kernel_rows(after):
         layer = was.get(row["layer"])
         own = found.get(id(layer))
         news: dict[str, str | None]

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import complexity, litert
+from pipeline import complexity, ledger, litert
 from pipeline.artifact import Artifact
 from pipeline.data import Dataset, Split, stream
 
@@ -24,21 +24,22 @@ def measure(artifact: Artifact, dataset: Dataset) -> tuple[dict[str, float], dic
     """Measure the model of an artifact.
 
     Returns:
-        Numbers (see the functions below), and `per_class` for the report. Both are empty for an
-        artifact without a model.
+        Numbers (see the functions below), and `per_class` and the `ledger` for the report. Both
+        are empty for an artifact without a model.
     """
     path = artifact.model_path
     if path is None:
         return {}, {}
     if path.suffix == ".tflite":
         content = path.read_bytes()
-        numbers = tflite_numbers(litert.read(content))
+        graph = litert.read(content)
+        numbers, rows = tflite_numbers(graph), ledger.of_tflite(graph)
         runner = litert.Runner(content, threads=2)
         val, test = (tflite_hits(runner, split) for split in (dataset.val, dataset.test))
     else:
         model = keras.models.load_model(path, compile=False)
         content = litert.convert_float(model)
-        numbers = keras_numbers(model)
+        numbers, rows = keras_numbers(model), ledger.of_keras(model)
         val, test = keras_hits(model, dataset.val), keras_hits(model, dataset.test)
     metrics = {
         "val_accuracy": float(val.mean()),
@@ -48,22 +49,31 @@ def measure(artifact: Artifact, dataset: Dataset) -> tuple[dict[str, float], dic
         "gzip_bytes": gzip_bytes(content),
         "latency_ms": litert.Runner(content).latency_ms(),
     }
-    return metrics, {"per_class": _per_class(test, dataset)}
+    if same := artifact.details.get("parity"):
+        metrics["parity_agreement"] = same["agreement"]
+    return metrics, {"per_class": _per_class(test, dataset), "ledger": rows}
+
+
+def val_accuracy(artifact: Artifact, dataset: Dataset) -> float:
+    """Fraction of the val images that the model of an artifact classifies correctly."""
+    path = artifact.model_path
+    if path is None:
+        raise ValueError(f"no model to measure. Received: {artifact.directory}")
+    if path.suffix == ".tflite":
+        hits = tflite_hits(litert.Runner(path.read_bytes(), threads=2), dataset.val)
+    else:
+        hits = keras_hits(keras.models.load_model(path, compile=False), dataset.val)
+    return float(hits.mean())
 
 
 def keras_numbers(model: keras.Model) -> dict[str, float]:
     """Count a Keras model: params, nonzero_params, sparsity, distinct_weights, macs, flops."""
     profile = complexity.profile(model)
-    kernels = [
-        np.asarray(layer.kernel)
-        for layer, _, _ in complexity.calls(model)
-        if type(layer).__name__ in COMPRESSIBLE
-    ]
     zeros = sum(int(np.sum(np.asarray(w) == 0)) for w in model.trainable_weights)
     return {
         "params": profile.params,
         "nonzero_params": profile.params - zeros,
-        **_structure(kernels),
+        **_structure(ledger.of_keras(model), COMPRESSIBLE),
         "macs": profile.macs,
         "flops": profile.flops,
     }
@@ -75,16 +85,11 @@ def tflite_numbers(graph: litert.Graph) -> dict[str, float]:
     for op in graph.operators:
         if op.kernel is not None:
             seen.update({id(t): t.data for t in op.inputs if t.data is not None})
-    kernels = [
-        op.kernel.data
-        for op in graph.operators
-        if op.name in COMPRESSIBLE_OPERATORS and op.kernel is not None
-    ]
     macs = sum(op.macs for op in graph.operators)
     return {
         "params": sum(values.size for values in seen.values()),
         "nonzero_params": sum(int(np.count_nonzero(values)) for values in seen.values()),
-        **_structure(kernels),
+        **_structure(ledger.of_tflite(graph), COMPRESSIBLE_OPERATORS),
         "macs": macs,
         "flops": 2 * macs,
     }
@@ -101,25 +106,26 @@ def tflite_hits(runner: litert.Runner, split: Split) -> np.ndarray:
     return _hits(runner.scores(_images(split)), split)
 
 
-def kernel_rows(model: keras.Model, treated: Sequence[str], treatment: str) -> list[dict[str, Any]]:
-    """A row per layer with a kernel: what was done to it, its zeros and distinct values."""
-    rows = []
-    for layer, _, _ in complexity.calls(model):
-        if not getattr(layer, "weights", None) or not hasattr(layer, "kernel"):
-            continue
-        kind = type(layer).__name__
-        kernel = np.asarray(layer.kernel)
-        rows.append(
-            {
-                "layer": layer.name,
-                "kind": kind,
-                "treatment": treatment if kind in treated else "skipped",
-                "reason": None if kind in treated else f"tfmot has no rule for {kind}",
-                "sparsity": float(np.mean(kernel == 0)),
-                "distinct": len(np.unique(kernel)),
-            }
-        )
-    return rows
+def kernel_rows(model: keras.Model) -> list[dict[str, Any]]:
+    """A row per layer with a kernel: its zeros and distinct values; not yet what was done to it."""
+    return [
+        kernel_row(layer.name, layer, layer.kernel, "", None)
+        for layer, _, _ in complexity.calls(model)
+        if getattr(layer, "weights", None) and hasattr(layer, "kernel")
+    ]
+
+
+def kernel_row(
+    name: str, layer: Any, kernel: Any, treatment: str, reason: str | None
+) -> dict[str, Any]:
+    """What was done to one kernel, or the reason why nothing was, its zeros and distinct values."""
+    return {
+        "layer": name,
+        "kind": type(layer).__name__,
+        "treatment": "skipped" if reason else treatment,
+        "reason": reason,
+        **ledger.counts(np.asarray(kernel)),
+    }
 
 
 def gzip_bytes(content: bytes) -> int:
@@ -127,15 +133,13 @@ def gzip_bytes(content: bytes) -> int:
     return len(gzip.compress(content, 9, mtime=0))
 
 
-def _structure(kernels: Iterable[np.ndarray | None]) -> dict[str, float]:
-    """Fraction of zeros over all kernels, and most distinct values within one."""
-    known = [kernel for kernel in kernels if kernel is not None]
-    if not known:
-        return {"sparsity": 0.0, "distinct_weights": 0}
-    zeros = sum(int(np.sum(kernel == 0)) for kernel in known)
+def _structure(rows: Iterable[ledger.Row], kinds: Sequence[str]) -> dict[str, float]:
+    """Fraction of zeros over all kernels of some kinds, and most distinct values within one."""
+    known = [row for row in rows if row["kind"] in kinds]
+    zeros = sum(row["sparsity"] * row["weights"] for row in known)
     return {
-        "sparsity": zeros / sum(kernel.size for kernel in known),
-        "distinct_weights": max(len(np.unique(kernel)) for kernel in known),
+        "sparsity": zeros / max(1, sum(row["weights"] for row in known)),
+        "distinct_weights": max((row["distinct"] for row in known), default=0),
     }
 
 

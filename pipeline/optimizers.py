@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline import structure
 from pipeline.transfer import Transfer
 
 Optimizer = Literal[
@@ -109,7 +110,8 @@ def make(settings: Updates, steps_per_epoch: int, api: Any) -> Any:
     }
     kind, own = kinds[settings.optimizer]
     rule = getattr(api.optimizers, kind)
-    return (_paced(rule) if settings.is_paced else rule)(**options, **own)
+    rule = _paced(rule) if settings.is_paced else rule
+    return (_sharing(rule) if hasattr(api, "ops") else rule)(**options, **own)
 
 
 def rate(settings: Updates, steps_per_epoch: int, api: Any) -> Any:
@@ -196,6 +198,21 @@ def _paced(rule: Any) -> Any:
                     variable.assign(variable * (1 - share))
 
     return Paced
+
+
+def _sharing(rule: Any) -> Any:
+    """An update rule of Keras 3 in which weights that share a value share their gradient, too."""
+
+    class Sharing(rule):  # type: ignore[misc, valid-type]
+        def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+            variables = trainable_variables or self._trainable_variables
+            shared = [
+                v.constraint.keep(g) if isinstance(v.constraint, structure.Held) else g
+                for v, g in zip(variables, grads, strict=True)
+            ]
+            super().apply(shared, trainable_variables)
+
+    return Sharing
 
 
 def build(optimizer: Any, model: Any, shares: Mapping[int, float] | None = None) -> None:

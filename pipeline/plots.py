@@ -147,6 +147,36 @@ def learning_curve(name: str, quantity: str, curves: Mapping[str, Sequence[float
     return "".join(text)
 
 
+def sensitivity(name: str, curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """Draw the accuracy that is left when one kernel has zeros; the most sensitive in colour.
+
+    Args:
+        name: tells this plot from the others of the same page.
+        curves: pairs of sparsity and accuracy, both 0..1, by kernel.
+
+    Returns:
+        An `<svg>` element that uses the CSS variables of `VARIABLES`.
+    """
+    means = {key: math.fsum(y for _, y in curve) / len(curve) for key, curve in curves.items()}
+    sorted_names = sorted(curves, key=lambda key: (means[key], key))
+    named, others = sorted_names[: len(SERIES)], sorted_names[len(SERIES) :]
+    columns = 2 if max(map(len, named)) <= 24 else 1
+    height = 250 + 15 * math.ceil((len(named) + 1) / columns)  # room for the legend
+    with _figure(name, width=380, height=height) as (figure, text):
+        axes = figure.subplots()
+        for i, key in enumerate(named):
+            style: dict[str, Any] = {"color": SERIES[i], "marker": MARKERS[i], "markersize": 4}
+            axes.plot(*zip(*curves[key], strict=True), label=key, clip_on=False, zorder=3, **style)
+        for i, key in enumerate(others):
+            style = {"color": MUTED, "linewidth": 0.7, "zorder": 2}
+            style["label"] = None if i else f"{len(others)} others"
+            axes.plot(*zip(*curves[key], strict=True), **style)
+        _percent_axis(axes, "Validation accuracy")
+        _percent_axis(axes, "Zeros in the kernel", axis="x")
+        figure.legend(loc="outside upper left", ncols=columns)
+    return "".join(text)
+
+
 def _cost_axis(axes: "Axes", title: str, values: Sequence[float]) -> None:
     """Label costs the way recipes write them; logarithmic where they differ more than tenfold."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
@@ -160,11 +190,11 @@ def _cost_axis(axes: "Axes", title: str, values: Sequence[float]) -> None:
     axes.set_xlabel(title + (" (log scale)" if span > 10 else ""))
 
 
-def _percent_axis(axes: "Axes", label: str) -> None:
+def _percent_axis(axes: "Axes", label: str, axis: str = "y") -> None:
     from matplotlib.ticker import PercentFormatter
 
-    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-    axes.set_ylabel(label)
+    getattr(axes, f"{axis}axis").set_major_formatter(PercentFormatter(xmax=1))
+    axes.set(**{f"{axis}label": label})
 
 
 @contextmanager

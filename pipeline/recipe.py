@@ -68,10 +68,16 @@ class Recipe(Head):
         shared = {"seed": self.seed, "budget": self.budget.model_dump(), "targets": self.targets}
         chain = fingerprint(code_version, content, shared)
         found = []
-        for step in self.stages:
-            chain = fingerprint(chain, step.name, step.config.model_dump(mode="json"))
+        for place, step in enumerate(self.stages):
+            guard = self.share(place) and (self.max_accuracy_drop, self.share(place))
+            chain = fingerprint(chain, step.name, step.config.model_dump(mode="json"), guard)
             found.append(chain)
         return found
+
+    def share(self, place: int) -> float | None:
+        """Of the stages that compress, how many have run after that one; None: it is not one."""
+        compress = [hasattr(stage.load(step.name), "ladder") for step in self.stages]
+        return sum(compress[: place + 1]) / sum(compress) if compress[place] else None
 
 
 def available() -> dict[str, Path]:
@@ -243,6 +249,9 @@ def _validate(model: type[Any], raw: Any, path: Path, prefix: str) -> Any:
         raise RecipeError(f"{path}: {key}: {message}. Received: {first['input']!r}") from error
 
 
+BRANCHES = ("literal[", "constrained-")  # what pydantic calls the kinds of a value
+
+
 def _told(error: ValidationError) -> Any:
     """The error to tell, with a path of keys alone.
 
@@ -253,7 +262,7 @@ def _told(error: ValidationError) -> Any:
     same = [one for one in errors if one["loc"][:1] == errors[0]["loc"][:1]]
     deepest = max(same, key=lambda one: len(one["loc"]))
     kinds = {kind.__name__ for kind in _subclasses(BaseModel)}
-    words = [w for w in deepest["loc"] if w not in kinds and not str(w).startswith("literal[")]
+    words = [w for w in deepest["loc"] if w not in kinds and not str(w).startswith(BRANCHES)]
     return {**deepest, "loc": tuple(words)}
 
 

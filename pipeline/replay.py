@@ -60,6 +60,29 @@ class Replay:
         return self.made[id(layer)][1]
 
 
+@dataclass
+class _Operations(Replay):
+    """A replay in which `make` is also given operations of keras.ops."""
+
+    def _stand_in(self, layer: Any, prefix: str) -> Any:
+        if isinstance(layer, keras.layers.Layer):
+            return super()._stand_in(layer, prefix)
+        return self.make(layer, {"name": f"{prefix}{layer.name}"})
+
+
+def called(model: keras.Model, tensor: Any, wrap: Callable[[Any, str], Any]) -> Any:
+    """The output of a model for `tensor`, each layer and operation called as `wrap` makes it.
+
+    Args:
+        model: With one input; nested models are opened.
+        tensor: Its input.
+        wrap: Takes a layer or operation and a name that no other one has.
+    """
+    values = {id(model.inputs[0]): tensor}
+    _Operations(lambda layer, config: wrap(layer, config["name"])).run(model, values)
+    return values[id(model.outputs[0])]
+
+
 def replayed(model: keras.Model, make: Make) -> tuple[keras.Model, Replay]:
     """`model` with every layer made anew by `make`, on inputs of its own; weights are new."""
     inputs = [

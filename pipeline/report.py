@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from pipeline import plots
+from pipeline import figures, plots
 from pipeline.artifact import Artifact
 from pipeline.verdict import (
     COLUMNS,
@@ -22,7 +22,6 @@ from pipeline.verdict import (
     listed,
     milliseconds,
     percent,
-    shown,
     si,
     tenths,
     verdict,
@@ -118,7 +117,7 @@ def render_html(artifacts: Sequence[Artifact], title: str, recipe_yaml: str) -> 
         columns=COLUMNS,
         stages=[a for a in artifacts if a.metrics],
         searches=[_search(a) for a in artifacts if a.details.get("trials")],
-        details=[d for d in map(_details, artifacts) if d["plots"] or d["layers"]],
+        details=[d for d in map(_details, artifacts) if d["plots"] or d["layers"] or d["note"]],
         classes=_classes(artifacts),
         recipe=recipe_yaml,
     )
@@ -244,36 +243,17 @@ def _plot(artifact: Artifact, cost: str, trials: Sequence[Trial]) -> dict[str, s
 
 
 def _details(artifact: Artifact) -> dict[str, Any]:
-    """Gather a stage's learning curves and layers."""
+    """Gather a stage's figures and layers."""
     layers = TypeAdapter(list[Layer]).validate_python(artifact.details.get("layers") or [])
     treatments = Counter(layer.treatment for layer in layers)
-    curves: dict[str, dict[str, list[float | None]]] = {}
-    for key, values in (artifact.details.get("history") or {}).items():
-        part, _, quantity = key.partition("/")
-        if quantity and part in ("train", "val") and values:
-            curves.setdefault(quantity, {})[part] = values
-    figures = [
-        {
-            "svg": plots.learning_curve(f"{label(artifact)} {name}", name, parts),
-            "alt": f"{name.capitalize()} by epoch of {label(artifact)}: {_last(name, parts)}.",
-            "caption": f"{name.capitalize()} by epoch; last: {_last(name, parts)}.",
-        }
-        for name, parts in curves.items()
-    ]
     return {
         "label": label(artifact),
         "note": artifact.details.get("note"),
-        "plots": figures,
+        "plots": figures.of(artifact),
         "layers": layers,
         "summary": f"{len(layers)} layers: "
         + listed(f"{n} {treatment}" for treatment, n in treatments.items()),
     }
-
-
-def _last(quantity: str, parts: dict[str, list[float | None]]) -> str:
-    form = percent if quantity == "accuracy" else shown(lambda value: f"{value:.4g}")
-    unit = "%" if quantity == "accuracy" else ""
-    return listed(f"{part} {form(values[-1])}{unit}" for part, values in parts.items())
 
 
 def _classes(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:

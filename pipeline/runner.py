@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pipeline
-from pipeline import artifact, data, measure, stage, tracking, verdict
+from pipeline import artifact, data, guardrail, ledger, measure, stage, tracking, verdict
 from pipeline.artifact import Artifact, write_atomic
 from pipeline.errors import OutputError, RecipeError
 from pipeline.recipe import Recipe, Step
@@ -74,14 +74,19 @@ def _stages(
     prints = recipe.fingerprints(pipeline.__version__, dataset.fingerprint)
     names = [f"{place:02d}-{step.name}" for place, step in enumerate(recipe.stages, 1)]
     _put_aside(out, dict(zip(names, prints, strict=True)), fresh)
-    for step, name, code in zip(recipe.stages, names, prints, strict=True):
+    reference: Artifact | None = None  # the model that compression starts from
+    for place, (step, name, code) in enumerate(zip(recipe.stages, names, prints, strict=True)):
+        share = recipe.share(place)
+        if share and reference is None:
+            reference = source
         done = _finished(out / name, code)
         with parent.child(name, {"resumed": str(done is not None).lower()}) as nested:
             nested.params(step.config.model_dump(mode="json"))
             if done is None:
                 write_atomic(out / name / MARK, json.dumps({"fingerprint": code}))
                 ctx = _context(recipe, dataset, out / name, code, nested)
-                done = _run_stage(step, source, ctx)
+                floor = _floor(reference, recipe, dataset, share)
+                done = _run_stage(step, source, ctx, floor)
             else:
                 log.info("%s: done before, %s", step.name, _line(done))
                 for row in done.details.get("trials", []):
@@ -89,17 +94,34 @@ def _stages(
             nested.metrics({**done.metrics, "seconds": done.seconds})
         finished.append(done)
         if done.model_file:
-            _warn_of_drop(finished, recipe.max_accuracy_drop)
+            _warn_of_drop(reference, done, recipe.max_accuracy_drop)
             source = done
     return finished
 
 
-def _run_stage(step: Step, source: Artifact, ctx: Context) -> Artifact:
+def _floor(
+    reference: Artifact | None, recipe: Recipe, dataset: data.Dataset, share: float | None
+) -> float | None:
+    """Val accuracy that a stage must keep; None for one that does not compress."""
+    if reference is None or share is None:
+        return None
+    accuracy, images = reference.metrics["val_accuracy"], len(dataset.val)
+    return guardrail.floor(accuracy, recipe.max_accuracy_drop, images, share)
+
+
+def _run_stage(step: Step, source: Artifact, ctx: Context, floor: float | None) -> Artifact:
     """Run one stage, measure its model and write its artifact."""
     start = time.perf_counter()
     log.info("%s: started", ctx.name)
-    made: Artifact = stage.load(ctx.name).run(source, step.config, ctx)
+    module = stage.load(ctx.name)
+    made: Artifact = (
+        module.run(source, step.config, ctx)
+        if floor is None
+        else guardrail.Guardrail(module, floor).run(source, step.config, ctx)
+    )
     metrics, details = measure.measure(made, ctx.data)
+    if "ledger" in details:
+        details["ledger"] = ledger.checked(details["ledger"], ctx.name, _earlier(ctx))
     made = made.model_copy(
         update={
             "metrics": {**metrics, **made.metrics},
@@ -111,6 +133,11 @@ def _run_stage(step: Step, source: Artifact, ctx: Context) -> Artifact:
     (made.directory / stage.CHECKPOINT).unlink(missing_ok=True)
     log.info("%s: finished, %s", ctx.name, _line(made))
     return made
+
+
+def _earlier(ctx: Context) -> list[Artifact]:
+    """What the stages before this one left."""
+    return [a for a in artifact.load_all(ctx.run_dir) if a.directory.name < ctx.directory.name]
 
 
 def _context(
@@ -125,7 +152,6 @@ def _context(
         seed=recipe.seed,
         budget=recipe.budget,
         targets=recipe.targets,
-        max_accuracy_drop=recipe.max_accuracy_drop,
         title=f"{recipe.name}\n{recipe.description}",
         recipe_yaml=recipe.to_yaml(),
         log=nested,
@@ -155,19 +181,15 @@ def _put_aside(out: Path, expected: Mapping[str, str], fresh: bool) -> None:
             log.info("%s: settings changed; the earlier files are in %s", directory.name, target)
 
 
-def _warn_of_drop(finished: list[Artifact], allowed: float) -> None:
-    """Say when compression costs more val accuracy than the recipe allows."""
-    last = finished[-1]
-    tuned = [a for a in finished if a.stage == "finetune"]
-    if not tuned or last is tuned[-1]:
+def _warn_of_drop(reference: Artifact | None, done: Artifact, allowed: float) -> None:
+    """Say when the model has lost more val accuracy in compression than the recipe allows."""
+    if reference is None:
         return
-    drop = tuned[-1].metrics["val_accuracy"] - last.metrics["val_accuracy"]
-    if drop > allowed:
+    drop = reference.metrics["val_accuracy"] - done.metrics["val_accuracy"]
+    if drop > allowed + guardrail.ROUNDING:
         log.warning(
-            "%s: val accuracy fell by %.4f since finetune, more than max_accuracy_drop=%g",
-            last.stage,
-            drop,
-            allowed,
+            "%s: val accuracy is %.4f below that of %s, more than max_accuracy_drop=%g",
+            *(done.stage, drop, reference.stage, allowed),
         )
 
 

@@ -11,6 +11,8 @@ from pipeline.errors import DataError, RecipeError
 from pipeline.optimizers import Updates
 from pipeline.transfer import Transfer
 
+LASTING = ("batch_size", "augmentation", "flip", "fix_norms")  # in whatever training follows
+
 
 class Settings(Updates):
     """How one network is trained."""
@@ -62,6 +64,23 @@ def merged(found: Mapping[str, Any], given: Mapping[str, Any]) -> Settings:
         raise RecipeError(
             f"settings of training that were found do not go with those that are given: {reason}"
         ) from error
+
+
+def mending(
+    found: Mapping[str, Any], epochs: int, learning_rate: float, settle: int = 0
+) -> Settings:
+    """How a network is trained that compression has hurt: Adam, its rate along a cosine.
+
+    Batch size, augmentation and fixed normalization are as in its training so far.
+
+    Args:
+        found: Settings of its training so far.
+        epochs: How long.
+        learning_rate: Peak.
+        settle: First epochs whose weights are not kept as the best.
+    """
+    kept = {key: found[key] for key in LASTING if key in found}
+    return Settings(epochs=epochs, learning_rate=learning_rate, settle=settle, **kept)
 
 
 def overrides(base: type[BaseModel]) -> Any:

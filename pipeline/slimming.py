@@ -249,7 +249,7 @@ def rows(channels: Channels, narrowed: keras.Model) -> list[dict[str, Any]]:
     now = {layer.name: out.shape[-1] for layer, _, out in calls(narrowed)}
     together = {int(g.classes[0]) for g in channels.groups if len(g.classes) == 1}
     found = []
-    for row in measure.kernel_rows(narrowed, (), ""):
+    for row in measure.kernel_rows(narrowed):
         name = row["layer"]
         layer, before = was.get(name, (None, None))
         classes = [] if layer is None else channels.writes[id(layer)].tolist()

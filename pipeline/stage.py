@@ -4,6 +4,9 @@
     def run(source: Artifact, config: Config, ctx: Context) -> Artifact
     def check(config, dataset, budget, targets) -> None          optional; is called before the
                                                                  first stage runs
+    def ladder(config: Config) -> Ladder                         of a stage that compresses; `run`
+                                                                 is called once or more, within
+                                                                 `pipeline.guardrail`
 
 `run` writes into `ctx.directory` and returns `ctx.done(source, ...)`; the loop in
 `pipeline.runner` measures the model it names and writes `artifact.json`.
@@ -39,6 +42,15 @@ class StageConfig(BaseModel):
     leaves: ClassVar[Kind | None] = "keras"  # the model of its artifact; None: none of its own
 
 
+@dataclass(frozen=True)
+class Ladder:
+    """The settings that a stage which compresses may run with, from mild to strong."""
+
+    rungs: tuple[StageConfig, ...]
+    start: int  # the rung that is tried first
+    goes_on: bool = False  # whether a rung starts from the model of the milder one that held
+
+
 class Log(Protocol):
     """Where a stage records what it does; `pipeline.tracking` writes it to MLflow."""
 
@@ -67,7 +79,6 @@ class Context:
     seed: int
     budget: Budget
     targets: tuple[str, ...]
-    max_accuracy_drop: float
     title: str  # of the recipe; its description on a second line
     recipe_yaml: str  # the resolved recipe
     log: Log

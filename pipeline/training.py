@@ -72,7 +72,7 @@ def fit(
         view = _compiled(model, dataset, settings, lessons, api)
         average = Average(view, settings.ema, api) if settings.ema else None
         last = min(settings.epochs, last or settings.epochs)
-        course = _Course(settings, _chance(dataset.val), deadline, last)
+        course = _Course(settings, chance(dataset.val), deadline, last)
         lowering = optimizers.plateau(settings, api)
         file = None
         if checkpoint:
@@ -184,7 +184,7 @@ def first_images(
     return np.concatenate([images for images, _ in batches])[:count]
 
 
-def _chance(val: data.Split) -> float:
+def chance(val: data.Split) -> float:
     """The accuracy that a network has to exceed to have learned anything.
 
     1.2 times the share of the largest class; where that is most of the images, half of the way

@@ -93,7 +93,8 @@ def shares(model: Any, settings: Transfer) -> dict[int, float]:
 def _is_fixed(layer: Any, settings: Transfer) -> bool:
     if layer.name in settings.new_layers:
         return False
-    return not settings.old_rate or (settings.fix_norms and type(layer).__name__ in NORMS)
+    inner = getattr(layer, "layer", layer)  # of a wrapper
+    return not settings.old_rate or (settings.fix_norms and type(inner).__name__ in NORMS)
 
 
 def _has_kernel(layer: Any) -> bool:

@@ -124,6 +124,9 @@ def verdict(artifacts: Sequence[Artifact]) -> str:
     base = next((a for a in measured if a.stage == "finetune"), final)
     if base is not final and (changes := _changes(base, final)):
         text += f" Compared with the fine-tuned float model, {label(base)}, {listed(changes)}."
+    for one in artifacts:
+        if reason := one.details.get("passed_on"):
+            text += f" {label(one)} passed its input on: {reason}."
     return text.strip() or f"The final model, {label(final)}, has neither size nor test accuracy."
 
 

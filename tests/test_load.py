@@ -61,7 +61,6 @@ def context(name: str, data: Dataset, place: Path) -> Context:
         seed=0,
         budget=Budget(),
         targets=(),
-        max_accuracy_drop=1.0,
         title="",
         recipe_yaml="",
         log=Silence(),
@@ -232,3 +231,34 @@ def test_a_published_network_can_have_other_preprocessing(few_digits: Dataset) -
     assert rescaling.scale == pytest.approx(1 / images.std(), rel=1e-3)
     with pytest.raises(ValueError, match="Leave preprocessing out"):
         load.Config(model="efficientnet_lite0", preprocessing="mean_std")
+
+
+@pytest.mark.parametrize(("scale", "kind"), [(1.0, "0..255"), (1 / 255, "0..1")])
+def test_the_pixels_that_a_network_was_trained_on_are_found(
+    scale: float, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A network of corners: a corner's mean, above a threshold in pixels of its own."""
+    data = blocks(32, 1)
+    inputs = keras.Input((32, 32, 1))
+    x = keras.layers.AveragePooling2D(16)(inputs)
+    x = keras.layers.ReLU(50 * scale)(keras.layers.Rescaling(1.0, -100 * scale)(x))
+    x = keras.layers.Flatten()(x)
+    dense = keras.layers.Dense(4)
+    model = keras.Model(inputs, dense(x))
+    corners = np.eye(4, dtype=np.float32)[[0, 2, 1, 3]]  # of rows, then columns
+    dense.set_weights([corners / scale, np.array([1, 0, 0, 0.0])])
+    model.save(tmp_path / "corners.keras")
+    caplog.set_level("INFO", logger="flopsmith")
+    found = run("load", None, data, tmp_path, model=str(tmp_path / "corners.keras"))
+    assert f"classifies 100.0% of 32 val images right with pixels {kind}" in caplog.text
+    loaded = keras.models.load_model(found.model_path, compile=False)
+    scores = np.asarray(loaded(data.val.images.astype(np.float32)))
+    assert list(scores.argmax(axis=1)) == list(data.val.labels)
+
+
+def test_a_network_that_guesses_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    inputs = keras.Input((32, 32, 1))
+    outputs = keras.layers.Dense(4, kernel_initializer="zeros")(keras.layers.Flatten()(inputs))
+    keras.Model(inputs, outputs).save(tmp_path / "untrained.keras")
+    run("load", None, blocks(32, 1), tmp_path, model=str(tmp_path / "untrained.keras"))
+    assert "does no better than guessing" in caplog.text

@@ -64,17 +64,20 @@ def test_a_model_without_kernels_is_neither_sparse_nor_clustered() -> None:
     assert (numbers["sparsity"], numbers["distinct_weights"], numbers["macs"]) == (0.0, 0, 0)
 
 
-def test_a_row_per_kernel_says_what_was_done_and_what_not(counted: keras.Model) -> None:
-    rows = measure.kernel_rows(counted, ("Conv2D", "Dense"), "pruned")
-    said = {row["layer"]: (row["treatment"], row["sparsity"], row["distinct"]) for row in rows}
-    assert said == {
-        "conv": ("pruned", 5 / 8, 3),
-        "depthwise": ("skipped", 2 / 8, 7),
-        "dense": ("pruned", pytest.approx(1 / 6), 5),
+def test_a_row_per_kernel_says_what_it_holds(counted: keras.Model) -> None:
+    rows = measure.kernel_rows(counted)
+    assert {row["layer"]: (row["sparsity"], row["distinct"]) for row in rows} == {
+        "conv": (5 / 8, 3),
+        "depthwise": (2 / 8, 7),
+        "dense": (pytest.approx(1 / 6), 5),
     }
-    assert [row["reason"] for row in rows if row["reason"]] == [
-        "tfmot has no rule for DepthwiseConv2D"
-    ]
+
+
+def test_a_kernel_with_a_reason_was_skipped(counted: keras.Model) -> None:
+    conv = counted.get_layer("conv")
+    for reason, treatment in ((None, "pruned"), ("too small", "skipped")):
+        row = measure.kernel_row("conv", conv, conv.kernel, "pruned", reason)
+        assert (row["kind"], row["treatment"], row["reason"]) == ("Conv2D", treatment, reason)
 
 
 # a trained model in its artifact

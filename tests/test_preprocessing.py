@@ -98,9 +98,9 @@ def test_the_int8_file_takes_raw_pixels_and_has_no_float_operator(
     colours: Dataset, tmp_path: Path, kind: str
 ) -> None:
     model = network(colours, kind)
-    quantized, _ = quantization.quantize_aware(model, _settle(model, colours))
-    quantization.save(quantized, tmp_path / "saved")
     images, _ = data.batch(colours.train, 96, 0)
+    quantized, _ = quantization.quantize_aware(model, _settle(model, colours), images)
+    quantization.save(quantized, tmp_path / "saved")
     try:
         content = litert.convert_int8(tmp_path / "saved")
     except ModelError:  # as the stage does

@@ -340,3 +340,29 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
     model.save(tmp_path / "lambda.keras")
     with pytest.raises(ModelError, match="Keras cannot load it"):
         pretrained.load(str(tmp_path / "lambda.keras"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "scale", "offset"), [("0..1", 1 / 255, 0.0), ("-1..1", 1 / 127.5, -1.0)]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_of_other_pixels_takes_0_to_255(
+    kind: Any, scale: float, offset: float, channels: int
+) -> None:
+    model = classifier()
+    made, new = adapt(model, (16, 16, channels), 5, "keep", pixels=kind)
+    image = pixels(16, 16, channels)
+    colour = image if channels == 3 else np.repeat(image, 3, axis=-1)
+    same(made(image), model(colour * scale + offset), atol=1e-4)
+    assert new == []
+
+
+def test_a_network_may_take_images_without_a_channel_axis() -> None:
+    inputs = keras.Input((16, 16))
+    x = layers.Conv2D(4, 3)(layers.Reshape((16, 16, 1))(inputs))
+    model = keras.Model(inputs, layers.Dense(5, activation="softmax")(layers.Flatten()(x)))
+    image = pixels(16, 16, 1)
+    made, _ = adapt(model, (16, 16, 1), 5)
+    same(made(image), model(image[..., 0]), atol=1e-4)
+    with pytest.raises(ModelError, match="images of 1 channels"):
+        adapt(model, (16, 16, 3), 5)

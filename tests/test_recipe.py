@@ -432,6 +432,7 @@ def prints(read: Read) -> Callable[[str], list[str]]:
         ("search.trials=4", 0),
         ("finetune.epochs=8", 1),
         ("prune.sparsity=0.4", 2),
+        ("max_accuracy_drop=0.3", 2),
         ("export.calibration_images=7", 3),
         ("seed=8", 0),
         ("budget.flops=7M", 0),
@@ -445,11 +446,8 @@ def test_a_change_changes_the_fingerprints_from_its_stage_on(
     assert [before == after for before, after in pairs] == [place < first for place in range(5)]
 
 
-@pytest.mark.parametrize("overrides", ["description=Other", "max_accuracy_drop=0.3"])
-def test_what_changes_no_result_changes_no_fingerprint(
-    prints: Callable[[str], list[str]], overrides: str
-) -> None:
-    assert prints(overrides) == prints("")
+def test_what_changes_no_result_changes_no_fingerprint(prints: Callable[[str], list[str]]) -> None:
+    assert prints("description=Other") == prints("")
 
 
 def test_a_default_that_is_written_out_changes_no_fingerprint(

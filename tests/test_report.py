@@ -222,7 +222,7 @@ def test_values_of_a_history_that_are_not_finite_leave_a_gap() -> None:
 
 
 def test_details_that_the_report_does_not_know_are_ignored() -> None:
-    strange = artifact("01-finetune", FLOAT, platform={"x": [1]}, note="hello there")
+    strange = artifact("01-finetune", FLOAT, platform={"x": [1]}, remark="hello there")
     assert "hello there" not in plain(strange).text
 
 

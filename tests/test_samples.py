@@ -41,7 +41,7 @@ class Log:
 def ctx(few_digits: Dataset, tmp_path: Path) -> Context:
     given: dict[str, Any] = {"directory": tmp_path, "run_dir": tmp_path, "name": "finetune"}
     given |= {"fingerprint": "x", "data": few_digits, "seed": 3, "budget": Budget()}
-    given |= {"targets": (), "max_accuracy_drop": 1.0, "title": "", "recipe_yaml": ""}
+    given |= {"targets": (), "title": "", "recipe_yaml": ""}
     return Context(**given, log=Log())
 
 

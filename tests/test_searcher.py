@@ -88,7 +88,6 @@ def ctx(tmp_path: Path, few_digits: Dataset) -> Context:
         seed=0,
         budget=Budget(flops="2M", flops_at_least=0.01),
         targets=(),
-        max_accuracy_drop=0.01,
         title="",
         recipe_yaml="",
         log=Notes(),  # type: ignore[arg-type]

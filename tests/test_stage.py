@@ -114,7 +114,6 @@ def ctx(tmp_path: Path, squares: Dataset) -> Context:
         seed=0,
         budget=Budget(),
         targets=(),
-        max_accuracy_drop=0.01,
         title="mine\nA recipe",
         recipe_yaml="",
         log=Recorder(),

@@ -422,7 +422,7 @@ def test_chance_is_a_little_above_the_share_of_the_largest_class(
     labels: list[int], chance: float
 ) -> None:
     val = Split(np.zeros((1,)), np.array(labels, np.int32), np.arange(len(labels)))
-    assert training._chance(val) == pytest.approx(chance)
+    assert training.chance(val) == pytest.approx(chance)
 
 
 def test_no_epoch_but_the_first_begins_after_the_deadline(squares: Dataset) -> None:

@@ -53,15 +53,19 @@ def call(args: argparse.Namespace) -> None:
     overrides = recipe.parse_overrides(args.set)
     if args.data:
         overrides["data.source"] = args.data
-    loaded = recipe.load(args.recipe, overrides)
+    execute(recipe.load(args.recipe, overrides), args.out, args.fresh)
+
+
+def execute(loaded: Any, out: str, fresh: bool) -> None:
+    """Run a recipe, and say what came out; `out` is empty for `runs/RECIPE`."""
     quiet.import_keras()
-    out = Path(args.out or f"runs/{loaded.name}")
+    place = Path(out or f"runs/{loaded.name}")
 
     from pipeline import runner, verdict
     from pipeline.stage import EXPORT
 
-    finished, hint = runner.run(loaded, out, args.fresh)
+    finished, hint = runner.run(loaded, place, fresh)
     print(verdict.verdict(finished))
-    for path in sorted((out / EXPORT).glob("*")):
+    for path in sorted((place / EXPORT).glob("*")):
         print(f"  {path} ({path.stat().st_size:,} bytes)")
     print(f"See the run in MLflow:\n  {hint}")

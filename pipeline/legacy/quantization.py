@@ -5,9 +5,9 @@ before a separate ReLU unquantized without a word. Here every layer is annotated
 instead, and a layer with a kernel that ends without a quantizer is an error.
 
 Pruned and clustered kernels keep their structure through a constraint that runs after every
-update (zeros are put back, weights of one cluster take their mean), and a clustered kernel gets
-one scale for the whole tensor, so that its int8 values are as few as its clusters even after
-batch normalization is folded into per-channel scales.
+update (zeros are put back, weights of one cluster take their mean), and a kernel whose channels
+share clusters gets one scale for the whole tensor, so that its int8 values are as few as its
+clusters even after batch normalization is folded into per-channel scales.
 """
 
 from collections.abc import Callable
@@ -33,9 +33,9 @@ from tensorflow_model_optimization.python.core.quantization.keras.graph_transfor
     model_transformer,
 )
 
-from pipeline import complexity
+from pipeline import parity, structure
 from pipeline.errors import ModelError
-from pipeline.legacy import activations, affine, bridge, rules, structure
+from pipeline.legacy import activations, affine, bridge, ranges, rules
 
 Fit = Callable[[tf_keras.Model, list[tf_keras.callbacks.Callback]], None]
 NAMES = {
@@ -54,12 +54,15 @@ WITHOUT_KERNEL = (
 )
 
 
-def quantize_aware(model: keras.Model, fit: Fit) -> tuple[tf_keras.Model, list[dict[str, Any]]]:
+def quantize_aware(
+    model: keras.Model, fit: Fit, images: np.ndarray
+) -> tuple[tf_keras.Model, list[dict[str, Any]]]:
     """Train an int8 twin of `model`, which stays as it is.
 
     Args:
         model: Trained functional Keras 3 model, perhaps pruned or clustered.
         fit: Trains the tf_keras model it is given on images scaled by `bridge.rescaled`.
+        images: Pixels `[N, H, W, C]` that give the activations their first ranges.
 
     Returns:
         The tf_keras model that simulates int8, and a row per layer: `layer`, `kind`,
@@ -69,7 +72,9 @@ def quantize_aware(model: keras.Model, fit: Fit) -> tuple[tf_keras.Model, list[d
         ModelError: a layer has no twin in tf_keras, cannot be int8, or would stay unquantized.
     """
     legacy = bridge.to_legacy(model, scaled_input=True)
-    kept = {layer.name: _structure(layer) for layer in legacy.layers}
+    kept: dict[str, structure.Kept | None] = {
+        layer.name: _structure(layer) for layer in legacy.layers
+    }
     rows: list[dict[str, Any]] = []
 
     def annotate(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
@@ -90,15 +95,43 @@ def quantize_aware(model: keras.Model, fit: Fit) -> tuple[tf_keras.Model, list[d
         quantized = tfmot.quantization.keras.quantize_apply(annotated, scheme=_Scheme())
     _fix_input_range(quantized, model)
     _constrain(quantized, kept)
+    ranges.calibrate(quantized, annotated, bridge.rescaled(model, images.astype(np.float32)))
     fit(quantized, [])
     return quantized, rows
 
 
 def clustered(model: keras.Model) -> bool:
-    """Whether the kernel of any layer of a Keras 3 model holds a few distinct values."""
-    kernels = [getattr(layer, "kernel", None) for layer, _, _ in complexity.calls(model)]
-    found = [structure.of(np.asarray(kernel)) for kernel in kernels if kernel is not None]
-    return "clusters" in found
+    """Whether the channels of any kernel of a Keras 3 model share a few values."""
+    return any(
+        structure.of(np.asarray(kernel), structure.channel_axis(layer)) == "clusters"
+        for layer, kernel in structure.kernels(model)
+    )
+
+
+def simulation(quantized: tf_keras.Model, model: keras.Model) -> parity.Reference:
+    """What `quantized`, which `quantize_aware` made of `model`, computes of raw images."""
+    nodes = [n for _, same in sorted(quantized._nodes_by_depth.items())[::-1] for n in same]
+    number = {id(node): place for place, node in enumerate(nodes)}
+
+    def prepared(images: np.ndarray) -> Any:
+        return bridge.rescaled(model, images.astype(np.float32))
+
+    def scores(images: np.ndarray) -> np.ndarray:
+        return np.asarray(quantized(prepared(images), training=False))
+
+    def calls(images: np.ndarray) -> list[parity.Call]:
+        inner = tf_keras.Model(quantized.inputs, [node.outputs for node in nodes])
+        made = inner(prepared(images), training=False)
+        return [
+            parity.Call(
+                node.layer.name.removeprefix("quant_"),
+                tuple(number[id(parent)] for parent in node.parent_nodes),
+                np.asarray(values),
+            )
+            for node, values in zip(nodes, made, strict=True)
+        ]
+
+    return parity.Reference("simulation", scores, calls)
 
 
 def save(quantized: tf_keras.Model, directory: Path) -> None:
@@ -128,13 +161,15 @@ class _Scheme(scheme.Default8BitQuantizeScheme):
         return _Layout()
 
 
-def _structure(layer: tf_keras.layers.Layer) -> str | None:
+def _structure(layer: tf_keras.layers.Layer) -> structure.Kept | None:
     """What earlier stages left in the kernel of a layer, if it has one."""
     kernel = rules.KERNELS.get(type(layer).__name__)
-    return structure.of(getattr(layer, kernel).numpy()) if kernel else None
+    if kernel is None:
+        return None
+    return structure.of(getattr(layer, kernel).numpy(), structure.channel_axis(layer))
 
 
-def _constrain(quantized: tf_keras.Model, kept: dict[str, str | None]) -> None:
+def _constrain(quantized: tf_keras.Model, kept: dict[str, structure.Kept | None]) -> None:
     """Make every kernel with structure keep it in training.
 
     Raises:
@@ -154,7 +189,8 @@ def _constrain(quantized: tf_keras.Model, kept: dict[str, str | None]) -> None:
             )
         kernel = layer._weight_vars[0][0]
         if structured := kept[inner.name]:
-            kernel._constraint = structure.constraint(kernel.numpy(), structured)
+            axis = structure.channel_axis(inner)
+            kernel._constraint = structure.constraint(kernel.numpy(), structured, axis)
 
 
 def _fix_input_range(quantized: tf_keras.Model, model: keras.Model) -> None:

@@ -7,10 +7,10 @@ import keras
 
 from pipeline.errors import ModelError
 from pipeline.pretrained import efficientnet_lite, narrow
-from pipeline.pretrained.adaptation import Head, adapt
+from pipeline.pretrained.adaptation import Head, Pixels, adapt
 from pipeline.pretrained.sources import KNOWN, Loaded, from_file, load
 
-__all__ = ["KNOWN", "Head", "Loaded", "adapt", "check", "fill", "from_file", "load"]
+__all__ = ["KNOWN", "Head", "Loaded", "Pixels", "adapt", "check", "fill", "from_file", "load"]
 FAMILY = "pretrained"  # of `search_spaces`; its networks start from weights
 
 

@@ -9,6 +9,8 @@ from pipeline.errors import ModelError
 from pipeline.pretrained.rebuild import Shape, copy_weights, first_convolution, rebuild
 
 Head = Literal["auto", "keep", "new"]
+Pixels = Literal["0..255", "0..1", "-1..1"]
+RESCALING = {"0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}  # of pixels 0..255
 # What may stand between the last layer with weights and the scores.
 TAIL = ("Activation", "Dropout", "Flatten", "GlobalAveragePooling2D", "Reshape", "Softmax")
 
@@ -19,11 +21,12 @@ def adapt(
     num_classes: int,
     head: Head = "auto",
     imagenet: bool = False,
+    pixels: Pixels = "0..255",
 ) -> tuple[keras.Model, list[str]]:
     """Rebuild a functional model for a data set, with the weights that it has.
 
     Args:
-        model: Takes pixels 0..255 `[B, H, W, C]`.
+        model: Takes images `[B, H, W, C]`, or `[B, H, W]` of one channel.
         input_shape: `(H, W, C)` of the images. Images of one channel suit a network of three: they
             are seen as grey.
         num_classes: Length of the vector of scores.
@@ -31,6 +34,7 @@ def adapt(
             1x1 convolution, and of what follows it. "keep": it stays. "auto": it stays if it has as
             many classes, unless those are ImageNet's.
         imagenet: Whether the classes of `model` are ImageNet's.
+        pixels: What `model` was trained on; what is made of it takes 0..255.
 
     Returns:
         The model, and the names of layers that start from random weights.
@@ -47,7 +51,16 @@ def adapt(
     grey = _is_grey(model, input_shape)
     kept = _keeps(model, num_classes, head, imagenet)
     folded = first_convolution(model) if grey else None
-    rebuilt = rebuild(model, input_shape, _thrice if grey and folded is None else None)
+
+    def first(image: Any) -> Any:
+        if pixels in RESCALING:
+            scale, offset = RESCALING[pixels]
+            image = keras.layers.Rescaling(scale, offset, name="pixels")(image)
+        if len(model.inputs[0].shape) == 3:
+            return keras.layers.Reshape(input_shape[:2], name="one_channel")(image)
+        return _thrice(image) if grey and folded is None else image
+
+    rebuilt = rebuild(model, input_shape, first)
     body = keras.Model(rebuilt.inputs, rebuilt.outputs, name=model.name)
     outputs, new = (_scores(body), []) if kept else _new_head(body, num_classes)
     made = keras.Model(rebuilt.inputs, outputs, name=model.name)
@@ -58,7 +71,7 @@ def adapt(
 def _is_grey(model: keras.Model, input_shape: Shape) -> bool:
     """Whether a network of three channels is to see images of one."""
     shape = tuple(model.inputs[0].shape[1:])
-    wanted, received = shape[-1] if len(shape) == 3 else None, input_shape[-1]
+    wanted, received = {2: 1, 3: shape[-1]}.get(len(shape)), input_shape[-1]
     if wanted == received or (wanted, received) == (3, 1):
         return wanted != received
     if wanted is None:

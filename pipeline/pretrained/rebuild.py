@@ -26,13 +26,13 @@ class Rebuilt:
     origins: dict[int, Any] = field(default_factory=dict)  # id of a new layer -> the old one
 
 
-def rebuild(model: keras.Model, input_shape: Shape, first: Callable[[Any], Any] | None) -> Rebuilt:
+def rebuild(model: keras.Model, input_shape: Shape, first: Callable[[Any], Any]) -> Rebuilt:
     """Call every layer of `model` anew on images of `input_shape`.
 
     Args:
         model: Functional, one input and one output.
         input_shape: `(H, W, C)`.
-        first: What comes before the layers of `model`, if anything.
+        first: Makes of the images what the first layers of `model` are called on.
 
     Raises:
         ModelError: a layer cannot take such images, or cannot be made anew.
@@ -40,7 +40,7 @@ def rebuild(model: keras.Model, input_shape: Shape, first: Callable[[Any], Any] 
     inputs = keras.Input(input_shape, name="image")
     made = Rebuilt(inputs, None)
     replay = Replay()
-    values = {id(model.inputs[0]): first(inputs) if first else inputs}
+    values = {id(model.inputs[0]): first(inputs)}
     try:
         replay.run(model, values)
     except MISFIT as error:

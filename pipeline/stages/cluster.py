@@ -1,42 +1,84 @@
 """Cluster: let the weights of a kernel share a few values, and train the values.
 
-Reads:   a trained Keras model, perhaps pruned.
-Writes:  the same model; each convolution and dense kernel has at most `clusters` distinct values.
+Reads:   a trained Keras model, perhaps pruned or clustered.
+Writes:  the same model; each kernel that is not depthwise has at most `clusters` distinct values,
+         or each of its output channels has. Zeros stay zeros, and no other weight becomes one.
 Why:     few distinct bytes compress well in the .tflite file; latency does not change.
 Source:  Han et al. 2016, https://arxiv.org/abs/1510.00149, section 3.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from pipeline.artifact import Artifact
-from pipeline.stage import Context, StageConfig
+from pipeline.stage import CHECKPOINT, Context, Ladder, StageConfig
+
+AUTO = (128, 64, 32, 16, 8, 4)  # clusters, from mild to strong
+FIRST = 16  # of those, and what a run outside the guardrail takes
+MOST = 256
 
 
 class Config(StageConfig):
     """The `cluster:` section of a recipe."""
 
-    clusters: int = Field(
-        16, ge=3, le=256, description="Most distinct values per kernel, zero among them"
+    clusters: Annotated[int, Field(ge=3, le=256)] | Literal["auto"] = Field(
+        "auto",
+        description="Most distinct values per kernel, zero among them; 2^b take b bits a weight; "
+        "auto: as few as accuracy allows",
+    )
+    dense_clusters: int | None = Field(
+        None, ge=3, le=256, description="The same for dense layers, if they are to have others"
+    )
+    per: Literal["layer", "channel"] = Field(
+        "layer", description="What has values of its own: a layer, or each of its output channels"
     )
     centroids: Literal["density", "kmeans++", "linear", "random"] = Field(
-        "linear", description="How the shared values start"
+        "linear",
+        description="How the shared values start, before k-means moves them: at quantiles, far "
+        "apart, evenly between the ends, at random weights",
     )
     epochs: int = Field(3, ge=1, description="Epochs of training the shared values")
     learning_rate: float = Field(5e-4, gt=0, description="Peak learning rate")
+
+
+def ladder(config: Config) -> Ladder:
+    """Counts of clusters, or more of them if accuracy falls too far."""
+    if config.clusters == "auto":
+        counts = [{"clusters": count} for count in AUTO]
+        start = AUTO.index(FIRST)
+    else:
+        keys = [key for key in ("clusters", "dense_clusters") if getattr(config, key)]
+        counts = [
+            {key: min(times * getattr(config, key), MOST) for key in keys} for times in (8, 4, 2, 1)
+        ]
+        counts = [one for i, one in enumerate(counts) if one not in counts[:i]]
+        start = len(counts) - 1
+    return Ladder(tuple(config.model_copy(update=one) for one in counts), start)
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Cluster the kernels of `source`'s model; zeros stay zeros."""
     import keras
 
-    from pipeline import measure
-    from pipeline.legacy import clustering, trainer
+    from pipeline import clustering, measure, structure, training
+    from pipeline.settings import mending
 
+    keras.utils.set_random_seed(ctx.seed)
     model = keras.models.load_model(source.model_path, compile=False)
-    settings = trainer.settings(source, config.epochs, config.learning_rate)
-    train = trainer.Trainer(settings, ctx, "cluster")
-    clustering.cluster_weights(model, config.clusters, config.centroids, train)
-    layers = measure.kernel_rows(model, clustering.CLUSTERABLE, "clustered")
-    return ctx.save_keras(model, source, details={"history": train.history, "layers": layers})
+    count = FIRST if config.clusters == "auto" else config.clusters
+    dense = config.dense_clusters or count
+    plan = clustering.Plan(count, dense, config.centroids, config.per, ctx.seed)
+    found = clustering.cluster(model, plan)
+    with structure.kept(model):
+        history = training.fit(
+            model,
+            ctx.data,
+            mending(source.settings, config.epochs, config.learning_rate),
+            ctx.seed,
+            label="cluster",
+            on_epoch=ctx.curve,
+            checkpoint=ctx.directory / CHECKPOINT,
+        )
+    layers = [measure.kernel_row(k.name, k.layer, k.variable, "clustered", k.reason) for k in found]
+    return ctx.save_keras(model, source, details={"history": history, "layers": layers})

@@ -7,7 +7,7 @@ Why:     a phone needs the model, the names of its classes and nothing else.
 Source:  https://ai.google.dev/edge/litert/conversion/tensorflow/quantization.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -33,8 +33,9 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     from pipeline import targets
 
     model = source.model_path
+    details: dict[str, Any] = {}
     if model is None or model.suffix != ".tflite":
-        content = _quantize_after_training(source, config, ctx)
+        content, details["parity"] = _quantize_after_training(source, config, ctx)
     else:
         content = model.read_bytes()
     verdicts = [targets.check(name, content) for name in ctx.targets]
@@ -42,18 +43,23 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     return ctx.save_tflite(
         content,
         source,
-        details={"targets": [verdict.as_json() for verdict in verdicts]},
+        details={**details, "targets": [verdict.as_json() for verdict in verdicts]},
         deliverables=("model.tflite", LABELS),
     )
 
 
-def _quantize_after_training(source: Artifact, config: Config, ctx: Context) -> bytes:
+def _quantize_after_training(
+    source: Artifact, config: Config, ctx: Context
+) -> tuple[bytes, dict[str, Any]]:
+    """The file, and how it compares with the model."""
     import keras
     import numpy as np
 
-    from pipeline import data, litert
+    from pipeline import data, litert, parity
 
+    model = keras.models.load_model(source.model_path, compile=False)
     saved_model = ctx.directory / "saved_model"
-    litert.save_float(keras.models.load_model(source.model_path, compile=False), saved_model)
+    litert.save_float(model, saved_model)
     images, _ = data.batch(ctx.data.train, config.calibration_images, ctx.seed)
-    return litert.convert_int8(saved_model, images.astype(np.float32))
+    content = litert.convert_int8(saved_model, images.astype(np.float32))
+    return content, parity.checked(content, parity.floating(model), ctx.data, ctx.seed)

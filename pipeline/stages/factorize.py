@@ -15,7 +15,7 @@ from pydantic import Field
 from pipeline.artifact import Artifact
 from pipeline.budget import Count
 from pipeline.settings import Settings
-from pipeline.stage import CHECKPOINT, Context, StageConfig
+from pipeline.stage import CHECKPOINT, Context, Ladder, StageConfig
 
 log = logging.getLogger("flopsmith")
 
@@ -37,6 +37,17 @@ class Config(StageConfig):
     learning_rate: float | None = Field(
         None, gt=0, description="Peak learning rate; none: as found in the search"
     )
+
+
+def ladder(config: Config) -> Ladder:
+    """More FLOPs or energy left, if accuracy falls too far."""
+    milder = [
+        {"flops": int(config.flops * times)}
+        if config.flops
+        else {"energy": 1 - (1 - config.energy) * share}
+        for times, share in ((2.0, 0.25), (1.5, 0.5), (1.25, 0.75))
+    ]
+    return Ladder((*(config.model_copy(update=one) for one in milder), config), start=3)
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
@@ -63,7 +74,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         history = training.fit(
             made,
             ctx.data,
-            Settings(**{**source.settings, **given}),
+            Settings(**{**source.settings, **given, "fix_norms": False}),
             ctx.seed,
             label="factorize",
             on_epoch=ctx.curve,

@@ -14,7 +14,7 @@ from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import Dataset
 from pipeline.errors import ModelError, RecipeError
-from pipeline.settings import Settings, merged, overrides
+from pipeline.settings import LASTING, Settings, merged, overrides
 from pipeline.stage import Context, StageConfig
 
 Overrides: Any = overrides(StageConfig)
@@ -72,7 +72,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Train `source`'s model for up to `config.epochs` epochs."""
     import keras
 
-    from pipeline import objective, samples, training
+    from pipeline import objective, samples, structure, training
     from pipeline.tuning import Tuning
 
     model = keras.models.load_model(source.model_path, compile=False)
@@ -95,13 +95,17 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         ),
         on_epoch=ctx.curve,
     )
-    mode = tuning.run(config.mode, config.head_epochs)
+    with structure.kept(model):  # what pruning and clustering made, if they came before
+        mode = tuning.run(config.mode, config.head_epochs)
     if mode != "frozen":
         samples.record(settings, ctx)
     note = f"Mode {mode}" + (f": {tuning.reason}" if tuning.reason else "")
     ctx.log.params({"mode_used": mode, "mode_reason": tuning.reason})
     details = {"history": tuning.history, "note": note}
-    return ctx.save_keras(model, source, details=details)
+    lasting = {k: v for k, v in config.settings().items() if k in LASTING}
+    if mode != "full":  # old layers met fixed normalization
+        lasting["fix_norms"] = True
+    return ctx.save_keras(model, source, details=details, settings={**source.settings, **lasting})
 
 
 def _teacher(source: str, dataset: Dataset) -> Any:

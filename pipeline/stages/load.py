@@ -44,6 +44,12 @@ class Config(StageConfig):
         "auto", description="Last layer: keep, new, or auto: kept if it has as many classes"
     )
 
+    pixels: Literal["auto", "0..255", "0..1", "-1..1"] = Field(
+        "auto",
+        description="With model: what it was trained on; auto: of a model whose head is kept, that "
+        "with which it classifies most val images, otherwise 0..255",
+    )
+
     @model_validator(mode="after")
     def _one(self) -> Self:
         if self.model is not None and self.network is not None:
@@ -107,6 +113,23 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     )
 
 
+def _adapted(config: Config, loaded: Any, dataset: Dataset, measured: bool) -> tuple[Any, Any]:
+    """The trained network for the images and classes, and the names of new layers."""
+    from pipeline import pretrained
+
+    shape, classes = dataset.image_shape, dataset.num_classes
+
+    def adapted(pixels: pretrained.Pixels) -> tuple[Any, Any]:
+        return pretrained.adapt(loaded.model, shape, classes, config.head, loaded.imagenet, pixels)
+
+    model, new = adapted("0..255" if config.pixels == "auto" else config.pixels)
+    if config.pixels == "auto" and not new and measured:
+        from pipeline.pretrained import pixels
+
+        model = pixels.recognized(lambda kind: adapted(kind)[0], dataset, str(config.model))
+    return model, new
+
+
 def _made(config: Config, dataset: Dataset, weights: bool = True) -> dict[str, Any]:
     """The network: `model`, `new_layers`, whether it is `pretrained`, `family` and `arch`."""
     from pipeline import preprocessing, pretrained
@@ -115,7 +138,7 @@ def _made(config: Config, dataset: Dataset, weights: bool = True) -> dict[str, A
     shape, classes = dataset.image_shape, dataset.num_classes
     if config.model is not None:
         loaded = pretrained.load(config.model, weights)
-        model, new = pretrained.adapt(loaded.model, shape, classes, config.head, loaded.imagenet)
+        model, new = _adapted(config, loaded, dataset, measured=weights)
         family, arch = loaded.family, loaded.arch
     else:
         family, net = base.find(config.network or "")

@@ -1,37 +1,166 @@
-"""Prune: zero the smallest weights, a few more each step, training in between.
+"""Prune: zero the weights that matter least, and train what is left.
 
-Reads:   a trained Keras model.
-Writes:  the same model; `sparsity` of every convolution and dense kernel is zero.
+Reads:   a trained Keras model, perhaps pruned before.
+Writes:  the same model; `sparsity` of its kernels is zero. Depthwise kernels, and a convolution
+         that reads the image, stay whole unless asked for.
 Why:     zeros compress well in the .tflite file; latency on a CPU does not change.
-Source:  Zhu & Gupta 2017, https://arxiv.org/abs/1710.01878.
+Source:  Han et al. 2015, https://arxiv.org/abs/1506.02626; the ramp, Zhu & Gupta 2017,
+         https://arxiv.org/abs/1710.01878; patterns, see `pipeline/masks.py`.
 """
 
-from pydantic import Field
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.artifact import Artifact
-from pipeline.stage import Context, StageConfig
+from pipeline.masks import Pattern
+from pipeline.settings import mending
+from pipeline.stage import CHECKPOINT, Context, Ladder, StageConfig
+
+AUTO = (0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # sparsities, from mild to strong
+FIRST = 0.7  # of those
+SPARSITY = 0.5  # where nothing says another
 
 
 class Config(StageConfig):
     """The `prune:` section of a recipe."""
 
-    sparsity: float = Field(0.5, gt=0, lt=1, description="Fraction of zeros at the end")
-    epochs: int = Field(6, ge=2, description="Epochs of training; zeros are made in the first half")
-    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate")
+    sparsity: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] = Field(
+        "auto",
+        description="Fraction of zeros in all pruned kernels together; auto: as many as accuracy "
+        "allows, or what quality or N:M lead to",
+    )
+    allocation: Literal["uniform", "deviation", "sensitivity"] | None = Field(
+        None,
+        description="Which kernels have them: uniform, all equally; deviation, those with more "
+        "weights that are small beside the standard deviation of their kernel; sensitivity, those "
+        "that lose less accuracy when pruned alone; none: sensitivity, but uniform with N:M",
+    )
+    quality: float | None = Field(
+        None,
+        gt=0,
+        description="With allocation deviation, in place of sparsity: weights below this many "
+        "standard deviations become zero",
+    )
+    pattern: str = Field(
+        "unstructured",
+        description="What zeros go by: unstructured; N:M, such as 2:4, N weights stay of every M "
+        "inputs; block-4x1, 4 outputs of 1 input are zero together; balanced-4, outputs are dealt "
+        "to 4 processing elements in turn, and each has as many zeros",
+    )
+    schedule: Literal["polynomial", "constant"] = Field(
+        "polynomial",
+        description="How they come: polynomial, along a cubic ramp over the first half of the "
+        "epochs; constant, all at the start",
+    )
+    rounds: int = Field(
+        1, ge=1, description="Times of pruning further and training; they share the epochs"
+    )
+    epochs: int = Field(6, ge=1, description="Epochs of training, over all rounds")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of each round")
+    first_layer: bool = Field(
+        False, description="Prune a convolution that reads the image, too: few weights that matter"
+    )
+    depthwise: bool = Field(
+        False, description="Prune depthwise kernels, too: few weights that matter"
+    )
+
+    @field_validator("pattern", mode="before")
+    @classmethod
+    def _is_known(cls, value: object) -> object:
+        if type(value) is int:  # without quotes, YAML 1.1 reads 2:4 as a number of base 60
+            value = "{}:{}".format(*divmod(value, 60))
+        if isinstance(value, str):
+            Pattern.read(value)
+        return value
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        least = self.rounds * (2 if self.schedule == "polynomial" else 1)
+        if self.epochs < least:
+            raise ValueError(
+                f"rounds={self.rounds} with schedule {self.schedule} need {least} epochs. "
+                f"Received: epochs={self.epochs}. Raise epochs"
+            )
+        given = None if self.sparsity == "auto" else self.sparsity
+        kept = Pattern.read(self.pattern).sparsity
+        how = f"sparsity={given}, allocation={self.allocation}"
+        if self.quality and (given or self.allocation != "deviation"):
+            raise ValueError(
+                f"quality is for allocation deviation and decides the sparsity. Received: {how}. "
+                "Choose that allocation, and leave sparsity out"
+            )
+        if kept and (given not in (None, kept) or self.allocation not in (None, "uniform")):
+            raise ValueError(
+                f"pattern {self.pattern} makes {kept:.4g} of every kernel zero. Received: {how}. "
+                "Leave both out"
+            )
+        return self
+
+
+def ladder(config: Config) -> Ladder:
+    """Sparsities; if what was asked for costs too much, first where it costs least, then less."""
+    fixed = config.quality or Pattern.read(config.pattern).sparsity
+    if config.sparsity == "auto" and not fixed:
+        rungs = tuple(config.model_copy(update={"sparsity": one}) for one in AUTO)
+        return Ladder(rungs, AUTO.index(FIRST), goes_on=True)
+    milder: list[dict[str, Any]] = []
+    if config.quality:
+        milder = [{"quality": config.quality * share} for share in (0.25, 0.5, 0.75)]
+    elif config.sparsity != "auto":
+        milder = [{"sparsity": config.sparsity * share} for share in (0.25, 0.5, 0.75)]
+        if config.allocation in ("uniform", "deviation"):
+            milder.append({"allocation": "sensitivity"})
+    rungs = (*(config.model_copy(update=one) for one in milder), config)
+    return Ladder(rungs, len(rungs) - 1)
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
-    """Prune `source`'s model to `config.sparsity`."""
+    """Prune `source`'s model, and train it meanwhile."""
     import keras
 
-    from pipeline import measure
-    from pipeline.legacy import pruning, trainer
+    from pipeline import allocation, kernels, pruning, sensitivity, training
 
+    keras.utils.set_random_seed(ctx.seed)
     model = keras.models.load_model(source.model_path, compile=False)
-    ramp = max(1, config.epochs // 2)
-    settings = trainer.settings(source, config.epochs, config.learning_rate, settle=ramp)
-    steps = ramp * max(1, len(ctx.data.train) // settings.batch_size)
-    train = trainer.Trainer(settings, ctx, "prune")
-    pruning.prune(model, config.sparsity, steps, train)
-    layers = measure.kernel_rows(model, pruning.PRUNABLE, "pruned")
-    return ctx.save_keras(model, source, details={"history": train.history, "layers": layers})
+    pattern, details = Pattern.read(config.pattern), dict[str, Any]()
+    extra = config.model_dump(include={"first_layer", "depthwise"})
+    every = kernels.find(model, pattern, **extra)
+    pruned, sparsity = kernels.prunable(every), pattern.sparsity or SPARSITY
+    if config.sparsity != "auto":
+        sparsity = config.sparsity
+    wanted = config.allocation or ("uniform" if pattern.sparsity else "sensitivity")
+    if wanted == "sensitivity":
+        curves, images = sensitivity.scan(pruned, model, ctx.data.val, ctx.seed, pattern)
+        targets = allocation.by_sensitivity(pruned, sparsity, curves, images)
+        details["sensitivity"] = curves
+    elif wanted == "deviation":
+        targets = allocation.by_deviation(pruned, sparsity, config.quality)
+    else:
+        targets = allocation.uniform(pruned, sparsity)
+    if pattern.lanes:
+        details |= kernels.balance(pruned, targets, pattern.lanes)
+
+    def fit(one: pruning.Round, callbacks: Sequence[Any]) -> training.History:
+        name = CHECKPOINT if one.is_last else f"{one.first}-{CHECKPOINT}"
+        return training.fit(
+            model,
+            ctx.data,
+            mending(source.settings, one.epochs, config.learning_rate, settle=one.ramp),
+            ctx.seed + one.first,  # another order of the images in each round
+            label="prune",
+            callbacks=callbacks,
+            on_epoch=lambda epoch, point: ctx.curve(one.first + epoch, point),
+            checkpoint=ctx.directory / name,
+        )
+
+    gradual = config.schedule == "polynomial"
+    planned = pruning.rounds(pruned, targets, config.rounds, config.epochs, gradual)
+    steps = max(1, len(ctx.data.train) // mending(source.settings, 1, 1).batch_size)
+    details["history"] = pruning.in_rounds(pruned, planned, steps, fit, pattern)
+    details["layers"] = kernels.rows(every)
+    artifact = ctx.save_keras(model, source, details=details)
+    for path in ctx.directory.glob(f"*-{CHECKPOINT}"):
+        path.unlink()
+    return artifact

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from pipeline.artifact import Artifact
-from pipeline.stage import Context, Kind, StageConfig
+from pipeline.stage import Context, Kind, Ladder, StageConfig
 
 log = logging.getLogger("flopsmith")
 CLUSTERED = "would undo the clustering, whose values it rounds channel by channel"
@@ -38,6 +38,14 @@ class Config(StageConfig):
         description="Train images, as many of each class, that give ranges to what training "
         "leaves out",
     )
+
+
+def ladder(config: Config) -> Ladder:
+    """As asked; if that costs too much, longer and slower training."""
+    if config.method == "ptq":
+        return Ladder((config,), start=0)
+    slow = {"epochs": 2 * config.epochs, "learning_rate": config.learning_rate / 10}
+    return Ladder((config.model_copy(update=slow), config), start=1)
 
 
 class Made(NamedTuple):
@@ -100,13 +108,13 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
     """Quantization-aware training."""
     import numpy as np
 
-    from pipeline import litert
+    from pipeline import litert, parity
     from pipeline.errors import ModelError
     from pipeline.legacy import bridge, quantization, trainer
 
     settings = trainer.settings(source, config.epochs, config.learning_rate)
     train = trainer.Trainer(settings, ctx, "quantize", lambda x: bridge.rescaled(model, x))
-    quantized, layers = quantization.quantize_aware(model, train)
+    quantized, layers = quantization.quantize_aware(model, train, images)
     saved_model = ctx.directory / "qat"
     quantization.save(quantized, saved_model)
     try:
@@ -114,14 +122,16 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
     except ModelError:  # an operator within a layer has no range
         ranges = bridge.rescaled(model, images.astype(np.float32))
         content = litert.convert_int8(saved_model, ranges)
-    return Made(content, saved_model, {"history": train.history, "layers": layers})
+    same = parity.checked(content, quantization.simulation(quantized, model), ctx.data, ctx.seed)
+    details = {"history": train.history, "layers": layers, "parity": same}
+    return Made(content, saved_model, details)
 
 
 def _measured(model: Any, source: Artifact, config: Config, ctx: Context, images: Any) -> Made:
     """Post-training quantization."""
     import numpy as np
 
-    from pipeline import complexity, litert
+    from pipeline import complexity, litert, parity
 
     saved_model = ctx.directory / "ptq"
     litert.save_float(model, saved_model)
@@ -137,4 +147,5 @@ def _measured(model: Any, source: Artifact, config: Config, ctx: Context, images
         for layer in weighted
         if getattr(layer, "weights", None)
     ]
-    return Made(content, saved_model, {"layers": layers})
+    same = parity.checked(content, parity.floating(model), ctx.data, ctx.seed)
+    return Made(content, saved_model, {"layers": layers, "parity": same})

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from pipeline.artifact import Artifact
 from pipeline.budget import Count
 from pipeline.settings import Settings
-from pipeline.stage import CHECKPOINT, Context, StageConfig
+from pipeline.stage import CHECKPOINT, Context, Ladder, StageConfig
 
 NARROWED = "narrowed.keras"  # what an interrupted run goes on from
 
@@ -66,6 +66,17 @@ class Config(StageConfig):
         return self
 
 
+def ladder(config: Config) -> Ladder:
+    """More FLOPs left, if accuracy falls too far."""
+    milder = [
+        {"flops": int(config.flops * times)}
+        if config.flops
+        else {"keep": 1 - (1 - config.keep) * share}
+        for times, share in ((2.0, 0.25), (1.5, 0.5), (1.25, 0.75))
+    ]
+    return Ladder((*(config.model_copy(update=one) for one in milder), config), start=3)
+
+
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Narrow `source`'s model to `config.flops`, or to a share of its FLOPs, and train it."""
     import keras
@@ -77,7 +88,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     before = complexity.profile(model).flops
     target = min(config.flops or int(config.keep * before), before)
     given = config.model_dump(include={"epochs", "learning_rate"}, exclude_none=True)
-    settings = Settings(**{**source.settings, **given})
+    settings = Settings(**{**source.settings, **given, "fix_norms": False})
     narrowed, file = model, ctx.directory / NARROWED
     history: training.History = {}
     if target == before:

@@ -1,0 +1,172 @@
+"""Weight clustering: the weights of a kernel share a handful of values.
+
+Source:  Han et al. 2016, section 3, https://arxiv.org/abs/1510.00149; k-means++, Arthur &
+         Vassilvitskii 2007, https://dl.acm.org/doi/10.5555/1283383.1283494.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import kernels, structure
+from pipeline.kernels import Kernel
+
+Centroids = Literal["density", "kmeans++", "linear", "random"]
+Scope = Literal["layer", "channel"]
+Floats = npt.NDArray[np.float64]
+DENSE = ("Dense", "EinsumDense")
+ROUNDS = 100  # of Lloyd's algorithm, if it has not converged before
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the weights of a model are to share."""
+
+    conv: int  # most distinct values of a kernel that is convolved, zero among them
+    dense: int  # the same for a dense layer
+    centroids: Centroids = "linear"
+    per: Scope = "layer"
+    seed: int = 0
+
+
+def cluster(model: keras.Model, plan: Plan, exempt: Collection[str] = ()) -> list[Kernel]:
+    """Cluster the kernels of `model` in place; train them under `structure.kept` afterwards.
+
+    Zeros stay zeros and are one of the clusters of their kernel; no other weight becomes zero.
+    Depthwise kernels stay whole: a channel has a handful of weights there, and int8 has a range
+    for each channel, which would tear clusters apart. A first layer is clustered like any other.
+    A model that was clustered before can be clustered again.
+
+    Args:
+        model: Any built Keras 3 model.
+        plan: Numbers of clusters, and how they are found; the same plan finds the same ones.
+        exempt: Names of layers that stay whole.
+
+    Returns:
+        All kernels, those that stay whole with the reason.
+    """
+    every = kernels.find(model, first_layer=True, depthwise=True)
+    found = [replace(kernel, reason=_reason(kernel, exempt)) for kernel in every]
+    for number, kernel in enumerate(found):
+        if kernel.reason:
+            continue
+        count = plan.dense if type(kernel.layer).__name__ in DENSE else plan.conv
+        values = np.array(kernel.variable)
+        channels = np.moveaxis(values, structure.channel_axis(kernel.layer), 0)
+        rng = np.random.default_rng([plan.seed, number])
+        for weights in channels if plan.per == "channel" else [values]:
+            weights[...] = shared(weights, count, plan.centroids, rng)
+        kernel.variable.assign(values)
+    return found
+
+
+def shared(
+    weights: npt.NDArray[Any], count: int, centroids: Centroids, rng: np.random.Generator
+) -> npt.NDArray[Any]:
+    """Replace every weight by the mean of its cluster, of `count` clusters at most.
+
+    Args:
+        weights: Of any shape. If there are zeros among them, they are one of the clusters.
+        count: At least 2; `2**b` of them take `b` bits a weight.
+        centroids: How they start: at random weights (Forgy 1965), at quantiles ("density"), evenly
+            from the least to the largest weight ("linear"), or far from each other ("kmeans++").
+        rng: Draws those that are random.
+
+    >>> shared(np.array([0.0, 1, 2, 9, 11]), 3, "linear", np.random.default_rng(0)).tolist()
+    [0.0, 1.5, 1.5, 10.0, 10.0]
+    """
+    values, index, counts = np.unique(weights, return_inverse=True, return_counts=True)
+    made, live = values.astype(np.float64), values != 0
+    count -= not live.all()
+    if count < np.count_nonzero(live):
+        some, often = made[live], counts[live].astype(np.float64)
+        made[live] = _merged(some, often, _STARTS[centroids](some, often, count, rng))
+    return made.astype(weights.dtype)[index].reshape(weights.shape)
+
+
+def _merged(values: Floats, mass: Floats, centroids: Floats) -> Floats:
+    """Lloyd's algorithm (1982, https://doi.org/10.1109/TIT.1982.1056489) on a line.
+
+    There a cluster is a run of sorted values, so that its mean is a difference of two sums.
+
+    Args:
+        values: Distinct, sorted, not 0.
+        mass: How often each occurs.
+        centroids: To start from, fewer than values.
+
+    Returns:
+        For each value the mean of its cluster, which is not 0 either.
+    """
+    centroids = np.sort(centroids)
+    ends = _ends(values, centroids)
+    masses, moments = (np.append(0, np.cumsum(a)) for a in (mass, mass * values))
+    for _ in range(ROUNDS):
+        sizes = np.diff(masses[ends])
+        full = sizes > 0
+        centroids[full] = np.diff(moments[ends])[full] / sizes[full]
+        if not full.all():  # an empty cluster takes over the value that is worst off
+            error = mass * np.square(values - np.repeat(centroids, np.diff(ends)))
+            for place in np.flatnonzero(~full):
+                centroids[place] = values[np.argmax(error)]
+                error = np.minimum(error, mass * np.square(values - centroids[place]))
+            centroids.sort()
+        before, ends = ends, _ends(values, centroids)
+        if np.array_equal(before, ends):
+            break
+    cluster = np.repeat(np.arange(len(centroids)), np.diff(ends))
+    sizes = np.bincount(cluster, mass, len(centroids))
+    means = np.bincount(cluster, mass * values, len(centroids)) / np.maximum(sizes, 1)
+    means[means == 0] = values[np.argmin(np.abs(values))]
+    return means[cluster]
+
+
+def _ends(values: Floats, centroids: Floats) -> npt.NDArray[np.intp]:
+    """Where the runs of values that are nearest to each centroid begin, and the last one ends."""
+    between = np.searchsorted(values, (centroids[1:] + centroids[:-1]) / 2)
+    return np.concatenate([[0], between, [len(values)]])
+
+
+def _linear(values: Floats, mass: Floats, count: int, rng: np.random.Generator) -> Floats:
+    return np.linspace(values[0], values[-1], count)
+
+
+def _density(values: Floats, mass: Floats, count: int, rng: np.random.Generator) -> Floats:
+    """The quantiles in the middle of `count` parts of equal mass."""
+    shares = np.cumsum(mass) / np.sum(mass)
+    return values[np.searchsorted(shares, (np.arange(count) + 0.5) / count)]
+
+
+def _random(values: Floats, mass: Floats, count: int, rng: np.random.Generator) -> Floats:
+    return rng.choice(values, count, replace=False, p=mass / mass.sum())
+
+
+def _spread(values: Floats, mass: Floats, count: int, rng: np.random.Generator) -> Floats:
+    """Each drawn with a chance proportional to its squared distance from the nearest so far."""
+    chosen = [rng.choice(values, p=mass / mass.sum())]
+    nearest = mass * np.square(values - chosen[0])
+    while len(chosen) < count:
+        chosen.append(rng.choice(values, p=nearest / nearest.sum()))
+        nearest = np.minimum(nearest, mass * np.square(values - chosen[-1]))
+    return np.array(chosen)
+
+
+_STARTS: dict[Centroids, Callable[[Floats, Floats, int, np.random.Generator], Floats]] = {
+    "density": _density,
+    "kmeans++": _spread,
+    "linear": _linear,
+    "random": _random,
+}
+
+
+def _reason(kernel: Kernel, exempt: Collection[str]) -> str | None:
+    """Why a kernel stays whole, if it does."""
+    if kernel.name in exempt or kernel.layer.name in exempt:
+        return "left whole to keep accuracy"
+    depthwise = kernel.variable.name == "depthwise_kernel"
+    if depthwise or "Depthwise" in type(kernel.layer).__name__:
+        return "few weights per channel, each with an int8 range of its own, which parts clusters"
+    return None

@@ -1,0 +1,63 @@
+"""`flopsmith compress`: make a trained Keras model small, as far as accuracy allows."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pipeline.commands import run
+
+RECIPE = "compress"
+
+
+def add(commands: Any) -> None:
+    """Add the command and its arguments."""
+    compress = commands.add_parser(
+        "compress",
+        help="prune, cluster and quantize a trained .keras model, as far as accuracy allows",
+        description="Compress a trained Keras 3 model into an int8 .tflite, as far as val accuracy "
+        "allows: the same as `flopsmith run --recipe compress --set load.model=MODEL`. The same "
+        "command after an interruption goes on where it stopped.",
+        epilog="example: flopsmith compress my.keras --data folder:photos",
+        allow_abbrev=False,
+    )
+    compress.add_argument("model", metavar="MODEL", help=".keras, runs/DIR, or mlflow:URI")
+    compress.add_argument(
+        "--data",
+        required=True,
+        metavar="SOURCE",
+        help="what it was trained on: digits, tfds:NAME[:VERSION], folder:PATH or npz:PATH; its "
+        "classes in the order of the model's scores",
+    )
+    compress.add_argument(
+        "--max-accuracy-drop",
+        type=float,
+        metavar="FRACTION",
+        help="val accuracy that compression may cost (default: as in the recipe, 0.01)",
+    )
+    compress.add_argument(
+        "--set",
+        default="",
+        metavar='"KEY=VALUE ..."',
+        help='replace single values of the recipe: --set "prune.epochs=12 cluster.clusters=16"',
+    )
+    compress.add_argument(
+        "--out", default="", metavar="DIR", help="where results go (default: runs/compress-MODEL)"
+    )
+    compress.add_argument(
+        "--fresh",
+        action="store_true",
+        help="run every stage again; earlier results are moved to DIR/replaced",
+    )
+    compress.set_defaults(call=call)
+
+
+def call(args: argparse.Namespace) -> None:
+    """Run the command."""
+    from pipeline import recipe
+
+    overrides = {**recipe.parse_overrides(args.set), "data.source": args.data}
+    overrides["load.model"] = args.model
+    if args.max_accuracy_drop is not None:
+        overrides["max_accuracy_drop"] = args.max_accuracy_drop
+    loaded = recipe.load(RECIPE, overrides)
+    run.execute(loaded, args.out or f"runs/{RECIPE}-{Path(args.model).stem}", args.fresh)

@@ -1,0 +1,187 @@
+"""The guardrail: compress as strongly as val accuracy allows, and never further.
+
+A stage that compresses offers `ladder(config) -> Ladder`: the settings it may run with, from mild
+to strong. Every rung that is tried is a whole run of the stage in a directory of its own. The
+strongest that keeps val accuracy above a floor is kept; if none does, the stage's input is passed
+on, and the run says so.
+"""
+
+import logging
+import math
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pipeline import artifact, litert, measure
+from pipeline.artifact import Artifact, fingerprint, write_atomic
+from pipeline.stage import CHECKPOINT, Context, Ladder, Log, StageConfig
+
+REJECTED = "rejected"  # what a stage made that was refused, beside what it passes on
+ROUNDING = 1e-9  # of accuracies
+log = logging.getLogger("flopsmith")
+
+
+def floor(reference: float, drop: float, images: int, share: float) -> float:
+    """Val accuracy that a stage must keep, in whole images.
+
+    Of the images that may be lost over all stages, `drop * images` rounded down, the stages up to
+    this one may lose `share`, rounded up; so the first cannot leave nothing to the others.
+
+    Args:
+        reference: Val accuracy of the model that compression started from, 0..1.
+        drop: Most that compression may cost over all stages, a fraction.
+        images: Number of val images.
+        share: Of the stages that compress, how many have run when this one has, in (0, 1].
+
+    >>> floor(0.90, 0.01, images=1000, share=0.5)
+    0.895
+    >>> floor(0.90, 0.01, images=180, share=1 / 3) == 0.90 - 1 / 180
+    True
+    """
+    total = math.floor(drop * images + ROUNDING)
+    lost = min(total, math.ceil(drop * images * share - ROUNDING))
+    return reference - lost / images
+
+
+@dataclass(frozen=True)
+class Guardrail:
+    """Runs a stage within a floor of val accuracy, 0..1."""
+
+    module: ModuleType
+    floor: float
+
+    def run(self, source: Artifact, config: StageConfig, ctx: Context) -> Artifact:
+        """Run the stage as strongly as the floor allows, or pass `source` on.
+
+        Returns:
+            The stage's artifact; its details list the `attempts`: the settings that differ, the
+            val accuracy, whether it `holds`, and the seconds.
+        """
+        ladder: Ladder = self.module.ladder(config)
+        configs, tried = ladder.rungs, dict[int, Artifact]()
+        held, failed, rung = -1, len(configs), ladder.start
+        steps = 0
+        while failed - held > 1:
+            start = tried[held] if ladder.goes_on and held in tried else source
+            tried[rung] = self._attempt(start, configs[rung], ctx, rung, steps)
+            steps += len(tried[rung].details.get("history", {}).get("val/loss", []))
+            holds = self._holds(tried[rung])
+            held, failed = (rung, failed) if holds else (held, rung)
+            rung = (held + failed) // 2
+        rows = [self._row(made, configs[at], config) for at, made in tried.items()]
+        if held >= 0:
+            kept = self._moved(tried[held], source, ctx)
+        else:
+            best = max(tried.values(), key=lambda made: made.metrics["val_accuracy"])
+            kept = self._passed_on(source, best, ctx)
+        notes = filter(None, (kept.details.get("note"), self._note(rows)))
+        told = {"attempts": rows, "note": " ".join(notes)}
+        kept = kept.model_copy(update={"details": {**kept.details, **told}})
+        for at in tried:
+            shutil.rmtree(_directory(ctx, at), ignore_errors=True)
+        return kept
+
+    def _holds(self, made: Artifact) -> bool:
+        return made.metrics["val_accuracy"] >= self.floor - ROUNDING
+
+    def _attempt(
+        self, source: Artifact, config: StageConfig, ctx: Context, rung: int, steps: int
+    ) -> Artifact:
+        """Run the stage with the settings of a rung, unless an interrupted run has done so."""
+        directory = _directory(ctx, rung)
+        code = fingerprint(ctx.fingerprint, config.model_dump(mode="json"), source.directory.name)
+        made = artifact.load(directory)
+        if made is None or made.fingerprint != code:
+            directory.mkdir(exist_ok=True)
+            own = replace(ctx, directory=directory, fingerprint=code, log=_Later(ctx.log, steps))
+            began = time.perf_counter()
+            made = self.module.run(source, config, own)
+            accuracy = measure.val_accuracy(made, ctx.data)
+            seconds = round(time.perf_counter() - began, 2)
+            numbers = {**made.metrics, "val_accuracy": accuracy}
+            made = made.model_copy(update={"metrics": numbers, "seconds": seconds})
+            made.save()
+            (directory / CHECKPOINT).unlink(missing_ok=True)
+        said = "holds" if self._holds(made) else "is too low"
+        accuracy = made.metrics["val_accuracy"]
+        log.info("%s: val accuracy %.4f %s (floor %.4f)", ctx.name, accuracy, said, self.floor)
+        return made
+
+    def _row(self, made: Artifact, tried: StageConfig, config: StageConfig) -> dict[str, Any]:
+        given = config.model_dump(mode="json")
+        changed = {k: v for k, v in tried.model_dump(mode="json").items() if v != given[k]}
+        numbers = {"val_accuracy": made.metrics["val_accuracy"], "seconds": made.seconds}
+        return {"settings": changed, "holds": self._holds(made), "floor": self.floor, **numbers}
+
+    def _note(self, rows: list[dict[str, Any]]) -> str:
+        """What the report says of the attempts."""
+        tried = [
+            (", ".join(f"{k} {v}" for k, v in row["settings"].items()) or "as asked")
+            + f": {row['val_accuracy']:.4f}"
+            + ("" if row["holds"] else ", too low")
+            for row in rows
+        ]
+        return f"Val accuracy had to stay at {self.floor:.4f} or above. Tried: {'; '.join(tried)}."
+
+    def _moved(self, made: Artifact, source: Artifact, ctx: Context) -> Artifact:
+        """The artifact of an attempt as that of the stage."""
+        for path in made.directory.iterdir():
+            if path.name not in (artifact.FILE, "log.txt"):
+                target = ctx.directory / path.name
+                if target.is_dir():
+                    shutil.rmtree(target)
+                path.replace(target)
+        own = ctx.done(source).model_dump(include={"stage", "fingerprint", "parent", "directory"})
+        return made.model_copy(update={**own, "metrics": {}, "seconds": 0.0})
+
+    def _passed_on(self, source: Artifact, best: Artifact, ctx: Context) -> Artifact:
+        """The stage's input as its output, in float32 where a `.tflite` is wanted."""
+        refused, given = best.model_path, source.model_path
+        if refused is None or given is None:
+            raise ValueError(f"a stage that compresses needs a model. Received: {given}, {refused}")
+        rejected = ctx.directory / f"{REJECTED}{refused.suffix}"
+        rejected.unlink(missing_ok=True)
+        refused.replace(rejected)
+        needed = source.metrics["val_accuracy"] - best.metrics["val_accuracy"]
+        reason = (
+            f"every attempt fell below a val accuracy of {self.floor:.4f}; the best had "
+            f"{best.metrics['val_accuracy']:.4f}, {needed:.4f} less than its input"
+        )
+        log.warning(
+            "%s: %s. The input is passed on, and that attempt kept as %s. Allow more with "
+            "max_accuracy_drop, train longer with %s.epochs, or leave the stage out",
+            *(ctx.name, reason, rejected.name, ctx.name),
+        )
+        details = {"passed_on": reason}
+        if given.suffix != refused.suffix:
+            return ctx.save_tflite(litert.convert_float_file(given), source, details=details)
+        write_atomic(ctx.directory / given.name, given.read_bytes())
+        return ctx.done(source, model_file=given.name, details=details)
+
+
+@dataclass(frozen=True)
+class _Later:
+    """A log whose curves begin after those of earlier attempts."""
+
+    log: Log
+    steps: int
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        self.log.params(values)
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        self.log.metrics(values, None if step is None else step + self.steps)
+
+    def file(self, path: Path, folder: str | None = None) -> None:
+        self.log.file(path, folder)
+
+    def trial(self, row: Mapping[str, Any]) -> None:
+        self.log.trial(row)
+
+
+def _directory(ctx: Context, rung: int) -> Path:
+    return ctx.directory / f"attempt-{rung}"

@@ -1,0 +1,158 @@
+"""The kernels of a model that can be pruned, as the matrices that masks are made for."""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipeline import complexity, masks, measure, structure
+from pipeline.errors import ModelError
+from pipeline.masks import Mask, Matrix, Pattern
+
+Axes = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel of a model, and whether it is pruned."""
+
+    name: str  # of its layer
+    layer: Any
+    variable: Any
+    reason: str | None = None  # why it stays whole
+
+    @property
+    def matrix(self) -> Matrix:
+        """Its weights, `[c_out, k, c_in]`."""
+        axes, shape = self._order()
+        values = np.asarray(self.variable)
+        return values.transpose(sum(axes, ())).reshape(shape)
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of zeros, 0..1."""
+        return float(np.mean(np.asarray(self.variable) == 0))
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return int(np.prod(self.variable.shape))
+
+    def shaped(self, mask: Mask) -> Mask:
+        """A mask `[c_out, k, c_in]` in the shape of the kernel."""
+        order = sum(self._order()[0], ())
+        sides = [self.variable.shape[axis] for axis in order]
+        return mask.reshape(sides).transpose(np.argsort(order))
+
+    def keep(self, mask: Mask) -> None:
+        """Zero all other weights; a mask `[c_out, k, c_in]`."""
+        values = np.asarray(self.variable)
+        self.variable.assign(np.where(self.shaped(mask), values, np.zeros_like(values)))
+
+    def _order(self) -> tuple[tuple[Axes, Axes, Axes], list[int]]:
+        """Axes of the outputs, positions and inputs, and how many of each there are."""
+        rank = len(self.variable.shape)
+        outputs, inputs = _ends(self.layer, self.variable)
+        outputs, inputs = (tuple(axis % rank for axis in axes) for axes in (outputs, inputs))
+        between = tuple(axis for axis in range(rank) if axis not in outputs + inputs)
+        axes = (outputs, between, inputs)
+        return axes, [int(np.prod([self.variable.shape[a] for a in part])) for part in axes]
+
+
+def find(
+    model: keras.Model,
+    pattern: Pattern = masks.SINGLE,
+    *,
+    first_layer: bool = False,
+    depthwise: bool = False,
+    exempt: Collection[str] = (),
+) -> list[Kernel]:
+    """List the kernels of a model, those that stay whole with the reason.
+
+    Args:
+        model: Functional or sequential Keras 3 model.
+        pattern: What the zeros have to go by.
+        first_layer: Prune a convolution that reads the image, too.
+        depthwise: Prune depthwise kernels, too.
+        exempt: Names of layers that stay whole.
+
+    Raises:
+        ModelError: none is left to be pruned, or the model is not a graph of layers.
+    """
+    found = list(structure.kernels(model))
+    often = Counter(layer.name for layer, _ in found)
+    readers = (layer for layer, _, _ in complexity.calls(model) if _has_kernel(layer))
+    first, kernels = next(readers, None), []
+    for layer, variable in found:
+        path = variable.path.removesuffix("/kernel")
+        name = layer.name if often[layer.name] == 1 else path
+        kernel, reason = Kernel(name, layer, variable), None
+        if {layer.name, name} & set(exempt):
+            reason = "left whole to keep accuracy"
+        elif _is_depthwise(layer, variable) and not depthwise:
+            reason = "depthwise kernels are few weights; `depthwise` prunes them"
+        elif layer is first and not first_layer and "Conv" in type(layer).__name__:
+            reason = "the first convolution is few weights; `first_layer` prunes it"
+        else:
+            reason = pattern.refusal(kernel.matrix)
+        kernels.append(Kernel(name, layer, variable, reason))
+    if all(kernel.reason for kernel in kernels):
+        reasons = "; ".join(f"{kernel.name}: {kernel.reason}" for kernel in kernels)
+        raise ModelError(
+            f"no kernel of {model.name!r} can be pruned. Received: {reasons or 'no kernels'}. "
+            "Leave pruning out, or allow one of them"
+        )
+    return kernels
+
+
+def prunable(kernels: Sequence[Kernel]) -> list[Kernel]:
+    """Those that do not stay whole."""
+    return [kernel for kernel in kernels if not kernel.reason]
+
+
+def balance(kernels: Sequence[Kernel], targets: Mapping[str, float], lanes: int) -> dict[str, Any]:
+    """Details of what balanced zeros are good for, of the weights as they are.
+
+    `cycles` has two counts by kernel (`masks.cycles`): of as many zeros wherever they are, and of
+    balanced ones. `note` says the sums.
+    """
+    patterns = (masks.SINGLE, Pattern(lanes=lanes))
+    cycles = {
+        k.name: [masks.cycles(masks.mask(k.matrix, targets[k.name], p), lanes) for p in patterns]
+        for k in kernels
+    }
+    before, after = np.sum(list(cycles.values()), axis=0).tolist()
+    note = (
+        f"A product with every pruned kernel takes {lanes} processing elements {after:,} cycles; "
+        f"{before:,} if zeros were not balanced"
+    )
+    return {"cycles": cycles, "note": note}
+
+
+def rows(kernels: Sequence[Kernel]) -> list[dict[str, Any]]:
+    """A row per kernel: whether it was pruned, its zeros and distinct values."""
+    return [measure.kernel_row(k.name, k.layer, k.variable, "pruned", k.reason) for k in kernels]
+
+
+def _has_kernel(layer: Any) -> bool:
+    return any(hasattr(layer, name) for name in structure.KERNELS)
+
+
+def _is_depthwise(layer: Any, variable: Any) -> bool:
+    return variable.name == "depthwise_kernel" or "Depthwise" in type(layer).__name__
+
+
+def _ends(layer: Any, variable: Any) -> tuple[Axes, Axes]:
+    """Axes of a kernel that the outputs, and the inputs, of its layer are along."""
+    if _is_depthwise(layer, variable):
+        return (-2, -1), ()
+    if type(layer).__name__ == "EinsumDense":
+        _, letters, made = re.split(",|->", layer.equation.replace(".", ""))
+        outputs = tuple(letters.index(letter) for letter in letters if letter in made)
+        return outputs, tuple(i for i in range(len(letters)) if i not in outputs)
+    output = structure.channel_axis(layer)
+    return (output,), (-3 - output,)

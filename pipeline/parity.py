@@ -1,0 +1,205 @@
+"""Parity: the same images through Keras and through LiteRT, and the first layer where they part.
+
+A `.tflite` of quantization-aware training must compute what training simulated; one that was
+quantized after training is compared with the float network that it was made of.
+"""
+
+import logging
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import litert, replay
+from pipeline.data import Dataset, batch
+from pipeline.errors import ModelError
+from pipeline.flatbuffer import named_after
+
+IMAGES = 1000  # test images that a stage compares
+LOOKED_AT = 4  # images whose layers are compared: those with the largest differences
+ENOUGH = 100  # images, to judge by
+CLEAR = 0.05  # by which the score of one class exceeds that of another without doubt
+MOST_CONTRADICTED = 0.02  # share of images that a file may classify otherwise though it was clear
+OUTPUT_STEPS = 2.0  # int8 steps that scores may differ by without a look at the layers
+LAYER_STEPS = 4.0  # int8 steps, root mean square, by which a layer's output may differ
+JUMP = 2.0  # and how many times the difference of what the layer reads
+STEEP = ("LOGISTIC", "SOFTMAX", "TANH")  # make many of a coarse step, and compute nothing else
+CHUNK = 100  # images at a time through Keras
+log = logging.getLogger("flopsmith")
+
+Images = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a layer: what it made of some images, and the earlier calls that it read."""
+
+    layer: str
+    reads: tuple[int, ...]
+    made: Floats  # [N, ...]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a `.tflite` is compared with, in Keras; takes raw images [N, H, W, C] in 0..255."""
+
+    kind: Literal["simulation", "float"]
+    scores: Callable[[Images], Floats]  # [N, K]
+    calls: Callable[[Images], Sequence[Call]]  # in topological order
+
+
+def floating(model: keras.Model) -> Reference:
+    """The float network that was quantized after training."""
+
+    def scores(images: Images) -> Floats:
+        return np.asarray(model(images.astype(np.float32), training=False))
+
+    def calls(images: Images) -> list[Call]:
+        found: list[Call] = []
+        maker: dict[int, int] = {}  # the call that made a tensor
+
+        def watched(layer: Any, name: str) -> Any:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                made = layer(*args, **kwargs)
+                reads = (maker.get(id(x)) for x in keras.tree.flatten((args, kwargs)))
+                maker[id(made)] = len(found)
+                known = tuple(number for number in reads if number is not None)
+                found.append(Call(name, known, np.asarray(made)))
+                return made
+
+            return call
+
+        replay.called(model, keras.ops.cast(images, "float32"), watched)
+        return found
+
+    return Reference("float", scores, calls)
+
+
+def measured(content: bytes, reference: Reference, images: Images) -> dict[str, Any]:
+    """Compare a `.tflite` with its reference.
+
+    Args:
+        content: The file.
+        reference: What it was made of.
+        images: Raw, [N, H, W, C] in 0..255.
+
+    Returns:
+        `images`, `agreement` (fraction with the same top-1), `contradicted` (fraction whose top-1
+        changed though its score was clearly higher), `worst_difference` of a score,
+        `first_parting` (the first layer that computes something else, by Keras's name, and its
+        difference; None where there is no such layer) and `compared_with`.
+    """
+    runner = litert.Runner(content, threads=2)
+    parts = [reference.scores(images[i : i + CHUNK]) for i in range(0, len(images), CHUNK)]
+    expected, received = np.concatenate(parts), runner.scores(images)
+    differences = np.max(np.abs(expected - received), axis=-1)
+    given = np.take_along_axis(expected, np.argmax(received, axis=-1)[:, None], axis=-1)[:, 0]
+    lead = np.max(expected, axis=-1) - given  # of Keras's class over LiteRT's
+    agreed = np.argmax(expected, axis=-1) == np.argmax(received, axis=-1)
+    step = float(np.max(runner.graph.outputs[0].scales, initial=0.0))
+    parted = None
+    if not np.all(agreed) or np.max(differences) > OUTPUT_STEPS * step:
+        worst = np.argsort(-differences - 2 * ~agreed, kind="stable")[:LOOKED_AT]
+        parted = first_parting(content, reference, images[worst])
+    return {
+        "images": len(images),
+        "agreement": float(np.mean(agreed)),
+        "contradicted": float(np.mean(lead > CLEAR)),
+        "worst_difference": float(np.max(differences)),
+        "first_parting": parted,
+        "compared_with": reference.kind,
+    }
+
+
+def checked(content: bytes, reference: Reference, dataset: Dataset, seed: int) -> dict[str, Any]:
+    """`measured` on at most 1,000 test images, as many of each class.
+
+    Raises:
+        ModelError: the file does not compute what was simulated; names the layer.
+    """
+    images, _ = batch(dataset.test, min(IMAGES, len(dataset.test)), seed)
+    found = measured(content, reference, images)
+    if len(images) < ENOUGH or found["contradicted"] <= MOST_CONTRADICTED:
+        return found
+    parted = found["first_parting"]
+    where = f"They part at layer {parted['layer']!r}" if parted else "No single layer is to blame"
+    received = f"agreement={found['agreement']:.3f} on {len(images)} test images"
+    if reference.kind == "simulation":
+        raise ModelError(
+            f"LiteRT computes something else than training simulated. Received: {received}. "
+            f"{where}. Build the network without it, or use quantize.method=ptq"
+        )
+    log.warning(
+        "quantized after training, the scores of many images change: %s. %s", received, where
+    )
+    return found
+
+
+def first_parting(content: bytes, reference: Reference, images: Images) -> dict[str, Any] | None:
+    """The first layer, in the order of the file, whose output parts from the reference.
+
+    It parts if the root mean square of the difference is above 4 steps of the tensor's scale and
+    above twice that of its inputs, each in steps of its own: rounding adds up slowly (to at most
+    3.4 steps in EfficientNetB0, behind squeeze-and-excite), while what is computed wrongly jumps.
+
+    Returns:
+        `layer`, by its name in Keras, and `difference`, in steps; None where no layer does.
+    """
+    runner = litert.Runner(content, keep=True)
+    rows = [runner.activations(image) for image in images]
+    steps: dict[str, float] = {}
+    partners = _partners(runner.graph, reference.calls(images))
+    for op in runner.graph.operators:
+        output = op.outputs[0]
+        made = np.stack([row[output.name] for row in rows])
+        before = max((steps.get(t.name, 0.0) for t in op.inputs), default=0.0)
+        layer, calls = partners.get(op.index, ("", []))
+        same = [call.made for call in calls if call.made.size == made.size]
+        steps[output.name] = before
+        if same and output.scales.size:
+            errors = [np.sqrt(np.mean((x.reshape(made.shape) - made) ** 2)) for x in same]
+            found = steps[output.name] = float(min(errors) / output.scales[0])
+            if op.name not in STEEP and found > max(LAYER_STEPS, JUMP * before):
+                return {"layer": layer, "difference": found}
+    return None
+
+
+def _partners(graph: litert.Graph, calls: Sequence[Call]) -> dict[int, tuple[str, list[Call]]]:
+    """By the index of an operator, its layer, and the calls that may have its output.
+
+    The layer is the one with the kernel, or else the first of those that became the operator. The
+    output is that of the last one that it is named after, or of one behind it that no operator is
+    named after, since the converter folds normalizations without a trace. Of a layer that became
+    several operators only the last has its output.
+    """
+    order = {call.layer: number for number, call in enumerate(calls)}
+    named = {op.index: named_after(op.outputs[0].name, order) for op in graph.operators}
+    visible = {name for names in named.values() for name in names}
+    last = {max(names, key=order.__getitem__): i for i, names in named.items() if names}
+    kernels = {op.index: op.kernel.name for op in graph.operators if op.kernel is not None}
+    first = {i: named_after(name, order) or named[i] for i, name in kernels.items()}
+    return {
+        index: (
+            min(first.get(index, named[index]), key=order.__getitem__),
+            [
+                made
+                for number, call in enumerate(calls)
+                if call.layer == owner
+                for made in (call, *_hidden(number, calls, visible))
+            ],
+        )
+        for owner, index in last.items()
+    }
+
+
+def _hidden(number: int, calls: Sequence[Call], visible: Container[str]) -> Iterator[Call]:
+    """The calls behind one, each the only reader, that no operator is named after."""
+    readers = [n for n, call in enumerate(calls) if number in call.reads]
+    while len(readers) == 1 and calls[readers[0]].layer not in visible:
+        (number,) = readers
+        yield calls[number]
+        readers = [n for n, call in enumerate(calls) if number in call.reads]

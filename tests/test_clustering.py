@@ -1,0 +1,249 @@
+"""Clustering: few values, the right ones, no zero made or lost, and a run that can be resumed."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from pydantic import ValidationError
+from test_compression_chain import run, saved
+
+import search_spaces
+from pipeline import clustering, structure, training
+from pipeline.artifact import Artifact
+from pipeline.clustering import Centroids, Plan
+from pipeline.data import Dataset
+from pipeline.stage import Context
+from pipeline.stages.cluster import Config
+from search_spaces.base import Cheapest, build
+
+STARTS: tuple[Centroids, ...] = get_args(Centroids)
+every_start = pytest.mark.parametrize("start", STARTS)
+
+
+def shared(weights: Any, count: int, start: Centroids = "linear") -> np.ndarray:
+    return clustering.shared(np.float32(weights), count, start, np.random.default_rng(0))
+
+
+def pruned(seed: int = 0, size: int = 2000) -> np.ndarray:
+    weights = np.random.default_rng(seed).normal(size=size).astype(np.float32)
+    return np.where(np.abs(weights) < 0.5, np.float32(0), weights)
+
+
+# values
+
+
+@every_start
+@pytest.mark.parametrize("count", [3, 16, 256])
+def test_there_are_as_many_values_as_clusters(start: Centroids, count: int) -> None:
+    assert len(np.unique(shared(pruned(), count, start))) == count
+
+
+@every_start
+def test_zeros_stay_and_no_other_weight_becomes_one(start: Centroids) -> None:
+    weights = pruned()
+    np.testing.assert_array_equal(shared(weights, 4, start) == 0, weights == 0)
+
+
+@every_start
+def test_a_kernel_without_zeros_gets_none(start: Centroids) -> None:
+    assert np.all(shared([-3, -3, -1, 1, 3, 3], 3, start) != 0)
+
+
+@every_start
+def test_every_weight_has_the_mean_of_those_that_are_nearest_to_it(start: Centroids) -> None:
+    weights = pruned()
+    made = shared(weights, 12, start)
+    values = np.unique(made[made != 0])
+    for value in values:
+        assert value == pytest.approx(weights[made == value].mean(), abs=1e-5)
+    nearest = values[np.argmin(np.abs(weights[:, None] - values), axis=1)]
+    np.testing.assert_array_equal(nearest[weights != 0], made[weights != 0])
+
+
+@every_start
+def test_groups_that_stand_apart_are_found(start: Centroids) -> None:
+    weights = np.concatenate([np.linspace(a, a + 0.1, 50) for a in (-9, -8.5, 1, 100)])
+    values = np.unique(shared(weights, 4, start))
+    expected = [-8.95, -8.45, 1.05, 100.05]
+    assert start == "random" or values == pytest.approx(expected, rel=1e-3)
+    assert len(values) == 4  # an unlucky draw ends elsewhere, but loses no cluster
+
+
+def test_the_start_decides_where_the_clusters_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clustering, "ROUNDS", 0)
+    weights = np.append(np.linspace(1, 2, 99), 100)
+    assert np.sum(shared(weights, 3, "linear") == 100) == 1
+    assert np.sum(shared(weights, 3, "density") > 2) == 34
+
+
+def test_few_weights_stay_as_they_are() -> None:
+    weights = np.float32([0, 1, 1, 2, -3])
+    np.testing.assert_array_equal(shared(weights, 4), weights)
+
+
+def test_what_is_clustered_can_be_clustered_again_with_fewer_values() -> None:
+    once = shared(pruned(), 16)
+    np.testing.assert_array_equal(shared(once, 16), once)
+    again = shared(once, 4)
+    assert len(np.unique(again)) == 4
+    np.testing.assert_array_equal(again == 0, once == 0)
+
+
+# models
+
+
+def network() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(8, 3, name="conv")(inputs)
+    x = layers.DepthwiseConv2D(3, name="depthwise")(x)
+    x = layers.SeparableConv2D(12, 3, name="separable")(x)
+    x = layers.Conv2DTranspose(6, 3, name="transposed")(x)
+    return keras.Model(inputs, layers.Dense(10, name="dense")(x))
+
+
+def values(kernel: Any, axis: int | None = None) -> int:
+    """Most distinct values of the kernel or, with an axis, of one channel."""
+    weights = np.asarray(kernel)
+    parts = [weights] if axis is None else np.moveaxis(weights, axis, 0)
+    return max(len(np.unique(part)) for part in parts)
+
+
+def test_convolutions_and_dense_layers_have_numbers_of_their_own() -> None:
+    model = network()
+    clustering.cluster(model, Plan(conv=8, dense=5))
+    counts = {name: values(model.get_layer(name).kernel) for name in ("conv", "transposed")}
+    assert counts == {"conv": 8, "transposed": 8}
+    assert values(model.get_layer("dense").kernel) == 5
+    assert values(model.get_layer("separable").pointwise_kernel) == 8
+
+
+def test_depthwise_kernels_stay_whole_and_say_why() -> None:
+    model, whole = network(), network()
+    found = clustering.cluster(model, Plan(conv=4, dense=4))
+    kept = {kernel.variable.path for kernel in found if kernel.reason}
+    assert kept == {"depthwise/kernel", "separable/depthwise_kernel"}
+    for (_, kernel), (_, before) in zip(*map(structure.kernels, (model, whole)), strict=True):
+        same = np.array_equal(np.asarray(kernel), np.asarray(before))
+        assert same == (kernel.path in kept), kernel.path
+
+
+def test_an_exempt_layer_stays_whole() -> None:
+    model = network()
+    before = np.array(model.get_layer("conv").kernel)
+    conv, *_, dense = clustering.cluster(model, Plan(conv=4, dense=4), exempt=("conv",))
+    np.testing.assert_array_equal(np.array(model.get_layer("conv").kernel), before)
+    assert (conv.name, bool(conv.reason), bool(dense.reason)) == ("conv", True, False)
+    assert values(dense.variable) == 4
+
+
+@pytest.mark.parametrize(("name", "axis"), [("conv", -1), ("transposed", -2), ("dense", -1)])
+def test_every_channel_can_have_values_of_its_own(name: str, axis: int) -> None:
+    model = network()
+    clustering.cluster(model, Plan(conv=4, dense=4, per="channel"))
+    kernel = model.get_layer(name).kernel
+    assert values(kernel, axis) == 4
+    assert values(kernel) == 4 * kernel.shape[axis]
+    assert structure.of(np.asarray(kernel), axis) == "channel_clusters"
+
+
+@pytest.mark.parametrize("start", ["random", "kmeans++"])
+def test_the_seed_decides_what_is_drawn(start: Centroids) -> None:
+    one, same, other = (network() for _ in range(3))
+    for model, seed in ((one, 1), (same, 1), (other, 2)):
+        clustering.cluster(model, Plan(conv=4, dense=4, centroids=start, seed=seed))
+    kernels = [np.array(model.get_layer("conv").kernel) for model in (one, same, other)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert np.any(kernels[0] != kernels[2])
+
+
+# the stage
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory, few_digits: Dataset) -> Artifact:
+    """A network whose kernels have lost half of their weights."""
+    keras.utils.set_random_seed(0)
+    arch = search_spaces.family("mobilenet").sample(Cheapest())
+    model = build("mobilenet", arch, few_digits.image_shape, few_digits.num_classes)
+    for layer, kernel in structure.kernels(model):
+        if not isinstance(layer, layers.DepthwiseConv2D):
+            weights = np.asarray(kernel)
+            kernel.assign(np.where(np.abs(weights) < np.median(np.abs(weights)), 0, weights))
+    return saved(model, tmp_path_factory.mktemp("pruned"))
+
+
+def kernels(artifact: Artifact) -> dict[str, np.ndarray]:
+    model = keras.models.load_model(artifact.model_path, compile=False)
+    return {layer.name: np.asarray(kernel) for layer, kernel in structure.kernels(model)}
+
+
+@pytest.mark.parametrize("per", ["layer", "channel"])
+def test_training_moves_the_values_and_adds_none(
+    source: Artifact, few_digits: Dataset, tmp_path: Path, per: str
+) -> None:
+    made = run("cluster", source, few_digits, tmp_path, clusters=6, per=per, epochs=2)
+    before, after = kernels(source), kernels(made)
+    rows = {row["layer"]: row for row in made.details["layers"]}
+    assert set(rows) == set(after)
+    assert len(made.details["history"]["val/loss"]) == 2
+    for name, kernel in after.items():
+        if rows[name]["treatment"] == "clustered":
+            assert values(kernel, -1 if per == "channel" else None) <= 6
+            np.testing.assert_array_equal(kernel == 0, before[name] == 0)
+    start = keras.models.load_model(source.model_path, compile=False)
+    clustering.cluster(start, Plan(6, 6, per="channel" if per == "channel" else "layer"))
+    first = next(name for name, row in rows.items() if row["treatment"] == "clustered")
+    assert np.any(np.asarray(start.get_layer(first).kernel) != after[first])
+
+
+def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
+    source: Artifact, few_digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"clusters": 8, "dense_clusters": 4, "centroids": "kmeans++", "epochs": 3}
+    (tmp_path / "straight").mkdir()
+    straight = run("cluster", source, few_digits, tmp_path / "straight", **settings)
+    reported: list[int] = []
+
+    def die(self: Context, epoch: int, point: Any) -> None:
+        reported.append(epoch)
+        if len(reported) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Context, "curve", die)
+    with pytest.raises(KeyboardInterrupt):
+        run("cluster", source, few_digits, tmp_path, **settings)
+    resumed = run("cluster", source, few_digits, tmp_path, **settings)
+    assert reported == [1, 2, 2, 3]
+    expected = kernels(straight)
+    for name, kernel in kernels(resumed).items():
+        np.testing.assert_allclose(kernel, expected[name], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"clusters": 2}, {"clusters": 257}, {"dense_clusters": 2}, {"per": "weight"}]
+)
+def test_numbers_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Config(**settings)
+
+
+@pytest.mark.parametrize("paced", [{}, {"old_rate": 0.5, "new_layers": ("dense",)}])
+def test_any_optimizer_trains_a_shared_value_as_one_weight(
+    paced: dict[str, Any], few_digits: Dataset
+) -> None:
+    """Adam moves a single weight by its rate in the first step, whatever the gradient."""
+    inputs = keras.Input(few_digits.image_shape)
+    dense = layers.Dense(10, use_bias=False, name="dense")
+    model = keras.Model(inputs, layers.Softmax()(dense(layers.Flatten()(inputs / 255))))
+    draw = np.random.default_rng(0).choice([-0.1, 0.05, 0.2], dense.kernel.shape)
+    dense.kernel.assign(draw)
+    rate = {"optimizer": "adam", "learning_rate": 0.01, "schedule": "constant", "epochs": 1}
+    settings = training.Settings(**rate, batch_size=len(few_digits.train), **paced)
+    with structure.kept(model):
+        training.fit(model, few_digits, settings, 0, label="one step")
+    moved = np.unique(np.round(np.abs(np.asarray(dense.kernel) - draw), 4))
+    assert moved == pytest.approx([0.01], abs=1e-4)

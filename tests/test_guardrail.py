@@ -1,0 +1,220 @@
+"""The guardrail: the strongest settings that keep val accuracy above a floor."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+from pydantic import Field
+
+from pipeline import guardrail, measure
+from pipeline.artifact import Artifact
+from pipeline.budget import Budget
+from pipeline.data import Dataset
+from pipeline.guardrail import Guardrail
+from pipeline.stage import Context, Ladder, StageConfig
+
+
+class Config(StageConfig):
+    """A stage whose accuracy falls with its strength."""
+
+    strength: float = Field(0.9, description="What it costs")
+
+
+class Stage:
+    """Notes what it is run with; each run leaves a model."""
+
+    Config = Config
+
+    def __init__(self, rungs: tuple[float, ...], start: int, goes_on: bool = False) -> None:
+        self.rungs, self.start, self.goes_on = rungs, start, goes_on
+        self.ran: list[float] = []
+        self.sources: list[str] = []
+
+    def ladder(self, config: Config) -> Ladder:
+        rungs = tuple(config.model_copy(update={"strength": one}) for one in self.rungs)
+        return Ladder(rungs, self.start, self.goes_on)
+
+    def run(self, source: Artifact, config: Config, ctx: Context) -> Artifact:
+        self.ran.append(config.strength)
+        self.sources.append(source.directory.name)
+        ctx.curve(1, {"val/loss": config.strength})
+        model = keras.models.load_model(source.model_path, compile=False)
+        details = {"strength": config.strength, "history": {"val/loss": [config.strength]}}
+        return ctx.save_keras(model, source, details=details)
+
+
+class Curves:
+    """A log that keeps the steps of the curves."""
+
+    def __init__(self) -> None:
+        self.steps: list[int | None] = []
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        self.steps.append(step)
+
+
+@pytest.fixture
+def ctx(tmp_path: Path, squares: Dataset) -> Context:
+    (tmp_path / "02-shrink").mkdir()
+    (tmp_path / "01-finetune").mkdir()
+    given = {"seed": 0, "budget": Budget(), "targets": (), "title": "", "recipe_yaml": ""}
+    folder = {"directory": tmp_path / "02-shrink", "run_dir": tmp_path}
+    return Context(**folder, **given, name="shrink", fingerprint="abc", data=squares, log=Curves())  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def source(ctx: Context) -> Artifact:
+    image = keras.Input(ctx.data.image_shape)
+    scores = keras.layers.Dense(ctx.data.num_classes)(keras.layers.Flatten()(image))
+    directory = ctx.run_dir / "01-finetune"
+    keras.Model(image, scores).save(directory / "model.keras")
+    numbers = {"val_accuracy": 0.95}
+    return Artifact(
+        stage="finetune",
+        fingerprint="xyz",
+        model_file="model.keras",
+        metrics=numbers,
+        directory=directory,
+    )
+
+
+@pytest.fixture(autouse=True)
+def accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model loses a tenth of the strength that it was made with."""
+    monkeypatch.setattr(measure, "val_accuracy", lambda made, _: 1 - made.details["strength"] / 10)
+
+
+def run(stage: Stage, floor: float, ctx: Context, source: Artifact) -> Artifact:
+    return Guardrail(stage, floor).run(source, Config(), ctx)  # type: ignore[arg-type]
+
+
+RUNGS = (0.2, 0.4, 0.6, 0.8, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("floor", "ran", "kept"),
+    [(0.91, [0.9], 0.9), (0.92, [0.9, 0.4, 0.6, 0.8], 0.8), (0.97, [0.9, 0.4, 0.2], 0.2)],
+)
+def test_what_was_asked_is_kept_if_it_holds_and_else_the_strongest_that_does(
+    floor: float, ran: list[float], kept: float, ctx: Context, source: Artifact
+) -> None:
+    stage = Stage(RUNGS, start=4)
+    made = run(stage, floor, ctx, source)
+    assert sorted(stage.ran) == sorted(ran)
+    assert stage.ran[0] == 0.9
+    assert made.details["strength"] == kept
+
+
+def test_from_the_middle_the_strongest_that_holds_is_found(ctx: Context, source: Artifact) -> None:
+    stage = Stage(RUNGS, start=2)
+    assert run(stage, 0.915, ctx, source).details["strength"] == 0.8
+    assert stage.ran == [0.6, 0.8, 0.9]
+
+
+def test_every_attempt_is_told_and_nothing_of_them_stays(ctx: Context, source: Artifact) -> None:
+    made = run(Stage(RUNGS, start=2), 0.915, ctx, source)
+    rows = made.details["attempts"]
+    assert [row["holds"] for row in rows] == [True, True, False]
+    assert [row["settings"] for row in rows] == [{"strength": 0.6}, {"strength": 0.8}, {}]
+    assert [path.name for path in ctx.directory.iterdir()] == ["model.keras"]
+    assert (made.directory, made.parent) == (ctx.directory, "01-finetune")
+    assert (made.stage, made.fingerprint) == ("shrink", "abc")
+
+
+def test_a_ladder_that_goes_on_starts_from_the_last_that_held(
+    ctx: Context, source: Artifact
+) -> None:
+    stage = Stage(RUNGS, start=2, goes_on=True)
+    run(stage, 0.915, ctx, source)
+    assert stage.sources == ["01-finetune", "attempt-2", "attempt-3"]
+    stage = Stage(RUNGS, start=2)
+    run(stage, 0.915, ctx, source)
+    assert set(stage.sources) == {"01-finetune"}
+
+
+def test_the_input_is_passed_on_if_nothing_holds(
+    ctx: Context, source: Artifact, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = run(Stage(RUNGS, start=4), 0.99, ctx, source)
+    given = source.model_path
+    assert made.model_path
+    assert given
+    assert made.model_path.read_bytes() == given.read_bytes()
+    assert "0.9800, -0.0300 less than its input" in made.details["passed_on"]
+    assert len(made.details["attempts"]) == 3
+    assert (ctx.directory / "rejected.keras").exists()
+    assert "Allow more with max_accuracy_drop" in caplog.text
+
+
+def test_an_interrupted_search_for_the_strongest_goes_on(
+    ctx: Context, source: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(RUNGS, start=2, goes_on=True)
+    whole = Stage.run
+
+    def interrupted(self: Stage, source: Artifact, config: Config, ctx: Context) -> Artifact:
+        if len(self.ran) == 2:
+            raise KeyboardInterrupt
+        return whole(self, source, config, ctx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stage, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(stage, 0.915, ctx, source)
+    made = run(stage, 0.915, ctx, source)
+    assert stage.ran == [0.6, 0.8, 0.9]
+    assert made.details["strength"] == 0.8
+
+
+def test_attempts_of_other_settings_are_made_again(ctx: Context, source: Artifact) -> None:
+    stage = Stage((0.5,), start=0)
+    guard = Guardrail(stage, 0.9)  # type: ignore[arg-type]
+    guard._attempt(source, Config(strength=0.5), ctx, 0, 0)
+    guard._attempt(source, Config(strength=0.5), ctx, 0, 0)
+    guard._attempt(source, Config(strength=0.6), ctx, 0, 0)
+    guard._attempt(source, Config(strength=0.6), replace(ctx, fingerprint="new"), 0, 0)
+    assert stage.ran == [0.5, 0.6, 0.6]
+
+
+def test_curves_of_later_attempts_come_after_those_of_earlier(
+    ctx: Context, source: Artifact
+) -> None:
+    run(Stage(RUNGS, start=2), 0.915, ctx, source)
+    assert ctx.log.steps == [1, 2, 3]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("drop", "images", "shares", "lost"),
+    [
+        (0.01, 1000, (1 / 3, 2 / 3, 1), [4, 7, 10]),
+        (0.01, 180, (1 / 3, 2 / 3, 1), [1, 1, 1]),
+        (0.01, 99, (1 / 3, 1), [0, 0]),
+        (0.0, 500, (0.5, 1), [0, 0]),
+        (0.1, 30, (0.25, 0.5, 0.75, 1), [1, 2, 3, 3]),
+    ],
+)
+def test_the_allowed_drop_is_shared_among_the_stages_in_whole_images(
+    drop: float, images: int, shares: tuple[float, ...], lost: list[int]
+) -> None:
+    floors = [guardrail.floor(0.9, drop, images, share) for share in shares]
+    assert [round((0.9 - floor) * images) for floor in floors] == lost
+
+
+def test_a_tflite_stage_passes_its_input_on_in_float32(
+    ctx: Context, source: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def convert(self: Stage, source: Artifact, config: Config, ctx: Context) -> Artifact:
+        return ctx.save_tflite(b"int8", source, details={"strength": config.strength})
+
+    monkeypatch.setattr(Stage, "run", convert)
+    made = run(Stage((0.9,), start=0), 0.99, ctx, source)
+    assert made.model_file == "model.tflite"
+    runner: Callable[..., Any] = measure.litert.Runner
+    images = ctx.data.test.images[:3]
+    model = keras.models.load_model(source.model_path, compile=False)
+    scores = runner(made.model_path.read_bytes()).scores(images)  # type: ignore[union-attr]
+    assert scores == pytest.approx(keras.ops.convert_to_numpy(model(images)), abs=1e-3)
+    assert (ctx.directory / "rejected.tflite").read_bytes() == b"int8"

@@ -1,0 +1,218 @@
+"""The prune stage: its settings, what it says of its work, and going on after an interruption."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from pydantic import ValidationError
+
+from pipeline import report
+from pipeline.artifact import Artifact
+from pipeline.budget import Budget
+from pipeline.data import Dataset
+from pipeline.stage import CHECKPOINT, Context
+from pipeline.stages import prune
+from pipeline.stages.prune import Config
+
+FIRST = ("stem", "depthwise")
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+class Log:
+    """Keeps the numbers of the epochs, and raises at one of them."""
+
+    def __init__(self, last: int | None) -> None:
+        self.last, self.epochs = last, list[int]()
+
+    def params(self, values: Mapping[str, Any]) -> None: ...
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        assert step is not None
+        self.epochs.append(step)
+        if step == self.last:
+            raise Killed
+
+    def file(self, path: Path, folder: str | None = None) -> None: ...
+
+    def trial(self, row: Mapping[str, Any]) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def source(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """A network with every kind of state: statistics, a random generator."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(few_digits.image_shape)
+    x = layers.Rescaling(1 / 128, offset=-1.0)(inputs)
+    x = layers.Conv2D(8, 3, strides=4, activation="relu", name="stem")(x)
+    x = layers.DepthwiseConv2D(3, activation="relu", name="depthwise")(x)
+    x = layers.Conv2D(16, 1, name="conv")(layers.BatchNormalization(momentum=0.5)(x))
+    x = layers.Dropout(0.3)(layers.GlobalMaxPooling2D()(layers.ReLU()(x)))
+    model = keras.Model(inputs, layers.Softmax()(layers.Dense(10, name="dense")(x)))
+    place = tmp_path_factory.mktemp("source")
+    model.save(place / "model.keras")
+    found = {"stage": "finetune", "model_file": "model.keras", "settings": {"batch_size": 16}}
+    return Artifact(fingerprint="", directory=place, **found)
+
+
+@pytest.fixture
+def run(source: Artifact, few_digits: Dataset, tmp_path: Path) -> Callable[..., Artifact]:
+    """Run the stage in a directory of that name."""
+
+    def run(name: str, log: Log | None = None, start: Artifact = source, **settings: Any) -> Any:
+        directory = tmp_path / name
+        directory.mkdir(exist_ok=True)
+        context = Context(
+            directory=directory,
+            run_dir=tmp_path,
+            name="prune",
+            fingerprint=name,
+            data=few_digits,
+            seed=0,
+            budget=Budget(),
+            targets=(),
+            title="",
+            recipe_yaml="",
+            log=log or Log(None),
+        )
+        settings = {"allocation": "uniform", **settings}
+        return prune.run(start, Config(**settings), context)
+
+    return run
+
+
+def loaded(made: Artifact) -> keras.Model:
+    assert made.model_path is not None
+    return keras.models.load_model(made.model_path, compile=False)
+
+
+def sparsities(made: Artifact) -> dict[str, float]:
+    """Fractions of zeros in the saved file."""
+    found = (layer for layer in loaded(made).layers if hasattr(layer, "kernel"))
+    return {layer.name: float(np.mean(np.asarray(layer.kernel) == 0)) for layer in found}
+
+
+# what it does
+
+
+def test_half_of_the_weights_become_zero_unless_told_otherwise(run: Callable[..., Any]) -> None:
+    found = sparsities(run("made", epochs=2))
+    assert found == {"stem": 0, "depthwise": 0, "conv": 0.5, "dense": 0.5}
+
+
+def test_the_rows_say_what_was_pruned_and_why_the_rest_was_not(run: Callable[..., Any]) -> None:
+    made = run("made", epochs=1, schedule="constant", sparsity=0.25)
+    rows = {row["layer"]: row for row in made.details["layers"]}
+    assert {name for name, row in rows.items() if row["treatment"] == "skipped"} == set(FIRST)
+    assert {name for name, row in rows.items() if row["reason"]} == set(FIRST)
+    assert rows["conv"]["treatment"] == "pruned"
+    assert rows["conv"]["sparsity"] == sparsities(made)["conv"] == 0.25
+
+
+def test_all_kernels_together_have_the_sparsity(run: Callable[..., Any]) -> None:
+    for allocation in ("deviation", "sensitivity"):
+        found = sparsities(run(allocation, epochs=2, sparsity=0.8, allocation=allocation))
+        zeros = found["conv"] * 8 * 16 + found["dense"] * 16 * 10
+        assert abs(zeros - 0.8 * (8 * 16 + 16 * 10)) <= 2, allocation
+
+
+def test_the_sensitivity_of_every_kernel_is_in_the_report(run: Callable[..., Any]) -> None:
+    made = run("made", epochs=2, allocation="sensitivity")
+    curves = made.details["sensitivity"]
+    assert set(curves) == {"conv", "dense"}
+    again = Artifact(**made.model_dump(mode="json", exclude={"directory"}), directory=Path())
+    page = report.render_html([again], "title", "")
+    assert "Zeros in the kernel" in page
+    assert "when one kernel is pruned alone" in page
+
+
+def test_balanced_zeros_come_with_the_cycles_that_they_save(run: Callable[..., Any]) -> None:
+    made = run("made", epochs=2, pattern="balanced-4")
+    cycles = made.details["cycles"]
+    assert cycles["conv"][1] == 8 * 16 * 0.5 / 4
+    assert cycles["dense"][1] == 16 * 10 * 0.5 / 4
+    assert all(before >= after for before, after in cycles.values())
+    assert "cycles" in made.details["note"]
+    kernel = np.asarray(loaded(made).get_layer("conv").kernel)[0, 0]
+    assert {int(np.count_nonzero(kernel[:, lane::4])) for lane in range(4)} == {16}
+
+
+def test_two_of_every_four_inputs_stay(run: Callable[..., Any]) -> None:
+    kernel = np.asarray(loaded(run("made", epochs=2, pattern="2:4")).get_layer("conv").kernel)
+    groups = kernel[0, 0].reshape(2, 4, 16)
+    assert np.all(np.count_nonzero(groups, axis=1) == 2)
+
+
+def test_a_pruned_network_is_pruned_further(run: Callable[..., Any]) -> None:
+    first = run("first", epochs=2, sparsity=0.5)
+    second = run("second", start=first, epochs=2, sparsity=0.75)
+    zeros = np.asarray(loaded(first).get_layer("conv").kernel) == 0
+    assert np.all(np.asarray(loaded(second).get_layer("conv").kernel)[zeros] == 0)
+    assert sparsities(second)["conv"] == 0.75
+
+
+def test_the_curves_go_through_all_rounds(run: Callable[..., Any]) -> None:
+    log = Log(None)
+    made = run("made", log, epochs=5, rounds=2, sparsity=0.75)
+    assert log.epochs == [1, 2, 3, 4, 5]
+    assert {len(values) for values in made.details["history"].values()} == {5}
+    assert sparsities(made)["conv"] == 0.75
+    assert {path.name for path in made.directory.iterdir()} == {"model.keras", CHECKPOINT}
+
+
+# going on
+
+
+def test_pruning_goes_on_as_if_it_had_not_been_interrupted(run: Callable[..., Any]) -> None:
+    settings = {"epochs": 8, "rounds": 2, "sparsity": 0.8, "learning_rate": 0.01}
+    expected = loaded(run("straight", **settings)).get_weights()
+    for last in (2, 5, 7):  # on the ramp, in the second round, after its ramp
+        with pytest.raises(Killed):
+            run("killed", Log(last), **settings)
+    log = Log(None)
+    resumed = run("killed", log, **settings)
+    assert log.epochs == [7, 8]  # the one that was not recorded is trained again
+    for one, other in zip(loaded(resumed).get_weights(), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+# settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"epochs": 1}, "need 2 epochs.*epochs=1"),
+        ({"epochs": 5, "rounds": 3}, "need 6 epochs"),
+        ({"epochs": 2, "rounds": 3, "schedule": "constant"}, "need 3 epochs"),
+        ({"quality": 0.7}, "allocation deviation.*allocation=None"),
+        ({"quality": 0.7, "allocation": "deviation", "sparsity": 0.5}, "leave sparsity out"),
+        ({"pattern": "2:4", "sparsity": 0.6}, "makes 0.5 of every kernel zero.*sparsity=0.6"),
+        ({"pattern": "2:4", "allocation": "sensitivity"}, "allocation=sensitivity"),
+        ({"pattern": "4:2"}, "no such pattern.*'4:2'"),
+        ({"pattern": 5}, "no such pattern"),
+        ({"pattern": "block"}, "block-4x1"),
+    ],
+)
+def test_what_cannot_be_had_together_is_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Config(**settings)
+
+
+def test_a_ratio_may_lack_its_quotes() -> None:
+    import yaml
+
+    assert Config(**yaml.safe_load("{pattern: 2:4}")).pattern == "2:4"
+    assert Config(**yaml.safe_load("{pattern: 1:16}")).pattern == "1:16"
+
+
+def test_a_resolved_section_can_be_read_again() -> None:
+    for given in ({}, {"pattern": "1:4"}, {"allocation": "deviation", "quality": 0.7}):
+        config = Config(**given)
+        assert Config(**config.model_dump(mode="json")) == config

@@ -1,0 +1,201 @@
+"""Sensitivity: what each kernel alone can lose, and how many zeros it gets for that."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline import allocation, kernels, measure, plots, sensitivity
+from pipeline.data import Dataset, Split
+from pipeline.errors import ModelError
+from pipeline.kernels import Kernel
+
+
+class Weights:
+    """A kernel without a model."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = np.asarray(values, np.float32)
+        self.shape = self.values.shape
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return self.values
+
+
+def kernel(name: str, values: Any) -> Kernel:
+    return Kernel(name, keras.layers.Dense(1), Weights(values))
+
+
+def mean(found: list[Kernel], targets: dict[str, float]) -> float:
+    return float(np.average([targets[k.name] for k in found], weights=[k.size for k in found]))
+
+
+# curves
+
+
+@pytest.fixture(scope="module")
+def scanned(few_digits: Dataset) -> Any:
+    """A network with a layer that does not matter, its kernels and their curves."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(few_digits.image_shape)
+    x = keras.layers.Rescaling(1 / 128, offset=-1.0)(keras.layers.Flatten()(inputs))
+    x = keras.layers.Dense(24, activation="relu", name="first")(x)
+    idle = keras.layers.Dense(24, name="idle")
+    x = keras.layers.Add()([x, idle(x)])
+    model = keras.Model(inputs, keras.layers.Dense(10, activation="softmax", name="last")(x))
+    idle.kernel.assign(1e-6 * idle.kernel)
+    idle.trainable = False
+    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+    split = few_digits.train
+    model.fit(split.images[split.index], split.labels, epochs=15, verbose=0)
+    before = model.get_weights()
+    found = kernels.find(model)
+    curves, images = sensitivity.scan(found, model, split, seed=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    return model, split, found, curves, images
+
+
+def test_every_kernel_has_a_curve_from_the_whole_network_on(scanned: Any) -> None:
+    model, split, found, curves, images = scanned
+    whole = measure.keras_hits(model, split).mean()
+    assert set(curves) == {kernel.name for kernel in found} == {"first", "idle", "last"}
+    assert [curve[0] for curve in curves.values()] == [(0.0, pytest.approx(whole))] * 3
+    sparsities = [s for s, _ in curves["first"]]
+    assert sparsities == sorted(sparsities)
+    assert images == len(split)
+
+
+def test_a_point_is_the_accuracy_with_that_kernel_pruned_alone(scanned: Any) -> None:
+    model, split, found, curves, _ = scanned
+    before = model.get_weights()
+    weights = np.array(found[0].variable)
+    threshold = np.sort(np.abs(weights).reshape(-1))[round(0.9 * weights.size)]
+    found[0].variable.assign(np.where(np.abs(weights) < threshold, 0, weights))
+    accuracy = measure.keras_hits(model, split).mean()
+    model.set_weights(before)
+    assert dict(curves["first"])[0.9] == pytest.approx(accuracy)
+    assert accuracy < curves["first"][0][1]
+
+
+def test_what_does_not_matter_gets_most_of_the_zeros(scanned: Any) -> None:
+    *_, found, curves, images = scanned
+    targets = allocation.by_sensitivity(found, 0.5, curves, images)
+    assert curves["idle"][-1][1] == pytest.approx(curves["idle"][0][1])
+    assert targets["idle"] == max(targets.values()) > 0.7
+    assert mean(found, targets) == pytest.approx(0.5)
+
+
+def test_a_scan_that_fails_puts_the_weights_back(
+    few_digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = keras.Input(few_digits.image_shape)
+    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(inputs)))
+    before = model.get_weights()
+    scores = iter([1.0, 0.5])
+
+    def scorer(*_: Any) -> Any:
+        return lambda: next(scores), 10
+
+    monkeypatch.setattr(sensitivity, "scorer", scorer)
+    with pytest.raises(StopIteration):
+        sensitivity.scan(kernels.find(model), model, few_digits.val, 0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_no_more_than_a_thousand_images_are_looked_at(squares: Dataset) -> None:
+    labels = np.tile(squares.val.labels, 200)
+    split = Split(squares.val.images, labels, np.tile(squares.val.index, 200))
+    inputs = keras.Input(squares.image_shape)
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    seen = []
+
+    def predict_on_batch(images: Any) -> Any:
+        seen.append(len(images))
+        bright = images.mean(axis=(1, 2, 3)) > 100
+        return np.eye(2)[bright.astype(int)]
+
+    model.predict_on_batch = predict_on_batch
+    score, count = sensitivity.scorer(model, split, seed=0)
+    assert score() == 1.0
+    assert sum(seen) == count == 1000
+
+
+# how many zeros
+
+
+def test_kernels_that_lose_the_same_accuracy_get_the_zeros() -> None:
+    found = [kernel("a", np.ones((10, 10))), kernel("b", np.ones((10, 30)))]
+    curves = {
+        "a": [(0.0, 0.9), (0.5, 0.9), (0.99, 0.2)],
+        "b": [(0.0, 0.9), (0.4, 0.6), (0.99, 0.1)],
+    }
+    targets = allocation.by_sensitivity(found, 0.5, curves, images=10**6)
+    lost = {
+        name: 0.9 - np.interp(targets[name], *zip(*curve, strict=True))
+        for name, curve in curves.items()
+    }
+    assert lost["a"] == pytest.approx(lost["b"], abs=1e-3)
+    assert mean(found, targets) == pytest.approx(0.5)
+
+
+def test_where_no_kernel_loses_anything_all_get_as_many_zeros() -> None:
+    found = [kernel("a", np.ones((4, 4))), kernel("b", np.ones((4, 8)))]
+    curves = {name: [(0.0, 0.9), (0.4, 0.91), (0.99, 0.9)] for name in "ab"}
+    targets = allocation.by_sensitivity(found, 0.6, curves, images=100)
+    assert targets == {"a": pytest.approx(0.6), "b": pytest.approx(0.6)}
+
+
+def test_no_kernel_keeps_less_than_a_quarter_of_the_mean() -> None:
+    found = [kernel("a", np.ones((10, 10))), kernel("b", np.ones((10, 100)))]
+    curves = {"a": [(0.0, 0.9), (0.99, 0.9)], "b": [(0.0, 0.9), (0.99, 0.0)]}
+    targets = allocation.by_sensitivity(found, 0.8, curves, images=100)
+    assert targets["a"] == pytest.approx(0.95)
+    assert mean(found, targets) == pytest.approx(0.8)
+
+
+def test_the_threshold_of_a_kernel_is_its_deviation_times_the_quality() -> None:
+    rng = np.random.default_rng(0)
+    found = [
+        kernel("narrow", rng.normal(0, 0.1, (40, 40))),
+        kernel("wide", rng.uniform(-9, 9, (40, 40))),
+    ]
+    targets = allocation.by_deviation(found, quality=0.7)
+    for one in found:
+        weights = np.asarray(one.variable)
+        assert targets[one.name] == np.mean(np.abs(weights) < 0.7 * weights.std())
+    assert targets["narrow"] == pytest.approx(0.516, abs=0.03)  # of a normal distribution
+
+
+def test_by_deviation_all_kernels_together_have_the_zeros_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    found = [kernel("a", rng.normal(0, 5, (40, 40))), kernel("b", rng.uniform(-1, 1, (40, 10)))]
+    targets = allocation.by_deviation(found, 0.8)
+    assert mean(found, targets) == pytest.approx(0.8, abs=1 / 2000)
+    assert targets["a"] != pytest.approx(targets["b"], abs=0.01)
+
+
+def test_weights_that_are_zero_already_do_not_narrow_the_deviation() -> None:
+    weights = np.random.default_rng(0).normal(0, 1, (50, 50))
+    weights[:, :25] = 0
+    targets = allocation.by_deviation([kernel("a", weights)], quality=0.5)
+    alive = weights[:, 25:]
+    assert targets["a"] == pytest.approx(0.5 + np.mean(np.abs(alive) < 0.5 * alive.std()) / 2)
+
+
+def test_a_quality_that_leaves_nothing_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"'a'.*Received: quality=9"):
+        allocation.by_deviation([kernel("a", np.ones((3, 3))) for _ in "a"], quality=9)
+
+
+# the plot
+
+
+def test_the_most_sensitive_kernels_are_named_and_the_others_counted() -> None:
+    curves = {f"layer {i}": [(0.0, 0.9), (0.9, 0.1 + i / 20)] for i in range(12)}
+    svg = plots.sensitivity("name", curves)
+    assert svg.startswith("<svg")
+    assert "layer 0<" in svg
+    assert "layer 7<" in svg
+    assert "layer 8<" not in svg
+    assert "4 others" in svg
