@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from pipeline import masks
+from pipeline import masks, progress
 from pipeline.data import Split
 from pipeline.kernels import Kernel
 from pipeline.masks import Pattern
@@ -40,17 +40,25 @@ def scan(
     """
     score, count = scorer(model, split, seed)
     whole, curves = score(), {}
-    for kernel in kernels:
-        before = np.array(kernel.variable)
-        points = [(0.0, whole)]
-        try:
-            for sparsity in SPARSITIES:  # each from the last: the smallest stay the smallest
-                kernel.keep(masks.mask(kernel.matrix, sparsity, pattern))
-                points.append((sparsity, score()))
-        finally:
-            kernel.variable.assign(before)
-        curves[kernel.name] = points
+    with progress.bar("sensitivity", len(kernels)) as advance:
+        for kernel in kernels:
+            curves[kernel.name] = [(0.0, whole), *_alone(kernel, score, pattern)]
+            advance(f"{kernel.name} at {SPARSITIES[-1]:.0%}: {curves[kernel.name][-1][1]:.4f}")
     return curves, count
+
+
+def _alone(
+    kernel: Kernel, score: Callable[[], float], pattern: Pattern
+) -> list[tuple[float, float]]:
+    before = np.array(kernel.variable)
+    points = []
+    try:
+        for sparsity in SPARSITIES:  # each from the last: the smallest stay the smallest
+            kernel.keep(masks.mask(kernel.matrix, sparsity, pattern))
+            points.append((sparsity, score()))
+    finally:
+        kernel.variable.assign(before)
+    return points
 
 
 def scorer(model: keras.Model, split: Split, seed: int) -> tuple[Callable[[], float], int]:
