@@ -70,6 +70,8 @@ class Guardrail:
             tried[rung] = self._attempt(start, configs[rung], ctx, rung, steps)
             steps += len(tried[rung].details.get("history", {}).get("val/loss", []))
             holds = self._holds(tried[rung])
+            said = self._told(self._row(tried[rung], configs[rung], config))
+            log.info("%s: %s (val accuracy, floor %.4f)", ctx.name, said, self.floor)
             held, failed = (rung, failed) if holds else (held, rung)
             rung = (held + failed) // 2
         rows = [self._row(made, configs[at], config) for at, made in tried.items()]
@@ -106,9 +108,6 @@ class Guardrail:
             made = made.model_copy(update={"metrics": numbers, "seconds": seconds})
             made.save()
             (directory / CHECKPOINT).unlink(missing_ok=True)
-        said = "holds" if self._holds(made) else "is too low"
-        accuracy = made.metrics["val_accuracy"]
-        log.info("%s: val accuracy %.4f %s (floor %.4f)", ctx.name, accuracy, said, self.floor)
         return made
 
     def _row(self, made: Artifact, tried: StageConfig, config: StageConfig) -> dict[str, Any]:
@@ -119,13 +118,13 @@ class Guardrail:
 
     def _note(self, rows: list[dict[str, Any]]) -> str:
         """What the report says of the attempts."""
-        tried = [
-            (", ".join(f"{k} {v}" for k, v in row["settings"].items()) or "as asked")
-            + f": {row['val_accuracy']:.4f}"
-            + ("" if row["holds"] else ", too low")
-            for row in rows
-        ]
-        return f"Val accuracy had to stay at {self.floor:.4f} or above. Tried: {'; '.join(tried)}."
+        tried = "; ".join(map(self._told, rows))
+        return f"Val accuracy had to stay at {self.floor:.4f} or above. Tried: {tried}."
+
+    def _told(self, row: dict[str, Any]) -> str:
+        settings = ", ".join(f"{key} {value}" for key, value in row["settings"].items())
+        said = "holds" if row["holds"] else "too low"
+        return f"{settings or 'as asked'}: {row['val_accuracy']:.4f} {said}"
 
     def _moved(self, made: Artifact, source: Artifact, ctx: Context) -> Artifact:
         """The artifact of an attempt as that of the stage."""

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -14,6 +14,8 @@ from pipeline.errors import ModelError
 from pipeline.masks import Mask, Matrix, Pattern
 
 Axes = tuple[int, ...]
+BATCH = 32
+TINY = 1e-9  # of the largest input, so that no weight counts as zero
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,13 @@ class Kernel:
     layer: Any
     variable: Any
     reason: str | None = None  # why it stays whole
+    inputs: Any = None  # root mean square of each of its inputs, [c_in]; None: all alike
+
+    @property
+    def importance(self) -> Matrix:
+        """What its weights matter, `[c_out, k, c_in]`: `|w|` times the size of what they weigh."""
+        sizes = np.abs(self.matrix)
+        return sizes if self.inputs is None else sizes * self.inputs
 
     @property
     def matrix(self) -> Matrix:
@@ -109,6 +118,29 @@ def find(
     return kernels
 
 
+def weighed(kernels: Sequence[Kernel], model: keras.Model, images: np.ndarray) -> list[Kernel]:
+    """The same kernels, their weights counted by what they do to images (Sun et al. 2023).
+
+    An input that is always zero makes its weights matter nothing, however large they are.
+
+    Args:
+        kernels: Of the model; a depthwise one, or one of several inputs axes, stays as it is.
+        model: What the layers are of.
+        images: `[N, H, W, C]` that its inputs are measured on.
+    """
+    sources = {id(layer): given for layer, given, _ in complexity.calls(model)}
+    read = {id(k.layer): sources[id(k.layer)][0] for k in kernels if id(k.layer) in sources}
+    outputs = keras.Model(model.inputs, list(read.values()))
+    squares: list[Any] = [0.0 for _ in read]
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
+        found = outputs.predict_on_batch(batch.astype(np.float32))
+        for i, values in enumerate(found if isinstance(found, list) else [found]):
+            squares[i] += np.square(values).mean(axis=tuple(range(values.ndim - 1))) * len(batch)
+    sizes = {key: np.sqrt(sums / len(images)) for key, sums in zip(read, squares, strict=True)}
+    return [replace(kernel, inputs=_fitting(kernel, sizes)) for kernel in kernels]
+
+
 def prunable(kernels: Sequence[Kernel]) -> list[Kernel]:
     """Those that do not stay whole."""
     return [kernel for kernel in kernels if not kernel.reason]
@@ -136,6 +168,13 @@ def balance(kernels: Sequence[Kernel], targets: Mapping[str, float], lanes: int)
 def rows(kernels: Sequence[Kernel]) -> list[dict[str, Any]]:
     """A row per kernel: whether it was pruned, its zeros and distinct values."""
     return [measure.kernel_row(k.name, k.layer, k.variable, "pruned", k.reason) for k in kernels]
+
+
+def _fitting(kernel: Kernel, sizes: Mapping[int, Any]) -> Any:
+    found = sizes.get(id(kernel.layer))
+    if found is None or len(found) != kernel.matrix.shape[-1]:
+        return None
+    return np.maximum(found, TINY * max(float(np.max(found)), TINY))
 
 
 def _has_kernel(layer: Any) -> bool:

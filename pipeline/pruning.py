@@ -114,7 +114,7 @@ def prune(
                 "training while pruning came to weights that are not finite. "
                 f"Received: layer={kernel.name!r}. Lower learning_rate"
             )
-        kernel.keep(masks.mask(kernel.matrix, targets[kernel.name], pattern))
+        kernel.keep(masks.mask(kernel.importance, targets[kernel.name], pattern))
     return made
 
 
@@ -198,5 +198,5 @@ class _Zeros(keras.callbacks.Callback):
         if step == self._steps or (step < self._steps and step % self._every == 0):
             for kernel, stay, (start, end) in self._kernels:
                 sparsity = ramp(start, end, step, self._steps)
-                kernel.keep(masks.mask(kernel.matrix, sparsity, self._pattern))
+                kernel.keep(masks.mask(kernel.importance, sparsity, self._pattern))
                 stay.assign(np.asarray(kernel.variable) != 0)

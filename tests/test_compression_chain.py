@@ -123,7 +123,7 @@ def trained(model: keras.Model, data: Dataset, epochs: int) -> keras.Model:
     return model
 
 
-@pytest.fixture(scope="module", params=["mobilenet", "resnet"])
+@pytest.fixture(scope="module", params=["mobilenet", "resnet", "vgg", "densenet"])
 def chain(
     request: pytest.FixtureRequest, data: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> Chain:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline import kernels
+from pipeline import kernels, masks
 from pipeline.errors import ModelError
 from pipeline.masks import Pattern
 
@@ -124,3 +124,30 @@ def test_an_output_of_the_matrix_is_one_of_the_layer() -> None:
     made = np.asarray(model(np.ones((1, 4, 4, 2))))
     assert np.all(made[..., 1] == 0)
     assert np.all(made[..., [0, 2]] != 0)
+
+
+def test_weights_of_inputs_that_are_always_zero_go_first() -> None:
+    inputs = keras.Input((4, 4, 2))
+    dense = layers.Dense(3, name="dense")
+    x = layers.Conv2D(3, 1, use_bias=False, name="conv")(inputs)
+    model = keras.Model(inputs, dense(layers.Flatten()(x)))
+    images = np.random.default_rng(0).uniform(1, 2, (40, 4, 4, 2)).astype(np.float32)
+    images[:, 0, :, :] = 0
+    found = kernels.weighed(kernels.find(model, first_layer=True), model, images)
+    conv, last = found
+    sizes = np.sqrt(np.mean(np.square(images), axis=(0, 1, 2)))
+    np.testing.assert_allclose(conv.inputs, sizes, rtol=1e-5)
+    np.testing.assert_allclose(conv.importance, np.abs(conv.matrix) * sizes, rtol=1e-5)
+    stay = masks.mask(last.importance, 0.25)
+    assert not stay[:, :, :12].any()
+    assert stay[:, :, 12:].all()
+
+
+def test_depthwise_kernels_are_counted_by_their_weights_alone() -> None:
+    inputs = keras.Input((4, 4, 2))
+    x = layers.Conv2D(4, 1, name="conv")(layers.DepthwiseConv2D(3, name="depthwise")(inputs))
+    found = kernels.find(keras.Model(inputs, x), first_layer=True, depthwise=True)
+    images = np.ones((3, 4, 4, 2), np.float32)
+    depthwise, conv = kernels.weighed(found, keras.Model(inputs, x), images)
+    assert depthwise.inputs is None
+    assert conv.inputs.shape == (2,)

@@ -20,6 +20,7 @@ from pipeline.stage import CHECKPOINT, Context, Ladder, StageConfig
 
 AUTO = (0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # sparsities, from mild to strong
 FIRST = 0.7  # of those
+IMAGES = 256  # train images that inputs are measured on
 SPARSITY = 0.5  # where nothing says another
 
 
@@ -30,6 +31,11 @@ class Config(StageConfig):
         "auto",
         description="Fraction of zeros in all pruned kernels together; auto: as many as accuracy "
         "allows, or what quality or N:M lead to",
+    )
+    score: Literal["activation", "magnitude"] = Field(
+        "activation",
+        description="What makes a weight matter: magnitude, its size; activation, that times the "
+        "root mean square of the input that it weighs",
     )
     allocation: Literal["uniform", "deviation", "sensitivity"] | None = Field(
         None,
@@ -120,7 +126,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Prune `source`'s model, and train it meanwhile."""
     import keras
 
-    from pipeline import allocation, kernels, pruning, sensitivity, training
+    from pipeline import allocation, data, kernels, pruning, sensitivity, training
 
     keras.utils.set_random_seed(ctx.seed)
     model = keras.models.load_model(source.model_path, compile=False)
@@ -130,6 +136,9 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     pruned, sparsity = kernels.prunable(every), pattern.sparsity or SPARSITY
     if config.sparsity != "auto":
         sparsity = config.sparsity
+    if config.score == "activation":
+        seen, _ = data.batch(ctx.data.train, IMAGES, ctx.seed)
+        pruned = kernels.weighed(pruned, model, seen)
     wanted = config.allocation or ("uniform" if pattern.sparsity else "sensitivity")
     if wanted == "sensitivity":
         curves, images = sensitivity.scan(pruned, model, ctx.data.val, ctx.seed, pattern)
