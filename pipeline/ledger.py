@@ -21,6 +21,7 @@ KEPT = 0.9  # of the zeros, while a kernel keeps its shape: fewer are noticeably
 KEPT_ELSEWHERE = 0.5  # of their share, where its shape changes: channels go, with their zeros
 FEWEST = 0.02  # share of zeros that was made on purpose
 ROLES = {"TRANSPOSE_CONV": ("shape", "kernel", "input", "bias")}  # of an operator's inputs
+UNDID = "undid what was done before to layer"
 Row = dict[str, Any]
 
 
@@ -108,7 +109,8 @@ def checked(rows: Sequence[Row], stage: str, earlier: Sequence[Artifact]) -> lis
         ModelError: zeros that were pruned, or values that were clustered, are gone.
     """
     listed = [a for a in earlier if a.details.get("ledger")]
-    if any("also" in row for row in rows):
+    is_file = any("also" in row for row in rows)
+    if is_file:
         known = [a for a in listed if a.model_file and a.model_file.endswith(".keras")]
         rows = named(rows, known[-1].details["ledger"] if known else [])
     before: dict[str, Row] = {}
@@ -118,24 +120,32 @@ def checked(rows: Sequence[Row], stage: str, earlier: Sequence[Artifact]) -> lis
         before |= {row["layer"]: row for row in artifact.details["ledger"]}
     for row in rows:
         if row["layer"] in before:
-            _compare(before[row["layer"]], row, stage, stages)
+            was = before[row["layer"]]
+            _compare_zeros(was, row, stage, stages)
+            # a float file has the factors of normalization in its kernels
+            if not is_file or row["dtypes"]["kernel"] != "float32":
+                _compare_values(was, row, stage, stages)
     return list(rows)
 
 
-def _compare(was: Row, row: Row, stage: str, stages: set[str]) -> None:
-    """Refuse zeros or shared values that a stage has lost."""
-    layer = f"{stage} undid what was done before to layer {row['layer']!r}."
+def _compare_zeros(was: Row, row: Row, stage: str, stages: set[str]) -> None:
+    """Refuse a layer whose zeros a stage has lost."""
     least = was["sparsity"] * (KEPT if was["weights"] == row["weights"] else KEPT_ELSEWHERE)
     if "prune" in stages and was["sparsity"] >= FEWEST and row["sparsity"] < least:
         raise ModelError(
-            f"{layer} Received: {row['sparsity']:.1%} zeros, {was['sparsity']:.1%} before. "
-            f"Put {stage} before prune, or leave it out"
+            f"{stage} {UNDID} {row['layer']!r}. Received: {row['sparsity']:.1%} zeros, "
+            f"{was['sparsity']:.1%} before. Put {stage} before prune, or leave it out"
         )
+
+
+def _compare_values(was: Row, row: Row, stage: str, stages: set[str]) -> None:
+    """Refuse a layer whose shared values a stage has parted."""
     shared = was["distinct"] < was["weights"] * (1 - was["sparsity"])
     few = shared and was["distinct"] <= structure.MOST_CLUSTERS
     if "cluster" in stages and few and row["distinct"] > was["distinct"]:
         raise ModelError(
-            f"{layer} Received: {row['distinct']} distinct values, {was['distinct']} before. "
+            f"{stage} {UNDID} {row['layer']!r}. Received: {row['distinct']} distinct values, "
+            f"{was['distinct']} before. "
             + (
                 "Let quantize train, which keeps them: quantize.method=qat"
                 if row["dtypes"]["kernel"] == "int8"

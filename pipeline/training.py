@@ -27,6 +27,7 @@ CURVES = {
     "val_loss": "val/loss",
     "val_accuracy": "val/accuracy",
 }
+TEMPERATURE = 2.0  # of a network that teaches what was made of it
 CHANCE = 1.2  # an accuracy up to this times the share of the largest class is chance
 
 
@@ -104,6 +105,14 @@ def fit(
         if average or course.best_weights is not None:
             view.set_weights(course.best_weights or watcher.scored())
     return course.history
+
+
+def taught(path: Path | None) -> Lessons:
+    """Lessons of a saved network, for one that has been made of it."""
+    import keras
+
+    teacher = keras.models.load_model(path, compile=False)
+    return Lessons(teacher=teacher, temperature=TEMPERATURE, source=str(path and path.parent.name))
 
 
 def _checked(api: Any, checkpoint: Path | None, settings: Settings) -> Any:

@@ -26,6 +26,7 @@ from search_spaces.base import Cheapest, build
 
 SPARSITY, CLUSTERS = 0.5, 12
 COMPRESSIBLE = ("Conv2D", "Dense")
+PIXEL = "as a depthwise convolution of one pixel"
 
 
 class Silence:
@@ -298,7 +299,9 @@ def test_every_kernel_has_no_more_int8_values_than_clusters_in_the_file(chain: C
 def test_every_kernel_is_int8_in_the_file(chain: Chain) -> None:
     graph = litert.read(chain.tflite)
     assert {kernel.dtype for kernel in graph.kernels} == {"INT8"}
-    assert len(graph.kernels) == len(chain.kernels("float")) + len(depthwise(chain.model("float")))
+    pixels = [row for row in chain.rows("quantize").values() if row["reason"] == PIXEL]
+    own = [*chain.kernels("float"), *depthwise(chain.model("float")), *pixels]
+    assert len(graph.kernels) == len(own)
 
 
 def test_no_operator_of_the_file_computes_in_floating_point(chain: Chain) -> None:
@@ -335,11 +338,13 @@ def test_what_is_left_unquantized_is_listed_with_the_reason(chain: Chain) -> Non
 def test_the_file_classifies_as_the_simulation_of_it_does(chain: Chain) -> None:
     split = chain.data.test
     images = split.images[split.index]
-    expected = np.argmax(simulated(chain.artifacts["quantize"], images), axis=-1)
+    scores = simulated(chain.artifacts["quantize"], images)
     received = np.argmax(litert.Runner(chain.tflite).scores(images), axis=-1)
-    assert len(set(expected)) > 5  # a network that says one class for all agrees with any other
-    # after so little training many scores are close; 9 of 359 differed on one machine, 6 on another
-    assert np.mean(expected != received) <= 0.05
+    # a network that says one class for all agrees with any other
+    assert len(set(np.argmax(scores, axis=-1))) > 5
+    # after so little training many scores are close
+    lost = scores.max(axis=-1) - scores[np.arange(len(scores)), received]
+    assert np.mean(lost > 0.05) <= 0.02
 
 
 # the stage

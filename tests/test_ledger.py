@@ -217,3 +217,27 @@ def test_a_run_whose_stage_undoes_an_earlier_one_fails(
     with pytest.raises(ModelError, match="finetune undid what was done before to layer 'logits'"):
         runner.run(recipe.load("undone.yaml", {}), workplace / "runs" / "undone")
     assert load(workplace / "runs" / "undone" / "03-finetune") is None
+
+
+def test_a_float_file_may_have_the_factors_of_normalization_in_its_kernels(tmp_path: Path) -> None:
+    inputs = keras.Input((4, 4, 2))
+    x = layers.Conv2D(8, 3, use_bias=False, name="conv")(inputs)
+    norm = layers.BatchNormalization(name="norm")
+    model = keras.Model(inputs, layers.Flatten()(layers.ReLU()(norm(x))))
+    kernel = model.get_layer("conv").kernel
+    kernel.assign(np.random.default_rng(0).choice([0.0, 1.0, 2.0], kernel.shape))
+    norm.gamma.assign(np.linspace(1, 2, 8))
+    known = {"ledger": ledger.of_keras(model)}
+    earlier = [
+        Artifact(
+            stage=name, fingerprint="", model_file="m.keras", details=known, directory=tmp_path
+        )
+        for name in ("prune", "cluster")
+    ]
+    rows = ledger.of_tflite(litert.read(litert.convert_float(model)))
+    assert rows[0]["distinct"] > 3
+    (row,) = ledger.checked(rows, "quantize", earlier)
+    assert (row["layer"], row["dtypes"]["kernel"]) == ("conv", "float32")
+    bad = {**rows[0], "sparsity": 0.0}
+    with pytest.raises(ModelError, match=r"0\.0% zeros"):
+        ledger.checked([bad], "quantize", earlier)

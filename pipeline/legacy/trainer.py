@@ -7,18 +7,7 @@ import keras
 import tf_keras
 
 from pipeline import training
-from pipeline.artifact import Artifact
 from pipeline.stage import Context
-
-
-def settings(
-    source: Artifact, epochs: int, learning_rate: float, settle: int = 0
-) -> training.Settings:
-    """Adam with a cosine schedule, and the batch size that was found for the network."""
-    batch_size = source.settings.get("batch_size", training.Settings().batch_size)
-    return training.Settings(
-        epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, settle=settle
-    )
 
 
 class Trainer:

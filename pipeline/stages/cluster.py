@@ -40,6 +40,11 @@ class Config(StageConfig):
     )
     epochs: int = Field(3, ge=1, description="Epochs of training the shared values")
     learning_rate: float = Field(5e-4, gt=0, description="Peak learning rate")
+    distill: bool = Field(
+        True,
+        description="Learn from the scores of the network as it came, besides the labels: better, "
+        "for one more look at each image",
+    )
 
 
 def ladder(config: Config) -> Ladder:
@@ -79,6 +84,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             label="cluster",
             on_epoch=ctx.curve,
             checkpoint=ctx.directory / CHECKPOINT,
+            lessons=training.taught(source.model_path) if config.distill else None,
         )
     layers = [measure.kernel_row(k.name, k.layer, k.variable, "clustered", k.reason) for k in found]
     return ctx.save_keras(model, source, details={"history": history, "layers": layers})

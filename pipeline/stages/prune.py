@@ -65,6 +65,11 @@ class Config(StageConfig):
     )
     epochs: int = Field(6, ge=1, description="Epochs of training, over all rounds")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of each round")
+    distill: bool = Field(
+        True,
+        description="Learn from the scores of the network as it came, besides the labels: better, "
+        "for one more look at each image",
+    )
     first_layer: bool = Field(
         False, description="Prune a convolution that reads the image, too: few weights that matter"
     )
@@ -130,6 +135,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
     keras.utils.set_random_seed(ctx.seed)
     model = keras.models.load_model(source.model_path, compile=False)
+    lessons = training.taught(source.model_path) if config.distill else None
     pattern, details = Pattern.read(config.pattern), dict[str, Any]()
     extra = config.model_dump(include={"first_layer", "depthwise"})
     every = kernels.find(model, pattern, **extra)
@@ -162,6 +168,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             callbacks=callbacks,
             on_epoch=lambda epoch, point: ctx.curve(one.first + epoch, point),
             checkpoint=ctx.directory / name,
+            lessons=lessons,
         )
 
     gradual = config.schedule == "polynomial"

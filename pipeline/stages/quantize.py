@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from pipeline.artifact import Artifact
+from pipeline.settings import mending
 from pipeline.stage import Context, Kind, Ladder, StageConfig
 
 log = logging.getLogger("flopsmith")
@@ -112,7 +113,7 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
     from pipeline.errors import ModelError
     from pipeline.legacy import bridge, quantization, trainer
 
-    settings = trainer.settings(source, config.epochs, config.learning_rate)
+    settings = mending(source.settings, config.epochs, config.learning_rate)
     train = trainer.Trainer(settings, ctx, "quantize", lambda x: bridge.rescaled(model, x))
     quantized, layers = quantization.quantize_aware(model, train, images)
     saved_model = ctx.directory / "qat"

@@ -1,0 +1,88 @@
+"""`flopsmith compress`: a model that no search of ours made, down to an int8 file."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from pipeline import artifact, data, litert, measure
+from pipeline.data import DataConfig, Dataset
+
+
+def command(*words: str, place: Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "pipeline", "compress", *words]
+    return subprocess.run(line, cwd=place, capture_output=True, text=True, timeout=900)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return data.load(DataConfig(source="digits"), 0)
+
+
+@pytest.fixture(scope="module")
+def place(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a model of pixels 0..1 and logits, as a tutorial trains one."""
+    place = tmp_path_factory.mktemp("compress")
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input(digits.image_shape),
+            layers.Conv2D(12, 3, strides=2, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(10),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(3e-3), loss, jit_compile=False)
+    train = digits.train
+    images = train.images[train.index].astype(np.float32) / 255
+    model.fit(images, train.labels, epochs=8, verbose=0)
+    model.save(place / "my.keras")
+    return place
+
+
+@pytest.mark.slow
+def test_a_trained_model_becomes_a_small_int8_file_as_far_as_accuracy_allows(
+    place: Path, digits: Dataset
+) -> None:
+    settings = "prune.epochs=4 cluster.epochs=1 quantize.epochs=2"
+    words = ("my.keras", "--data", "digits", "--max-accuracy-drop", "0.02", "--set", settings)
+    ended = command(*words, place=place)
+    assert ended.returncode == 0, ended.stderr
+    assert "val images right with pixels 0..1" in ended.stderr
+    out = place / "runs" / "compress-my"
+    stages = {done.stage: done for done in artifact.load_all(out)}
+    content = (out / "export" / "model.tflite").read_bytes()
+    assert litert.read(content).float_operators == ()
+    start = stages["load"].metrics["val_accuracy"]
+    for name in ("prune", "cluster", "quantize", "export"):
+        assert stages[name].metrics["val_accuracy"] >= start - 0.02 - 1e-9, name
+    assert stages["export"].metrics["sparsity"] >= 0.3
+    assert stages["export"].metrics["distinct_weights"] <= 64
+    assert stages["quantize"].metrics["parity_agreement"] >= 0.97
+    hits = measure.tflite_hits(litert.Runner(content), digits.test)
+    assert hits.mean() == stages["export"].metrics["test_accuracy"]
+    again = command(*words, place=place)
+    assert again.stderr.count("done before") == len(stages)
+    assert json.loads((out / "02-prune" / "artifact.json").read_text())["details"]["attempts"]
+
+
+def test_a_model_of_other_classes_is_refused(place: Path, digits: Dataset) -> None:
+    model = keras.Sequential([keras.Input(digits.image_shape), layers.Flatten(), layers.Dense(7)])
+    model.save(place / "seven.keras")
+    ended = command("seven.keras", "--data", "digits", place=place)
+    assert ended.returncode == 2
+    assert "scores other classes" in ended.stderr
+    assert not (place / "runs" / "compress-seven").exists()
+
+
+def test_a_model_that_is_not_there_is_refused(place: Path) -> None:
+    ended = command("none.keras", "--data", "digits", place=place)
+    assert ended.returncode == 2
+    assert "no such file" in ended.stderr
