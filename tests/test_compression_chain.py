@@ -15,7 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
 import search_spaces
-from pipeline import clustering, litert, measure, stage, training
+from pipeline import clustering, complexity, ledger, litert, measure, stage, training
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import Dataset, Split
@@ -680,3 +680,34 @@ def test_ranges_of_activations_begin_as_those_of_the_float_network(tmp_path: Pat
     assert noted("squashed", "pre") == pytest.approx(
         [min(0.0, ends("squashed")[0]), max(0.0, ends("squashed")[1])], rel=1e-3
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet", "mobilenet"])
+def test_a_slimmed_network_is_compressed_like_any_other(
+    name: str, data: Dataset, tmp_path: Path
+) -> None:
+    keras.utils.set_random_seed(0)
+    arch = search_spaces.family(name).sample(Cheapest())
+    model = trained(build(name, arch, data.image_shape, data.num_classes), data, 4)
+    found = [saved(model, tmp_path)]
+    for stage_name, settings in (
+        ("slim", {"keep": 0.6, "epochs": 2}),
+        ("prune", {"sparsity": SPARSITY, "epochs": 2}),
+        ("cluster", {"clusters": CLUSTERS, "epochs": 1}),
+        ("quantize", {"epochs": 1}),
+    ):
+        found.append(run(stage_name, found[-1], data, tmp_path, **settings))
+    _, slim, prune, cluster, quantize = found
+    assert (
+        complexity.profile(loaded(slim.model_path)).flops <= 0.6 * complexity.profile(model).flops
+    )
+    graph = litert.read(quantize.model_path.read_bytes())
+    rows = ledger.named(ledger.of_tflite(graph), ledger.of_keras(loaded(cluster.model_path)))
+    left = {row["layer"]: row for row in ledger.of_keras(loaded(prune.model_path))}
+    for row in rows:
+        if "conv" in row["kind"].lower() and row["kind"] != "DEPTHWISE_CONV_2D":
+            assert row["sparsity"] >= left[row["layer"]]["sparsity"]
+            assert row["distinct"] <= CLUSTERS
+    assert graph.float_operators == ()
+    assert {kernel.dtype for kernel in graph.kernels} == {"INT8"}
