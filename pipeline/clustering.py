@@ -33,7 +33,12 @@ class Plan:
     seed: int = 0
 
 
-def cluster(model: keras.Model, plan: Plan, exempt: Collection[str] = ()) -> list[Kernel]:
+def cluster(
+    model: keras.Model,
+    plan: Plan,
+    exempt: Collection[str] = (),
+    images: npt.NDArray[Any] | None = None,
+) -> list[Kernel]:
     """Cluster the kernels of `model` in place; train them under `structure.kept` afterwards.
 
     Zeros stay zeros and are one of the clusters of their kernel; no other weight becomes zero.
@@ -45,27 +50,38 @@ def cluster(model: keras.Model, plan: Plan, exempt: Collection[str] = ()) -> lis
         model: Any built Keras 3 model.
         plan: Numbers of clusters, and how they are found; the same plan finds the same ones.
         exempt: Names of layers that stay whole.
+        images: `[N, H, W, C]`. A weight counts as much as the square of the input that it weighs,
+            on average over them: so clusters change outputs least. None: all weights alike.
 
     Returns:
         All kernels, those that stay whole with the reason.
     """
     every = kernels.find(model, first_layer=True, depthwise=True)
     found = [replace(kernel, reason=_reason(kernel, exempt)) for kernel in every]
+    if images is not None:
+        found = kernels.weighed(found, model, images)
     for number, kernel in enumerate(found):
         if kernel.reason:
             continue
         count = plan.dense if type(kernel.layer).__name__ in DENSE else plan.conv
         values = np.array(kernel.variable)
-        channels = np.moveaxis(values, structure.channel_axis(kernel.layer), 0)
+        parts, counted = [values], [kernel.squares]
+        if plan.per == "channel":
+            axis = structure.channel_axis(kernel.layer)
+            parts, counted = ([*np.moveaxis(a[0], axis, 0)] for a in (parts, counted))
         rng = np.random.default_rng([plan.seed, number])
-        for weights in channels if plan.per == "channel" else [values]:
-            weights[...] = shared(weights, count, plan.centroids, rng)
+        for weights, mass in zip(parts, counted, strict=True):
+            weights[...] = shared(weights, count, plan.centroids, rng, mass)
         kernel.variable.assign(values)
     return found
 
 
 def shared(
-    weights: npt.NDArray[Any], count: int, centroids: Centroids, rng: np.random.Generator
+    weights: npt.NDArray[Any],
+    count: int,
+    centroids: Centroids,
+    rng: np.random.Generator,
+    mass: npt.NDArray[Any] | None = None,
 ) -> npt.NDArray[Any]:
     """Replace every weight by the mean of its cluster, of `count` clusters at most.
 
@@ -75,11 +91,13 @@ def shared(
         centroids: How they start: at random weights (Forgy 1965), at quantiles ("density"), evenly
             from the least to the largest weight ("linear"), or far from each other ("kmeans++").
         rng: Draws those that are random.
+        mass: How much each counts, above 0; none: all alike.
 
     >>> shared(np.array([0.0, 1, 2, 9, 11]), 3, "linear", np.random.default_rng(0)).tolist()
     [0.0, 1.5, 1.5, 10.0, 10.0]
     """
-    values, index, counts = np.unique(weights, return_inverse=True, return_counts=True)
+    values, index = np.unique(weights, return_inverse=True)
+    counts = np.bincount(index.ravel(), None if mass is None else mass.ravel())
     made, live = values.astype(np.float64), values != 0
     count -= not live.all()
     if count < np.count_nonzero(live):

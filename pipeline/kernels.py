@@ -42,6 +42,12 @@ class Kernel:
         return values.transpose(sum(axes, ())).reshape(shape)
 
     @property
+    def squares(self) -> Any:
+        """What the square of a change of each weight matters, in the shape of the kernel."""
+        matrix = np.ones(self._order()[1])
+        return self.shaped(matrix if self.inputs is None else matrix * np.square(self.inputs))
+
+    @property
     def sparsity(self) -> float:
         """Fraction of zeros, 0..1."""
         return float(np.mean(np.asarray(self.variable) == 0))
@@ -51,8 +57,8 @@ class Kernel:
         """Number of weights."""
         return int(np.prod(self.variable.shape))
 
-    def shaped(self, mask: Mask) -> Mask:
-        """A mask `[c_out, k, c_in]` in the shape of the kernel."""
+    def shaped(self, mask: Any) -> Any:
+        """A mask or matrix `[c_out, k, c_in]` in the shape of the kernel."""
         order = sum(self._order()[0], ())
         sides = [self.variable.shape[axis] for axis in order]
         return mask.reshape(sides).transpose(np.argsort(order))

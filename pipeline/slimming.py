@@ -253,7 +253,7 @@ def rows(channels: Channels, narrowed: keras.Model) -> list[dict[str, Any]]:
         name = row["layer"]
         layer, before = was.get(name, (None, None))
         classes = [] if layer is None else channels.writes[id(layer)].tolist()
-        reason, treatment = None, "slimmed"
+        reason, treatment = f"{now[name]} of {before} channels are left", "slimmed"
         if classes and all(c in channels.fixed for c in classes):
             treatment, reason = "skipped", channels.fixed[classes[0]]
         elif classes and all(c in together or c in channels.fixed for c in classes):

@@ -247,3 +247,31 @@ def test_any_optimizer_trains_a_shared_value_as_one_weight(
         training.fit(model, few_digits, settings, 0, label="one step")
     moved = np.unique(np.round(np.abs(np.asarray(dense.kernel) - draw), 4))
     assert moved == pytest.approx([0.01], abs=1e-4)
+
+
+def test_weights_of_large_inputs_are_met_more_closely() -> None:
+    """Of 1 and 2 together, the one that counts nine times as much is nearer to their value."""
+    weights = np.array([1.0, 2.0, 10.0, 11.0])
+    mass = np.array([9.0, 1.0, 1.0, 1.0])
+    found = clustering.shared(weights, 2, "linear", np.random.default_rng(0), mass)
+    assert found.tolist() == [1.1, 1.1, 10.5, 10.5]
+
+
+@pytest.mark.parametrize("per", ["layer", "channel"])
+def test_outputs_change_less_if_weights_count_by_their_inputs(per: Any) -> None:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4, 4, 8))
+    model = keras.Model(inputs, layers.Dense(6)(layers.Conv2D(16, 3)(inputs)))
+    images = np.random.default_rng(0).normal(size=(64, 4, 4, 8)).astype(np.float32)
+    sizes = np.array([0.01, 0.1, 1, 1, 3, 5, 10, 20], np.float32)
+    images *= sizes
+    kernel = model.layers[1].kernel  # large weights of small inputs, as training makes them
+    kernel.assign(np.asarray(kernel) / sizes[:, None])
+    before, weights = np.asarray(model(images)), model.get_weights()
+    changes = []
+    for seen in (None, images):
+        model.set_weights(weights)
+        clustering.cluster(model, Plan(6, 6, per=per), images=seen)
+        changes.append(float(np.mean(np.square(np.asarray(model(images)) - before))))
+    alike, weighed = changes
+    assert weighed < 0.8 * alike

@@ -58,7 +58,7 @@ def test_every_layer_says_how_many_channels_it_had_and_why_it_kept_them(
     for name, row in rows.items():
         assert row["channels_after"] == model.get_layer(name).output.shape[-1]
         assert (row["treatment"] == "slimmed") == (row["channels_after"] < row["channels_before"])
-        assert (row["reason"] is None) == (row["treatment"] == "slimmed")
+        assert row["reason"]
     assert rows["logits"]["treatment"] == "skipped"
     assert "slimmed" in {row["treatment"] for row in rows.values()}
 

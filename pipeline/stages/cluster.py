@@ -17,6 +17,7 @@ from pipeline.stage import CHECKPOINT, Context, Ladder, StageConfig
 AUTO = (128, 64, 32, 16, 8, 4)  # clusters, from mild to strong
 FIRST = 16  # of those, and what a run outside the guardrail takes
 MOST = 256
+IMAGES = 256  # train images that inputs are measured on
 
 
 class Config(StageConfig):
@@ -66,7 +67,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Cluster the kernels of `source`'s model; zeros stay zeros."""
     import keras
 
-    from pipeline import clustering, measure, structure, training
+    from pipeline import clustering, data, measure, structure, training
     from pipeline.settings import mending
 
     keras.utils.set_random_seed(ctx.seed)
@@ -74,7 +75,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     count = FIRST if config.clusters == "auto" else config.clusters
     dense = config.dense_clusters or count
     plan = clustering.Plan(count, dense, config.centroids, config.per, ctx.seed)
-    found = clustering.cluster(model, plan)
+    images, _ = data.batch(ctx.data.train, IMAGES, ctx.seed)
+    found = clustering.cluster(model, plan, images=images)
     with structure.kept(model):
         history = training.fit(
             model,
