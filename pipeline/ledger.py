@@ -1,7 +1,8 @@
 """The ledger: what every kernel holds after each stage, and whether a later stage undid an earlier.
 
 A row per kernel: `layer` by its name in Keras, `kind`, `weights` (how many), `sparsity` (share of
-zeros), `distinct` (values) and `dtypes` (of the layer's constants, by role).
+zeros), `distinct` (values), of a file `sizes` (distinct values without their signs), and `dtypes`
+(of the layer's constants, by role).
 """
 
 from collections import Counter
@@ -62,7 +63,9 @@ def of_tflite(graph: Graph) -> list[Row]:
         if kernel is not None and kernel.data is not None and id(kernel) not in rows:
             row = {"layer": kernel.name, "kind": op.name, **counts(kernel.data)}
             also = ";".join(t.name for t in (op.outputs[0], *op.inputs[2:]) if t is not kernel)
-            rows[id(kernel)] = {**row, "also": also, "dtypes": _dtypes(op)}
+            # a normalization with a negative factor turns the signs of its channel
+            sizes = len(np.unique(np.abs(kernel.data.astype(np.float64))))
+            rows[id(kernel)] = {**row, "sizes": sizes, "also": also, "dtypes": _dtypes(op)}
     return list(rows.values())
 
 
@@ -142,7 +145,8 @@ def _compare_values(was: Row, row: Row, stage: str, stages: set[str]) -> None:
     """Refuse a layer whose shared values a stage has parted."""
     shared = was["distinct"] < was["weights"] * (1 - was["sparsity"])
     few = shared and was["distinct"] <= structure.MOST_CLUSTERS
-    if "cluster" in stages and few and row["distinct"] > was["distinct"]:
+    now = row.get("sizes", row["distinct"])
+    if "cluster" in stages and few and now > was["distinct"]:
         raise ModelError(
             f"{stage} {UNDID} {row['layer']!r}. Received: {row['distinct']} distinct values, "
             f"{was['distinct']} before. "

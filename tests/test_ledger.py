@@ -241,3 +241,23 @@ def test_a_float_file_may_have_the_factors_of_normalization_in_its_kernels(tmp_p
     bad = {**rows[0], "sparsity": 0.0}
     with pytest.raises(ModelError, match=r"0\.0% zeros"):
         ledger.checked([bad], "quantize", earlier)
+
+
+def test_signs_that_a_negative_factor_turns_are_no_new_values(tmp_path: Path) -> None:
+    inputs = keras.Input((4, 4, 2))
+    x = layers.Conv2D(8, 3, use_bias=False, name="conv")(inputs)
+    norm = layers.BatchNormalization(name="norm")
+    model = keras.Model(inputs, layers.Flatten()(layers.ReLU()(norm(x))))
+    kernel = model.get_layer("conv").kernel
+    kernel.assign(np.random.default_rng(0).choice([0.5, 1.0, 2.0], kernel.shape))
+    norm.gamma.assign([-1.0, 1.0] * 4)
+    known = {"ledger": ledger.of_keras(model)}
+    place = {"fingerprint": "", "directory": tmp_path, "model_file": "m.keras"}
+    earlier = [Artifact(stage="cluster", details=known, **place)]
+    images = np.random.default_rng(0).uniform(0, 255, (8, 4, 4, 2)).astype(np.float32)
+    rows = ledger.of_tflite(litert.read(litert.ptq(model, images)))
+    assert rows[0]["distinct"] == 6
+    (row,) = ledger.checked(rows, "quantize", earlier)
+    assert row["sizes"] == 3
+    with pytest.raises(ModelError, match="4 distinct values, 3 before"):
+        ledger.checked([{**rows[0], "sizes": 4, "distinct": 4}], "quantize", earlier)
