@@ -67,6 +67,7 @@ def by_sensitivity(
     """
     most = 1 - LEAST * (1 - sparsity)
     weights = np.array([kernel.size for kernel in kernels])
+    curves = {name: [*points, (1.0, 0.0)] for name, points in curves.items()}  # as far as it goes
     drops = {name: _drops(points, images) for name, points in curves.items()}
 
     def found(drop: float) -> npt.NDArray[np.float64]:

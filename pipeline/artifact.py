@@ -71,6 +71,16 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def digest(source: str | None) -> Any:
+    """What tells whether a file, or the stages of a run, hold what they held; None of the rest."""
+    path = Path(source) if source else None
+    if path is not None and path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    if path is not None and path.is_dir():
+        return sorted((str(p), p.stat().st_mtime_ns) for p in path.rglob(FILE))
+    return None
+
+
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file that is either whole or not there, whatever kills the process."""
     data = content.encode() if isinstance(content, str) else content

@@ -137,7 +137,7 @@ def _merged(values: Floats, mass: Floats, centroids: Floats) -> Floats:
             break
     cluster = np.repeat(np.arange(len(centroids)), np.diff(ends))
     sizes = np.bincount(cluster, mass, len(centroids))
-    means = np.bincount(cluster, mass * values, len(centroids)) / np.maximum(sizes, 1)
+    means = np.bincount(cluster, mass * values, len(centroids)) / np.where(sizes > 0, sizes, 1)
     means[means == 0] = values[np.argmin(np.abs(values))]
     return means[cluster]
 

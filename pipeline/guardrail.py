@@ -18,8 +18,10 @@ from typing import Any
 
 from pipeline import artifact, litert, measure
 from pipeline.artifact import Artifact, fingerprint, write_atomic
+from pipeline.errors import ModelError
 from pipeline.stage import CHECKPOINT, Context, Ladder, Log, StageConfig
 
+ATTEMPT = "attempt-"
 REJECTED = "rejected"  # what a stage made that was refused, beside what it passes on
 ROUNDING = 1e-9  # of accuracies
 log = logging.getLogger("flopsmith")
@@ -59,7 +61,10 @@ class Guardrail:
 
         Returns:
             The stage's artifact; its details list the `attempts`: the settings that differ, the
-            val accuracy, whether it `holds`, and the seconds.
+            val accuracy, whether it `holds`, and the seconds. Their directories stay until `tidy`.
+
+        Raises:
+            ModelError: the first attempt cannot be made.
         """
         ladder: Ladder = self.module.ladder(config)
         configs, tried = ladder.rungs, dict[int, Artifact]()
@@ -67,7 +72,14 @@ class Guardrail:
         steps = 0
         while failed - held > 1:
             start = tried[held] if ladder.goes_on and held in tried else source
-            tried[rung] = self._attempt(start, configs[rung], ctx, rung, steps)
+            try:
+                tried[rung] = self._attempt(start, configs[rung], ctx, rung, steps)
+            except ModelError as error:
+                if held < 0:  # what was asked for cannot be done
+                    raise
+                log.warning("%s: %s cannot be done: %s", ctx.name, configs[rung], error)
+                failed, rung = rung, (held + rung) // 2
+                continue
             steps += len(tried[rung].details.get("history", {}).get("val/loss", []))
             holds = self._holds(tried[rung])
             said = self._told(self._row(tried[rung], configs[rung], config))
@@ -76,16 +88,13 @@ class Guardrail:
             rung = (held + failed) // 2
         rows = [self._row(made, configs[at], config) for at, made in tried.items()]
         if held >= 0:
-            kept = self._moved(tried[held], source, ctx)
+            kept = self._adopted(tried[held], source, ctx)
         else:
             best = max(tried.values(), key=lambda made: made.metrics["val_accuracy"])
             kept = self._passed_on(source, best, ctx)
         notes = filter(None, (kept.details.get("note"), self._note(rows)))
         told = {"attempts": rows, "note": " ".join(notes)}
-        kept = kept.model_copy(update={"details": {**kept.details, **told}})
-        for at in tried:
-            shutil.rmtree(_directory(ctx, at), ignore_errors=True)
-        return kept
+        return kept.model_copy(update={"details": {**kept.details, **told}})
 
     def _holds(self, made: Artifact) -> bool:
         return made.metrics["val_accuracy"] >= self.floor - ROUNDING
@@ -126,14 +135,15 @@ class Guardrail:
         said = "holds" if row["holds"] else "too low"
         return f"{settings or 'as asked'}: {row['val_accuracy']:.4f} {said}"
 
-    def _moved(self, made: Artifact, source: Artifact, ctx: Context) -> Artifact:
+    def _adopted(self, made: Artifact, source: Artifact, ctx: Context) -> Artifact:
         """The artifact of an attempt as that of the stage."""
         for path in made.directory.iterdir():
-            if path.name not in (artifact.FILE, "log.txt"):
-                target = ctx.directory / path.name
-                if target.is_dir():
-                    shutil.rmtree(target)
-                path.replace(target)
+            target = ctx.directory / path.name
+            if path.is_dir():
+                shutil.rmtree(target, ignore_errors=True)
+                shutil.copytree(path, target)
+            elif path.name != artifact.FILE:
+                write_atomic(target, path.read_bytes())
         own = ctx.done(source).model_dump(include={"stage", "fingerprint", "parent", "directory"})
         return made.model_copy(update={**own, "metrics": {}, "seconds": 0.0})
 
@@ -143,8 +153,7 @@ class Guardrail:
         if refused is None or given is None:
             raise ValueError(f"a stage that compresses needs a model. Received: {given}, {refused}")
         rejected = ctx.directory / f"{REJECTED}{refused.suffix}"
-        rejected.unlink(missing_ok=True)
-        refused.replace(rejected)
+        write_atomic(rejected, refused.read_bytes())
         needed = source.metrics["val_accuracy"] - best.metrics["val_accuracy"]
         reason = (
             f"every attempt fell below a val accuracy of {self.floor:.4f}; the best had "
@@ -182,5 +191,11 @@ class _Later:
         self.log.trial(row)
 
 
+def tidy(directory: Path) -> None:
+    """Delete the attempts of a stage, once its artifact is written."""
+    for path in directory.glob(f"{ATTEMPT}*"):
+        shutil.rmtree(path)
+
+
 def _directory(ctx: Context, rung: int) -> Path:
-    return ctx.directory / f"attempt-{rung}"
+    return ctx.directory / f"{ATTEMPT}{rung}"

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline import structure
 from pipeline.transfer import Transfer
 
 Optimizer = Literal[
@@ -202,6 +201,7 @@ def _paced(rule: Any) -> Any:
 
 def _sharing(rule: Any) -> Any:
     """An update rule of Keras 3 in which weights that share a value share their gradient, too."""
+    from pipeline import structure  # imports Keras, which reading a recipe has to do without
 
     class Sharing(rule):  # type: ignore[misc, valid-type]
         def apply(self, grads: Any, trainable_variables: Any = None) -> None:

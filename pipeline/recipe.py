@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipeline import stage, targets
-from pipeline.artifact import fingerprint
+from pipeline.artifact import digest, fingerprint
 from pipeline.budget import Budget
 from pipeline.data import DataConfig, parse
 from pipeline.errors import DataError, RecipeError
@@ -59,9 +59,9 @@ class Recipe(Head):
 
     def to_yaml(self) -> str:
         """The resolved recipe; running that file repeats the run."""
-        head = self.model_dump(mode="json", exclude={"name", "stages"})
-        steps = [{step.name: step.config.model_dump(mode="json")} for step in self.stages]
-        return yaml.safe_dump({**head, "stages": steps}, sort_keys=False, allow_unicode=True)
+        made = self.model_dump(mode="json", exclude={"name", "stages"})
+        made["stages"] = [{step.name: step.config.model_dump(mode="json")} for step in self.stages]
+        return yaml.safe_dump(made, sort_keys=False, allow_unicode=True)
 
     def fingerprints(self, code_version: str, content: str) -> list[str]:
         """One per stage, over the data, the seed, the code and every setting up to that stage."""
@@ -70,7 +70,8 @@ class Recipe(Head):
         found = []
         for place, step in enumerate(self.stages):
             guard = self.share(place) and (self.max_accuracy_drop, self.share(place))
-            chain = fingerprint(chain, step.name, step.config.model_dump(mode="json"), guard)
+            read = [digest(getattr(step.config, key, None)) for key in ("model", "teacher")]
+            chain = fingerprint(chain, step.name, step.config.model_dump(mode="json"), guard, read)
             found.append(chain)
         return found
 
@@ -228,6 +229,9 @@ def _steps(entries: list[tuple[str, Any]], path: Path) -> tuple[Step, ...]:
                 f"{path}: stages.{place}.{name} needs {' or '.join(config.needs)}, but gets "
                 f"{model}. Put a stage before it that leaves one"
             )
+        if late := [step.name for step in checked if step.name in config.before]:
+            told = f"{name} would undo {late[0]}. Put {name} before {late[0]}"
+            raise RecipeError(f"{path}: stages.{place}.{told}")
         checked.append(Step(name, _validate(config, settings, path, f"stages.{place}.{name}")))
         model = config.leaves or model
     return tuple(checked)

@@ -131,6 +131,7 @@ def _run_stage(step: Step, source: Artifact, ctx: Context, floor: float | None) 
     )
     made.save()
     (made.directory / stage.CHECKPOINT).unlink(missing_ok=True)
+    guardrail.tidy(made.directory)
     log.info("%s: finished, %s", ctx.name, _line(made))
     return made
 

@@ -40,6 +40,7 @@ class StageConfig(BaseModel):
 
     needs: ClassVar[tuple[Kind, ...]] = ("keras",)  # models that `run` can start from
     leaves: ClassVar[Kind | None] = "keras"  # the model of its artifact; None: none of its own
+    before: ClassVar[tuple[str, ...]] = ()  # stages that it would undo if it came after them
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from pipeline import complexity, data, training
+from pipeline import complexity, data, structure, training
 from pipeline.artifact import write_atomic
 from pipeline.data import Dataset, Split
 from pipeline.stage import CHECKPOINT
@@ -131,14 +131,16 @@ class Tuning:
         alone |= {"old_rate": 1.0, "layer_decay": 1.0, "fix_norms": False, "epoch_images": None}
         for copy, layer in zip(copies, layers, strict=True):
             copy.set_weights(layer.get_weights())
-        found = training.fit(
-            keras.Model(inputs, x),
-            dataset,
-            self.settings.model_copy(update=alone),
-            self.seed,
-            label="head",
-            on_epoch=self._counted(),
-        )
+        model = keras.Model(inputs, x)
+        with structure.kept(model):
+            found = training.fit(
+                model,
+                dataset,
+                self.settings.model_copy(update=alone),
+                self.seed,
+                label="head",
+                on_epoch=self._counted(),
+            )
         for copy, layer in zip(copies, layers, strict=True):
             layer.set_weights(copy.get_weights())
         self._note(found)

@@ -275,3 +275,12 @@ def test_outputs_change_less_if_weights_count_by_their_inputs(per: Any) -> None:
         changes.append(float(np.mean(np.square(np.asarray(model(images)) - before))))
     alike, weighed = changes
     assert weighed < 0.8 * alike
+
+
+def test_only_the_ratio_of_what_weights_count_matters() -> None:
+    weights, mass = np.random.default_rng(0).normal(size=500), np.linspace(1, 9, 500)
+    found = [
+        clustering.shared(weights, 6, "linear", np.random.default_rng(0), mass * times)
+        for times in (1.0, 1e-4)
+    ]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-6)

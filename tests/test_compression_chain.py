@@ -27,6 +27,7 @@ from search_spaces.base import Cheapest, build
 SPARSITY, CLUSTERS = 0.5, 12
 COMPRESSIBLE = ("Conv2D", "Dense")
 PIXEL = "as a depthwise convolution of one pixel"
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("vgg", "densenet")]
 
 
 class Silence:
@@ -124,7 +125,7 @@ def trained(model: keras.Model, data: Dataset, epochs: int) -> keras.Model:
     return model
 
 
-@pytest.fixture(scope="module", params=["mobilenet", "resnet", "vgg", "densenet"])
+@pytest.fixture(scope="module", params=["mobilenet", "resnet", *SLOW])
 def chain(
     request: pytest.FixtureRequest, data: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> Chain:

@@ -13,6 +13,7 @@ from pipeline import guardrail, measure
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import Dataset
+from pipeline.errors import ModelError
 from pipeline.guardrail import Guardrail
 from pipeline.stage import Context, Ladder, StageConfig
 
@@ -119,6 +120,7 @@ def test_every_attempt_is_told_and_nothing_of_them_stays(ctx: Context, source: A
     rows = made.details["attempts"]
     assert [row["holds"] for row in rows] == [True, True, False]
     assert [row["settings"] for row in rows] == [{"strength": 0.6}, {"strength": 0.8}, {}]
+    guardrail.tidy(ctx.directory)
     assert [path.name for path in ctx.directory.iterdir()] == ["model.keras"]
     assert (made.directory, made.parent) == (ctx.directory, "01-finetune")
     assert (made.stage, made.fingerprint) == ("shrink", "abc")
@@ -218,3 +220,31 @@ def test_a_tflite_stage_passes_its_input_on_in_float32(
     scores = runner(made.model_path.read_bytes()).scores(images)  # type: ignore[union-attr]
     assert scores == pytest.approx(keras.ops.convert_to_numpy(model(images)), abs=1e-3)
     assert (ctx.directory / "rejected.tflite").read_bytes() == b"int8"
+
+
+def test_a_kill_before_the_artifact_is_written_loses_no_attempt(
+    ctx: Context, source: Artifact
+) -> None:
+    for floor, count in ((0.915, 3), (0.99, 2)):  # one that is met, one that nothing meets
+        stage = Stage(RUNGS, start=2)
+        first = run(stage, floor, ctx, source)
+        again = run(stage, floor, ctx, source)
+        assert len(stage.ran) == count
+        assert again.details == first.details
+        guardrail.tidy(ctx.directory)
+
+
+def test_a_stronger_attempt_that_cannot_be_made_is_one_that_does_not_hold(
+    ctx: Context, source: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Stage.run
+
+    def refusing(self: Stage, source: Artifact, config: Config, ctx: Context) -> Artifact:
+        if config.strength > 0.6:
+            raise ModelError("nothing would be left")
+        return whole(self, source, config, ctx)
+
+    monkeypatch.setattr(Stage, "run", refusing)
+    assert run(Stage(RUNGS, start=2), 0.5, ctx, source).details["strength"] == 0.6
+    with pytest.raises(ModelError, match="nothing would be left"):
+        run(Stage(RUNGS, start=4), 0.5, ctx, source)

@@ -507,3 +507,30 @@ def test_a_mode_of_finetune_refuses_what_it_would_ignore(
 ) -> None:
     text = HEAD + f"stages:\n  - load: {{network: lenet5}}\n  - finetune: {settings}\n"
     assert said in refused(text)
+
+
+@pytest.mark.parametrize(
+    ("stages", "late"),
+    [
+        ("search, cluster, prune", "prune would undo cluster. Put prune before cluster"),
+        ("search, prune, slim", "slim would undo prune"),
+        ("search, prune, cluster, factorize", "factorize would undo prune"),
+    ],
+)
+def test_a_stage_that_would_undo_an_earlier_one_is_refused(
+    refused: Callable[..., str], stages: str, late: str
+) -> None:
+    assert late in refused(f"{HEAD}stages: [{stages}]")
+
+
+def test_another_file_under_the_same_name_changes_the_fingerprints(
+    read: Read, tmp_path: Path
+) -> None:
+    model = tmp_path / "my.keras"
+    text = f"{HEAD}stages: [load: {{model: {model}}}, prune]"
+    found = []
+    for content in (b"one", b"two", b"one"):
+        model.write_bytes(content)
+        found.append(read(text).fingerprints("1", "x"))
+    assert found[0] == found[2]
+    assert not set(found[0]) & set(found[1])

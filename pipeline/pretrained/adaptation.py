@@ -55,7 +55,7 @@ def adapt(
     def first(image: Any) -> Any:
         if pixels in RESCALING:
             scale, offset = RESCALING[pixels]
-            image = keras.layers.Rescaling(scale, offset, name="pixels")(image)
+            image = keras.layers.Rescaling(scale, offset, name=_free("pixels", model))(image)
         if len(model.inputs[0].shape) == 3:
             return keras.layers.Reshape(input_shape[:2], name="one_channel")(image)
         return _thrice(image) if grey and folded is None else image
@@ -150,6 +150,7 @@ def _features(body: keras.Model) -> Any:
 
 def _free(name: str, model: keras.Model) -> str:
     """`name`, or with a number if a layer has it."""
-    taken = {layer.name for layer in model.layers}
+    nested = {layer.name for layer, _, _ in complexity.calls(model)}
+    taken = nested | {layer.name for layer in model.layers}
     names = (name if n == 1 else f"{name}_{n}" for n in range(1, len(taken) + 2))
     return next(free for free in names if free not in taken)

@@ -8,7 +8,7 @@ Source:  Denton et al. 2014, https://arxiv.org/abs/1404.0736; Kim et al. 2016,
 """
 
 import logging
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,8 @@ log = logging.getLogger("flopsmith")
 
 class Config(StageConfig):
     """The `factorize:` section of a recipe."""
+
+    before: ClassVar[tuple[str, ...]] = ("prune", "cluster")
 
     energy: float = Field(
         0.9, gt=0, le=1, description="Share of the squared singular values that every kernel keeps"

@@ -59,6 +59,8 @@ class Config(StageConfig):
                 "a trained model has the preprocessing that it was trained with. Leave "
                 "preprocessing out"
             )
+        if self.network is not None and self.pixels != "auto":
+            raise ValueError("a published network takes 0..255. Leave pixels out")
         return self
 
 

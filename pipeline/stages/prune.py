@@ -9,7 +9,7 @@ Source:  Han et al. 2015, https://arxiv.org/abs/1506.02626; the ramp, Zhu & Gupt
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -26,6 +26,8 @@ SPARSITY = 0.5  # where nothing says another
 
 class Config(StageConfig):
     """The `prune:` section of a recipe."""
+
+    before: ClassVar[tuple[str, ...]] = ("cluster",)
 
     sparsity: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] = Field(
         "auto",

@@ -9,7 +9,7 @@ Source:  Li et al. 2017, https://arxiv.org/abs/1608.08710; with a penalty, Liu e
 """
 
 import logging
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -25,6 +25,8 @@ log = logging.getLogger("flopsmith")
 
 class Config(StageConfig):
     """The `slim:` section of a recipe."""
+
+    before: ClassVar[tuple[str, ...]] = ("prune", "cluster")
 
     flops: Count | None = Field(
         None, gt=0, description="Most FLOPs that are left; none: as `keep` says"
