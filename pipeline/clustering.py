@@ -184,7 +184,6 @@ def _reason(kernel: Kernel, exempt: Collection[str]) -> str | None:
     """Why a kernel stays whole, if it does."""
     if kernel.name in exempt or kernel.layer.name in exempt:
         return "left whole to keep accuracy"
-    depthwise = kernel.variable.name == "depthwise_kernel"
-    if depthwise or "Depthwise" in type(kernel.layer).__name__:
+    if kernels.is_depthwise(kernel.layer, kernel.variable):
         return "few weights per channel, each with an int8 range of its own, which parts clusters"
     return None

@@ -71,7 +71,7 @@ class Guardrail:
         held, failed, rung = -1, len(configs), ladder.start
         steps = 0
         while failed - held > 1:
-            start = tried[held] if ladder.goes_on and held in tried else source
+            start = tried.get(held, source) if ladder.goes_on else source
             try:
                 tried[rung] = self._attempt(start, configs[rung], ctx, rung, steps)
             except ModelError as error:

@@ -108,7 +108,7 @@ def find(
         kernel, reason = Kernel(name, layer, variable), None
         if {layer.name, name} & set(exempt):
             reason = "left whole to keep accuracy"
-        elif _is_depthwise(layer, variable) and not depthwise:
+        elif is_depthwise(layer, variable) and not depthwise:
             reason = "depthwise kernels are few weights; `depthwise` prunes them"
         elif layer is first and not first_layer and "Conv" in type(layer).__name__:
             reason = "the first convolution is few weights; `first_layer` prunes it"
@@ -187,13 +187,14 @@ def _has_kernel(layer: Any) -> bool:
     return any(hasattr(layer, name) for name in structure.KERNELS)
 
 
-def _is_depthwise(layer: Any, variable: Any) -> bool:
+def is_depthwise(layer: Any, variable: Any) -> bool:
+    """Whether a kernel of a layer is that of a depthwise convolution."""
     return variable.name == "depthwise_kernel" or "Depthwise" in type(layer).__name__
 
 
 def _ends(layer: Any, variable: Any) -> tuple[Axes, Axes]:
     """Axes of a kernel that the outputs, and the inputs, of its layer are along."""
-    if _is_depthwise(layer, variable):
+    if is_depthwise(layer, variable):
         return (-2, -1), ()
     if type(layer).__name__ == "EinsumDense":
         _, letters, made = re.split(",|->", layer.equation.replace(".", ""))

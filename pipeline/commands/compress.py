@@ -43,11 +43,7 @@ def add(commands: Any) -> None:
     compress.add_argument(
         "--out", default="", metavar="DIR", help="where results go (default: runs/compress-MODEL)"
     )
-    compress.add_argument(
-        "--fresh",
-        action="store_true",
-        help="run every stage again; earlier results are moved to DIR/replaced",
-    )
+    run.add_fresh(compress)
     compress.set_defaults(call=call)
 
 

@@ -38,12 +38,17 @@ def add(commands: Any) -> None:
         metavar="DIR",
         help="where results go (default: runs/RECIPE); the deliverables are in DIR/export",
     )
-    run.add_argument(
+    add_fresh(run)
+    run.set_defaults(call=call)
+
+
+def add_fresh(command: argparse.ArgumentParser) -> None:
+    """Add the option of a command that runs a recipe to begin anew."""
+    command.add_argument(
         "--fresh",
         action="store_true",
         help="run every stage again; earlier results are moved to DIR/replaced",
     )
-    run.set_defaults(call=call)
 
 
 def call(args: argparse.Namespace) -> None:
