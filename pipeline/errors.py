@@ -23,3 +23,7 @@ class ModelError(PipelineError, ValueError):
 
 class OutputError(PipelineError, OSError):
     """A place that results cannot be written to."""
+
+
+class ToolError(PipelineError, RuntimeError):
+    """A program or package that is needed and not installed, or that failed."""

@@ -3,8 +3,8 @@
 import math
 import re
 import struct
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ class Tensor:
     data: np.ndarray | None
     scales: np.ndarray
     zero_points: np.ndarray
+    axis: int = 0  # that scales are along, where there are several
+    is_dynamic: bool = False  # a side may change from one inference to the next
 
     @property
     def bytes(self) -> int:
@@ -53,6 +55,8 @@ class Operator:
     name: str  # CONV_2D, ADD, ...
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    version: int = 1
+    options: Any = None  # of the schema's object API: `Conv2DOptionsT`, ...; None: it has none
 
     @property
     def kernel(self) -> Tensor | None:
@@ -83,6 +87,7 @@ class Graph:
     operators: tuple[Operator, ...]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    metadata: Mapping[str, bytes] = field(default_factory=dict)  # `min_runtime_version`, ...
 
     @property
     def kernels(self) -> tuple[Tensor, ...]:
@@ -138,8 +143,13 @@ def read(model: bytes) -> Graph:
             name, read_by = codes[number], pick(op.inputs)
             if name in KERNEL_OPERATORS and len(read_by) < 2:
                 raise ValueError(f"{name} without weights")
-            operators.append(Operator(index, name, read_by, pick(op.outputs)))
-        return Graph(tuple(operators), pick(graph.inputs), pick(graph.outputs))
+            version, options = max(1, code.version), op.builtinOptions
+            operators.append(Operator(index, name, read_by, pick(op.outputs), version, options))
+        notes = {
+            (note.name or b"").decode("utf-8", "replace"): _bytes(root.buffers[note.buffer])
+            for note in root.metadata or ()
+        }
+        return Graph(tuple(operators), pick(graph.inputs), pick(graph.outputs), notes)
     except (struct.error, IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(
             f"a broken .tflite file. Received: {len(model)} bytes ({error}). Export it again"
@@ -168,10 +178,10 @@ def named_after(tensor: str, layers: Container[str]) -> tuple[str, ...]:
 def _tensor(tensor: Any, buffers: Sequence[Any], dtypes: dict[int, str]) -> Tensor:
     dtype = dtypes[tensor.type]
     shape = tuple(int(side) for side in (() if tensor.shape is None else tensor.shape))
-    raw = buffers[tensor.buffer].data
+    raw = _bytes(buffers[tensor.buffer])
     values = None
-    if raw is not None and len(raw) and hasattr(np, dtype.lower()):
-        values = np.frombuffer(bytes(bytearray(raw)), dtype.lower()).reshape(shape)
+    if raw and hasattr(np, dtype.lower()):
+        values = np.frombuffer(raw, dtype.lower()).reshape(shape)
     quantization = tensor.quantization
     scales = getattr(quantization, "scale", None)
     zeros = getattr(quantization, "zeroPoint", None)
@@ -183,6 +193,7 @@ def _tensor(tensor: Any, buffers: Sequence[Any], dtypes: dict[int, str]) -> Tens
             raise ValueError(f"a zero point out of range for {dtype}")
         if not np.all((scale_array >= 0) & (scale_array < np.inf)):
             raise ValueError("a scale that is not a positive number")
+    signature = () if tensor.shapeSignature is None else tensor.shapeSignature
     return Tensor(
         name=(tensor.name or b"").decode("utf-8", "replace"),
         dtype=dtype,
@@ -190,4 +201,10 @@ def _tensor(tensor: Any, buffers: Sequence[Any], dtypes: dict[int, str]) -> Tens
         data=values,
         scales=scale_array,
         zero_points=zero_points,
+        axis=int(getattr(quantization, "quantizedDimension", 0)),
+        is_dynamic=any(side < 0 for side in (*shape, *signature)),
     )
+
+
+def _bytes(buffer: Any) -> bytes:
+    return b"" if buffer.data is None else bytes(bytearray(buffer.data))

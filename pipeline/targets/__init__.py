@@ -1,11 +1,17 @@
-"""One file per deployment target; says whether, and how, a `.tflite` will run there."""
+"""One file per deployment target; says whether, and how, a `.tflite` will run there.
+
+    def missing() -> str | None         what is to be installed first, and how; None: nothing
+    def check(model: bytes) -> Verdict  which operators run there, and where
+"""
 
 import importlib
 import pkgutil
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
-from pipeline.errors import RecipeError
+from pipeline.errors import RecipeError, ToolError
 
 
 @dataclass(frozen=True)
@@ -14,8 +20,8 @@ class Placement:
 
     index: int
     name: str
-    placement: str
-    reason: str | None
+    placement: str  # cpu, tpu, npu, ...
+    reason: str | None  # why not on what the target is there for; None: it does
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,7 @@ class Verdict:
     runs: bool
     refused: str | None  # why the whole file is refused
     operators: tuple[Placement, ...]
+    extras: Mapping[str, Any] = field(default_factory=dict)  # what this target alone can say
 
     @property
     def mapped(self) -> int:
@@ -34,7 +41,15 @@ class Verdict:
 
     def as_json(self) -> dict[str, Any]:
         """The verdict as plain data."""
-        return {**asdict(self), "mapped": self.mapped, "total": len(self.operators)}
+        return {
+            "target": self.target,
+            "runs": self.runs,
+            "refused": self.refused,
+            "mapped": self.mapped,
+            "total": len(self.operators),
+            **self.extras,
+            "operators": [vars(op) for op in self.operators],
+        }
 
 
 def names() -> tuple[str, ...]:
@@ -42,14 +57,36 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
+def load(name: str) -> ModuleType:
+    """Import one target.
+
+    Raises:
+        RecipeError: there is no such target; names those there are.
+    """
+    if name not in names():
+        raise RecipeError(f"unknown target. Received: {name!r}. Known: {', '.join(names())}")
+    return importlib.import_module(f"pipeline.targets.{name}")
+
+
 def check(name: str, model: bytes) -> Verdict:
     """Ask target `name` about a `.tflite` file.
 
     Raises:
         RecipeError: there is no such target; names those there are.
+        ToolError: it needs something that is not installed; says how to install it.
         ModelError: the bytes are not a `.tflite` file.
     """
-    if name not in names():
-        raise RecipeError(f"unknown target. Received: {name!r}. Known: {', '.join(names())}")
-    verdict: Verdict = importlib.import_module(f"pipeline.targets.{name}").check(model)
+    require(name)
+    verdict: Verdict = load(name).check(model)
     return verdict
+
+
+def require(name: str) -> None:
+    """Say what a target needs before it is asked.
+
+    Raises:
+        RecipeError: there is no such target; names those there are.
+        ToolError: it needs something that is not installed; says how to install it.
+    """
+    if lacks := load(name).missing():
+        raise ToolError(f"target {name}: {lacks}")
