@@ -1,19 +1,37 @@
 """Command line: parse, call, and turn a user's error into one line and exit code 2."""
 
 import argparse
+import functools
 import logging
 import os
 import sys
 from collections.abc import Sequence
 
-from pipeline import __version__, commands
-from pipeline.errors import PipelineError
+from pipeline import __version__, commands, guard
+from pipeline.errors import ModelError, PipelineError
+
+
+def script() -> int:
+    """Run the command of the command line; one that reads foreign models in a child process."""
+    args = _parser().parse_args()
+    _quieten()
+    if not getattr(args, "guarded", False):
+        return _run(args)
+    try:
+        return guard.run(functools.partial(_run, args))
+    except ModelError as error:
+        print(f"flopsmith: {error}", file=sys.stderr)
+        return 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command in this process; returns the exit code."""
     args = _parser().parse_args(argv)
     _quieten()
+    return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         return int(args.call(args) or 0)
     except PipelineError as error:
@@ -54,4 +72,4 @@ def _quieten() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(script())

@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
         help="average the scores of each image and its mirror image, or of ten crops",
     )
     evaluate.add_argument("--json", action="store_true", help="print a JSON object")
-    evaluate.set_defaults(call=call)
+    evaluate.set_defaults(call=call, guarded=True)
 
 
 def call(args: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
     predict.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG or BMP files")
     predict.add_argument("--top", type=int, default=3, help="classes to show (default: 3)")
     predict.add_argument("--json", action="store_true", help="print a JSON object per image")
-    predict.set_defaults(call=call)
+    predict.set_defaults(call=call, guarded=True)
 
 
 def call(args: argparse.Namespace) -> None:
