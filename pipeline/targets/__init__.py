@@ -2,6 +2,9 @@
 
     def missing() -> str | None         what is to be installed first, and how; None: nothing
     def check(model: bytes) -> Verdict  which operators run there, and where
+
+`runs` is False only of a file that is refused as a whole. `mapped` counts the operators that run on
+what the target is there for: each of the others has a reason.
 """
 
 import importlib

@@ -1,7 +1,14 @@
-"""A phone's CPU: LiteRT must load the file and run it; float operators are slow there."""
+"""A phone's CPU: LiteRT must run the file; XNNPACK, its fast kernels, takes most operators.
 
-from pipeline import litert
+Where an operator runs is measured: the graph that LiteRT made of the file says what it delegated.
+"""
+
+from collections import Counter
+from typing import Any
+
+from pipeline import flatbuffer, interpreter
 from pipeline.errors import ModelError
+from pipeline.flatbuffer import Operator
 from pipeline.targets import Placement, Verdict
 
 
@@ -10,18 +17,57 @@ def missing() -> None:
 
 
 def check(model: bytes) -> Verdict:
-    """Run the model once in LiteRT, and list the operators that do not compute in int8."""
-    graph = litert.read(model)
-    refused = None
+    """Run the model once in LiteRT, and list the operators that XNNPACK does not take.
+
+    Raises:
+        ModelError: the bytes are not a `.tflite` file.
+    """
+    graph = flatbuffer.read(model)
     try:
-        litert.Runner(model).latency_ms(runs=1)
+        runtime = interpreter.open(model)
+        interpreter.fill(runtime)
+        interpreter.invoke(runtime)
     except ModelError as error:
-        refused = str(error)
-    slow = {op.index for op in graph.float_operators}
+        lost = [
+            Placement(op.index, op.name, "cpu", "the file is refused") for op in graph.operators
+        ]
+        return Verdict("mobile_cpu", False, str(error), tuple(lost))
+    taken, pieces = _delegated(runtime._get_ops_details(), len(graph.operators))
     operators = tuple(
-        Placement(
-            op.index, op.name, "cpu", "computes in floating point" if op.index in slow else None
-        )
+        Placement(op.index, op.name, "xnnpack", None)
+        if op.index in taken
+        else Placement(op.index, op.name, "cpu", _why(op))
         for op in graph.operators
     )
-    return Verdict("mobile_cpu", refused is None, refused, operators)
+    floats = dict(Counter(op.name for op in graph.float_operators))
+    extras = {"xnnpack_pieces": pieces, "float_operators": floats}
+    return Verdict("mobile_cpu", True, None, operators, extras)
+
+
+def _delegated(nodes: list[dict[str, Any]], count: int) -> tuple[set[int], int]:
+    """Operators that a delegate runs, and in how many pieces.
+
+    LiteRT keeps the `count` nodes of the file and appends one for each piece, which reads and
+    writes what crosses its border. So its operators are those between its outputs and its inputs.
+    """
+    maker = {int(tensor): node for node in nodes[:count] for tensor in node["outputs"]}
+    found: set[int] = set()
+    for piece in nodes[count:]:
+        border = {int(tensor) for tensor in piece["inputs"]}
+        ahead = [int(tensor) for tensor in piece["outputs"]]
+        while ahead:
+            tensor = ahead.pop()
+            node = None if tensor in border else maker.get(tensor)
+            if node is not None and node["index"] not in found:
+                found.add(node["index"])
+                ahead += [int(read) for read in node["inputs"]]
+    return found, len(nodes) - count
+
+
+def _why(op: Operator) -> str:
+    tensors = (*op.inputs, *op.outputs)
+    if any(tensor.is_dynamic for tensor in tensors):
+        return "XNNPACK does not take tensors without a fixed shape"
+    made = [t for t in tensors if t.data is None] or list(tensors)
+    types = " and ".join(dict.fromkeys(tensor.dtype for tensor in made))
+    return f"XNNPACK does not take this {op.name} of {types}"
