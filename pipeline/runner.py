@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pipeline
-from pipeline import artifact, data, guardrail, ledger, measure, stage, tracking, verdict
+from pipeline import artifact, data, guardrail, ledger, measure, registry, stage, tracking, verdict
 from pipeline.artifact import Artifact, write_atomic
 from pipeline.errors import OutputError, RecipeError
 from pipeline.recipe import Recipe, Step
@@ -51,6 +51,7 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
         finished = _stages(recipe, dataset, out, parent, fresh)
         _publish(finished, out)
         _summarize(finished, out, parent)
+        _register(recipe, dataset, finished, out, parent)
         return finished, tracking.ui_hint(parent)
 
 
@@ -119,16 +120,15 @@ def _run_stage(step: Step, source: Artifact, ctx: Context, floor: float | None) 
         if floor is None
         else guardrail.Guardrail(module, floor).run(source, step.config, ctx)
     )
-    metrics, details = measure.measure(made, ctx.data)
+    metrics, details = made.metrics, made.details
+    if "test_accuracy" not in metrics:  # the stage has not measured its model itself
+        counted, told = measure.measure(made, ctx.data)
+        metrics, details = {**counted, **metrics}, {**told, **details}
     if "ledger" in details:
-        details["ledger"] = ledger.checked(details["ledger"], ctx.name, _earlier(ctx))
-    made = made.model_copy(
-        update={
-            "metrics": {**metrics, **made.metrics},
-            "details": {**details, **made.details},
-            "seconds": round(time.perf_counter() - start, 2),
-        }
-    )
+        rows = ledger.checked(details["ledger"], ctx.name, _earlier(ctx))
+        details = {**details, "ledger": rows}
+    seconds = round(time.perf_counter() - start, 2)
+    made = made.model_copy(update={"metrics": metrics, "details": details, "seconds": seconds})
     made.save()
     (made.directory / stage.CHECKPOINT).unlink(missing_ok=True)
     guardrail.tidy(made.directory)
@@ -213,6 +213,28 @@ def _summarize(finished: list[Artifact], out: Path, parent: tracking.Run) -> Non
         parent.describe(verdict.verdict(finished))
     for path in sorted((out / EXPORT).glob("*")):
         parent.file(path, EXPORT)
+
+
+def _register(
+    recipe: Recipe,
+    dataset: data.Dataset,
+    finished: list[Artifact],
+    out: Path,
+    parent: tracking.Run,
+) -> None:
+    """Register the model that these stages exported, if they did, for MLflow to serve."""
+    made = next((a for a in reversed(finished) if registry.MODEL in a.deliverables), None)
+    if made is None:
+        return
+    candidate = registry.Candidate(
+        recipe=recipe.name,
+        export=out / EXPORT,
+        example=dataset.test.images[dataset.test.index[0]],
+        accuracy=made.metrics["test_accuracy"],
+        split=dataset.fingerprint,
+        tags={"data": dataset.name, "seed": str(recipe.seed)},
+    )
+    registry.register(candidate, parent)
 
 
 def _remember(out: Path, parent: tracking.Run) -> None:

@@ -1,0 +1,185 @@
+"""The model that MLflow serves: logged with the run, registered, and champion if it is the best."""
+
+import base64
+import hashlib
+import io
+import logging
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from PIL import Image
+
+from pipeline import quiet
+from pipeline.tracking import Run
+
+MODEL, LABELS = "model.tflite", "labels.txt"  # of a run's export directory
+CHAMPION = "champion"
+CODE = Path(__file__).with_name("serving.py")
+PACKAGES = ("ai-edge-litert", "mlflow", "numpy", "pandas", "pillow")  # that CODE imports
+SPLIT, ACCURACY, SIZE, HASH = "data_fingerprint", "test_accuracy", "size_bytes", "sha256"
+PREPROCESSING = (
+    "An image file is decoded upright, made 8-bit grey or RGB with white where it is transparent, "
+    "scaled (bilinear) until it covers the input and cropped at the centre. The model takes pixels "
+    "of 0..255 and normalizes them itself."
+)
+log = logging.getLogger("flopsmith")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An exported model, and what tells whether it becomes the champion."""
+
+    recipe: str
+    export: Path  # the directory that holds it and its labels
+    example: np.ndarray  # uint8 [H, W, C], an image as it takes them
+    accuracy: float  # fraction of the test images
+    split: str  # fingerprint of the data and of its division
+    tags: Mapping[str, str]  # whatever else is to be known of it
+
+    @property
+    def name(self) -> str:
+        """Under which it is registered, of characters that an address can hold."""
+        return "flopsmith-" + re.sub(r"[^\w.-]", "-", self.recipe)
+
+
+def register(made: Candidate, run: Run) -> None:
+    """Log a model with a run, register it, and let it be the champion if it is the best so far.
+
+    What is registered already is not registered again. A store that cannot hold models costs a
+    warning, not the run.
+    """
+    client = MlflowClient()
+    content = (made.export / MODEL).read_bytes()
+    tags = {
+        **made.tags,
+        SPLIT: made.split,
+        ACCURACY: repr(made.accuracy),
+        SIZE: str(len(content)),
+        HASH: hashlib.sha256(content).hexdigest(),
+    }
+    try:
+        found = _known(client, made.name, tags)
+        if found:
+            log.info("%s: version %s is this file already", made.name, found.version)
+        else:
+            found = _version(client, made, run, tags)
+            _compare(client, found)
+        run.tags({"registered_model": f"models:/{made.name}/{found.version}"})
+    except (MlflowException, OSError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        log.warning("%s: MLflow did not register the model: %s", made.name, reason[:300])
+
+
+def _known(client: MlflowClient, name: str, tags: Mapping[str, str]) -> ModelVersion | None:
+    """The version that holds the same bytes, tested on the same images."""
+    alike = client.search_model_versions(f"name = '{name}' and tags.{HASH} = '{tags[HASH]}'")
+    return next((one for one in alike if one.tags.get(SPLIT) == tags[SPLIT]), None)
+
+
+def _version(
+    client: MlflowClient, made: Candidate, run: Run, tags: Mapping[str, str]
+) -> ModelVersion:
+    """Log the model and make a version of it."""
+    os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # it would add the user's own uv.lock
+    with quiet.muted():  # it loads the model once, to see that it answers the example
+        logged = mlflow.pyfunc.log_model(name=made.name, python_model=str(CODE), **_contents(made))
+    try:
+        client.create_registered_model(made.name, description=_usage(made.name))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    return client.create_model_version(
+        made.name, logged.model_uri, run.run_id, tags=dict(tags), model_id=logged.model_id
+    )
+
+
+def _contents(made: Candidate) -> dict[str, Any]:
+    """What is logged beside the code."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, DataType, Map, Schema
+
+    columns = [
+        ColSpec(DataType.string, "label"),
+        ColSpec(DataType.double, "score"),
+        ColSpec(Map(DataType.double), "scores"),
+    ]
+    return {
+        "artifacts": {"model": str(made.export / MODEL), "labels": str(made.export / LABELS)},
+        # Any: an image file, or pixels; of a column that has a type MLflow would refuse one of them
+        "signature": ModelSignature(Schema([ColSpec(AnyType(), "image")]), Schema(columns)),
+        "input_example": _example(made),
+        "pip_requirements": [f"{package}=={version(package)}" for package in PACKAGES],
+        "metadata": {
+            "labels": (made.export / LABELS).read_text(encoding="utf-8").splitlines(),
+            "input_shape": list(made.example.shape),
+            "preprocessing": PREPROCESSING,
+        },
+    }
+
+
+def _example(made: Candidate) -> list[dict[str, str]]:
+    """A request with one image, as a file in base64."""
+    picture = made.example[..., 0] if made.example.shape[-1] == 1 else made.example
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(file, "PNG")
+    return [{"image": base64.b64encode(file.getvalue()).decode()}]
+
+
+def _usage(name: str) -> str:
+    """What the registry says on the model's page (Markdown)."""
+    return (
+        "An image classifier. To serve it, with MLFLOW_TRACKING_URI naming this store:\n\n"
+        f"    mlflow models serve -m models:/{name}@{CHAMPION} --env-manager local --port 5001\n\n"
+        "To ask it:\n\n"
+        "    base64 -w0 photo.jpg | jq -R '{inputs: [{image: .}]}' \\\n"
+        "        | curl -H 'Content-Type: application/json' -d @- http://127.0.0.1:5001/invocations"
+        f"\n\n`{CHAMPION}` is the version with the best test accuracy of those that were tested on "
+        f"the same images (tag `{SPLIT}`); of two alike, the smaller file."
+    )
+
+
+def _compare(client: MlflowClient, new: ModelVersion) -> None:
+    """Let a new version be the champion if none is, or if it beats the one that is."""
+    held = client.get_registered_model(new.name).aliases.get(CHAMPION)
+    if held is None:
+        client.set_registered_model_alias(new.name, CHAMPION, new.version)
+        log.info("%s: version %s is registered, and %s", new.name, new.version, CHAMPION)
+        return
+    old = client.get_model_version(new.name, held)
+    if old.tags.get(SPLIT) != new.tags[SPLIT]:
+        log.warning(
+            "%s: version %s was tested on other images than version %s, which stays %s. To choose "
+            "it: mlflow.MlflowClient().set_registered_model_alias(%r, %r, %s)",
+            *(new.name, new.version, old.version, CHAMPION, new.name, CHAMPION, new.version),
+        )
+        return
+    better = _rank(new) > _rank(old)
+    if better:
+        client.set_registered_model_alias(new.name, CHAMPION, new.version)
+    log.info(
+        "%s: version %s is registered%s; %s",
+        *(new.name, new.version, f", and {CHAMPION}" if better else "", _versus(new, old)),
+    )
+
+
+def _rank(one: ModelVersion) -> tuple[float, int]:
+    """The higher, the better: test accuracy, then how few bytes."""
+    return float(one.tags[ACCURACY]), -int(one.tags[SIZE])
+
+
+def _versus(new: ModelVersion, old: ModelVersion) -> str:
+    """Both numbers of both."""
+    return " against ".join(
+        f"{float(one.tags[ACCURACY]):.4f} and {int(one.tags[SIZE]):,} bytes{of}"
+        for one, of in ((new, ""), (old, f" of version {old.version}"))
+    )
