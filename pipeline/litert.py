@@ -4,7 +4,7 @@ import re
 import statistics
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -47,13 +47,21 @@ def convert_float_file(path: Path) -> bytes:
     return convert_float(keras.models.load_model(path, compile=False))
 
 
-def convert_int8(saved_model: Path, images: np.ndarray | None = None) -> bytes:
-    """Convert a SavedModel to int8 with uint8 input and output, `[1, H, W, C]` -> `[1, K]`.
+def convert_int8(
+    saved_model: Path,
+    images: np.ndarray | None = None,
+    io: Literal["uint8", "int8"] = "uint8",
+    per_channel_dense: bool = True,
+) -> bytes:
+    """Convert a SavedModel to int8 with input and output of type `io`, `[1, H, W, C]` -> `[1, K]`.
 
     Args:
         saved_model: A quantization-aware trained model, or a float one together with `images`.
         images: What the input sees, float32 `[N, H, W, C]`; measures the ranges of activations
             that training did not.
+        io: Phones and browsers take uint8, the Edge TPU takes int8.
+        per_channel_dense: Whether kernels of dense layers have a scale per channel, which the
+            Edge TPU cannot read.
 
     Raises:
         ModelError: the converter refuses it, or an operator would still compute in floating
@@ -61,7 +69,11 @@ def convert_int8(saved_model: Path, images: np.ndarray | None = None) -> bytes:
     """
     import tensorflow as tf
 
-    return _int8(tf.lite.TFLiteConverter.from_saved_model(str(saved_model)), images)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = (
+        not per_channel_dense
+    )
+    return _int8(converter, images, io)
 
 
 def ptq(model: keras.Model, images: np.ndarray) -> bytes:
@@ -84,12 +96,12 @@ def ptq(model: keras.Model, images: np.ndarray) -> bytes:
     return _int8(converter, images)
 
 
-def _int8(converter: Any, images: np.ndarray | None) -> bytes:
+def _int8(converter: Any, images: np.ndarray | None, io: str = "uint8") -> bytes:
     """Convert with integers only, and check that it did."""
     import tensorflow as tf
 
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.inference_input_type = converter.inference_output_type = tf.uint8
+    converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(io)
     if images is not None:
         converter.representative_dataset = lambda: ([image[None]] for image in images)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -200,14 +212,18 @@ class Runner:
 
     def scores(self, images: Any) -> np.ndarray:
         """Classify raw images `[N, H, W, C]`, 0..255; returns float32 scores `[N, K]`."""
+        scale, zero = self._output["quantization"]
+        scores = self.outputs(images).astype(np.float32)
+        return (scores - zero) * scale if scale else scores
+
+    def outputs(self, images: Any) -> np.ndarray:
+        """What the file itself makes of raw images `[N, H, W, C]`: `[N, K]`, perhaps quantized."""
         rows = []
         for image in images:
             self._set(image)
             self._interpreter.invoke()
             rows.append(self._interpreter.get_tensor(self._output["index"])[0])
-        scale, zero = self._output["quantization"]
-        scores = np.array(rows, np.float32).reshape(-1, self.num_classes)
-        return (scores - zero) * scale if scale else scores
+        return np.array(rows, self._output["dtype"]).reshape(-1, self.num_classes)
 
     def activations(self, image: Any) -> dict[str, np.ndarray]:
         """What every operator makes of a raw image `[H, W, C]`, float32, by name of the tensor."""

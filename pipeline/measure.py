@@ -103,7 +103,12 @@ def keras_hits(model: keras.Model, split: Split) -> np.ndarray:
 
 def tflite_hits(runner: litert.Runner, split: Split) -> np.ndarray:
     """Whether the highest score of each image is that of its label, bool `[N]`."""
-    return _hits(runner.scores(_images(split)), split)
+    return np.asarray(tflite_classes(runner, split) == split.labels)
+
+
+def tflite_classes(runner: litert.Runner, split: Split) -> np.ndarray:
+    """The class with the highest score of each image, `[N]`."""
+    return np.asarray(np.argmax(runner.scores(_images(split)), axis=-1))
 
 
 def kernel_rows(model: keras.Model) -> list[dict[str, Any]]:

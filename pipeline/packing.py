@@ -1,20 +1,32 @@
 """Write a `.tflite` file anew: changed, or without what only costs bytes."""
 
 import functools
-from collections.abc import Callable
+import io
+import struct
+import zipfile
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import flatbuffers
 import numpy as np
 
 from pipeline import flatbuffer
+from pipeline.errors import ModelError
 from pipeline.flatbuffer import IDENTIFIER
 
 ALIGNMENT = 16  # bytes; XNNPACK and accelerators read constants where they lie in the file
-KEPT = (b"min_runtime_version", b"TFLITE_METADATA")  # metadata that somebody reads
+METADATA = b"TFLITE_METADATA"  # the name of what tells image libraries how to use the model
+KEPT = (b"min_runtime_version", METADATA)  # metadata that somebody reads
+BROKEN_ZIP = (
+    *(zipfile.BadZipFile, struct.error, EOFError, OSError, OverflowError, RuntimeError),
+    *(NotImplementedError, ValueError),
+)
 
 
 def changed(model: bytes, change: Callable[[Any], None]) -> bytes:
     """Apply `change` to a file as the schema's object API has it (`ModelT`), in place.
+
+    Files that are attached stay attached.
 
     Raises:
         ModelError: the bytes are not a whole `.tflite` file.
@@ -24,19 +36,56 @@ def changed(model: bytes, change: Callable[[Any], None]) -> bytes:
     flatbuffer.read(model)
     root = schema.ModelT.InitFromPackedBuf(bytearray(model), 0)
     change(root)
-    return packed(root)
+    return attach(packed(root), attached(model))
 
 
 def packed(root: Any) -> bytes:
     """Serialize a `ModelT`; constants begin at multiples of 16 bytes, which its own way forgets."""
-    import flatbuffers
-
     for buffer in root.buffers:
         if buffer.data is not None and len(buffer.data):
             buffer.Pack = functools.partial(_pack_aligned, buffer)
-    builder = flatbuffers.Builder(1 << 16)
+    builder = _Builder(1 << 16)
     builder.Finish(root.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
+
+
+def attach(model: bytes, files: Mapping[str, bytes]) -> bytes:
+    """Append files to a model, which so becomes a zip archive as well; runtimes read past them.
+
+    They are stored as they are, since MediaPipe maps them, and without the time, so that the same
+    files make the same bytes.
+    """
+    if not files:
+        return model
+    whole = io.BytesIO(model)
+    with zipfile.ZipFile(whole, "a") as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return whole.getvalue()
+
+
+def attached(model: bytes) -> dict[str, bytes]:
+    """Files that are appended to a model, by name.
+
+    Raises:
+        ModelError: they cannot be read.
+    """
+    whole = io.BytesIO(model)
+    if not zipfile.is_zipfile(whole):
+        return {}
+    try:
+        with zipfile.ZipFile(whole) as archive:
+            members = archive.infolist()
+            if any(one.compress_type != zipfile.ZIP_STORED for one in members):
+                raise zipfile.BadZipFile("they are compressed")
+            if sum(one.file_size for one in members) > len(model):
+                raise zipfile.BadZipFile("they are larger than the whole")
+            return {one.filename: archive.read(one) for one in members}
+    except BROKEN_ZIP as error:
+        raise ModelError(
+            f"the files within the model cannot be read. Received: {len(model)} bytes ({error}). "
+            "Export it again"
+        ) from error
 
 
 def stripped(model: bytes) -> bytes:
@@ -89,3 +138,18 @@ def _pack_aligned(buffer: Any, builder: Any) -> int:
     schema.BufferStart(builder)
     schema.BufferAddData(builder, data)
     return int(schema.BufferEnd(builder))
+
+
+class _Builder(flatbuffers.Builder):
+    """Writes equal vectors once: shapes, scales and zero points of many tensors are the same."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._written: dict[tuple[str, bytes], int] = {}
+
+    def CreateNumpyVector(self, x: Any) -> int:
+        """Write a vector, or find it where it was written before."""
+        key = (x.dtype.str, x.tobytes())
+        if key not in self._written:
+            self._written[key] = super().CreateNumpyVector(x)
+        return self._written[key]

@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import litert, pixels
+from pipeline import litert, metadata, pixels
 from pipeline.errors import DataError, ModelError
 
 
 def load(path: Path) -> tuple[litert.Runner, list[str] | None]:
-    """Load a model and the class names from the `labels.txt` beside it, if it is there.
+    """Load a model and the names of its classes, from `labels.txt` beside it or else inside it.
 
     Raises:
-        ModelError: not a `.tflite` classifier, or `labels.txt` does not belong to it.
+        ModelError: not a `.tflite` classifier, or the labels do not belong to it.
     """
     try:
         content = path.read_bytes()
@@ -23,19 +23,22 @@ def load(path: Path) -> tuple[litert.Runner, list[str] | None]:
         runner = litert.Runner(content)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    names = path.parent / "labels.txt"
-    if not names.is_file():
-        return runner, None
-    try:
-        labels = names.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{names}: cannot be read as UTF-8 text. Received: {error}") from error
-    if len(labels) != runner.num_classes:
+    names = path.parent / metadata.LABELS
+    labels = _read(names) if names.is_file() else metadata.labels(content)
+    if labels is not None and len(labels) != runner.num_classes:
+        place = names if names.is_file() else f"{names.name} in {path}"
         raise ModelError(
-            f"{names}: does not belong to the model. Received: {len(labels)} labels for "
+            f"{place}: does not belong to the model. Received: {len(labels)} labels for "
             f"{runner.num_classes} classes"
         )
     return runner, labels
+
+
+def _read(names: Path) -> list[str]:
+    try:
+        return names.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{names}: cannot be read as UTF-8 text. Received: {error}") from error
 
 
 def classify(

@@ -1,7 +1,6 @@
 """The report of a run: a pure function of its artifacts, as one HTML page or as Markdown."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from pipeline import figures, plots
+from pipeline import figures, markdown, plots
 from pipeline.artifact import Artifact
 from pipeline.verdict import (
     COLUMNS,
@@ -126,19 +125,26 @@ def render_html(artifacts: Sequence[Artifact], title: str, recipe_yaml: str) -> 
 def render_markdown(artifacts: Sequence[Artifact], title: str) -> str:
     """Write the verdict, the stages and the best five trials of every search."""
     heading, _, lead = title.strip().partition("\n")
-    blocks = [f"# {_md(heading)}", _md(lead.strip()), _md(verdict(artifacts))]
+    blocks = [
+        f"# {markdown.text(heading)}",
+        markdown.text(lead.strip()),
+        markdown.text(verdict(artifacts)),
+    ]
     if rows := [[label(a), *cells(a)] for a in artifacts if a.metrics]:
-        blocks += ["## Stages", _md_table(["Stage", *(c.title for c in COLUMNS)], rows)]
+        blocks += ["## Stages", markdown.table(["Stage", *(c.title for c in COLUMNS)], rows)]
     for artifact in artifacts:
         if trials := read_trials(artifact):
-            blocks += [f"## Best trials of {_md(label(artifact))}", _md(_trials_text(artifact))]
+            blocks += [
+                f"## Best trials of {markdown.text(label(artifact))}",
+                markdown.text(trials_text(artifact)),
+            ]
             titles = ["Trial", "Family", "Val accuracy (%)", "FLOPs", "Params"]
             best = [t for t in trials if t.scored][:5]
             rows = [
                 [t.trial_id, t.family, percent(t.val_accuracy), si(t.flops), count(t.params)]
                 for t in best
             ]
-            blocks += [_md_table(titles, rows, text=2)] if rows else []
+            blocks += [markdown.table(titles, rows, words=2)] if rows else []
     blocks.append(f"Plots, every trial, layers and the recipe: [{PAGE}]({PAGE}).")
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -156,7 +162,7 @@ def read_trials(artifact: Artifact) -> list[Trial]:
     return sorted(trials, key=order)
 
 
-def _trials_text(artifact: Artifact) -> str:
+def trials_text(artifact: Artifact) -> str:
     """Count a search's trials and refusals, and name its budget."""
     trials = read_trials(artifact)
     status = Counter(t.status.lower() for t in trials)
@@ -194,7 +200,7 @@ def _search(artifact: Artifact) -> dict[str, Any]:
     ranked = [by_id[i] for i in artifact.details.get("finalists") or [] if i in by_id]
     return {
         "label": name,
-        "summary": _trials_text(artifact),
+        "summary": trials_text(artifact),
         "trials": trials,
         "winner": None if winner is None else str(winner),
         "other": {t.trial_id for t in trials if t.scored} - {t.trial_id for t in best},
@@ -264,17 +270,3 @@ def _classes(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
     scores = TypeAdapter(list[ClassScore]).validate_python(found[-1].details["per_class"])
     hardest = sorted(scores, key=lambda score: score.test_accuracy)
     return {"label": label(found[-1]), "scores": hardest}
-
-
-def _md(text: str) -> str:
-    """Make any text one line of Markdown that reads as itself, also in a table."""
-    text = " ".join(text.split())
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\|`*_\[\]])", r"\\\1", text)
-
-
-def _md_table(titles: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> str:
-    """Write a table whose first `text` columns hold words, the others numbers."""
-    align = ["---"] * text + ["---:"] * (len(titles) - text)
-    lines = [titles, align, *rows]
-    return "\n".join("| " + " | ".join(map(_md, line)) + " |" for line in lines)
