@@ -1,0 +1,130 @@
+"""`flopsmith bench`: time a `.tflite` file, alone or against another."""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import RecipeError
+
+MOST_THREADS = 64
+
+
+def add(commands: Any) -> None:
+    """Add the command and its arguments."""
+    bench = commands.add_parser(
+        "bench",
+        help="time a .tflite model, alone or against another, whole or by operator",
+        description="Time a .tflite model of any kind on random inputs, on this machine's CPU or "
+        "on a phone. Two models run in turns, so that what else the machine does falls on both.",
+    )
+    bench.add_argument("model", metavar="MODEL.tflite", type=Path, help="the model")
+    bench.add_argument("--vs", metavar="OTHER.tflite", type=Path, help="a model to compare with")
+    bench.add_argument(
+        "--threads", default="1", help="numbers of threads, with commas between (default: 1)"
+    )
+    bench.add_argument("--ops", action="store_true", help="also time every operator alone")
+    bench.add_argument("--top", type=int, default=20, help="operators to show (default: 20)")
+    bench.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    bench.add_argument("--runs", type=int, default=1000, help="most runs of each (default: 1000)")
+    bench.add_argument(
+        "--seconds", type=float, default=3.0, help="most seconds of each (default: 3)"
+    )
+    bench.add_argument(
+        "--device", metavar="SERIAL", help="a phone that adb knows, or `any`, in place of this CPU"
+    )
+    bench.add_argument(
+        "--benchmark-model", metavar="PATH", type=Path, help="LiteRT's program, for the phone"
+    )
+    bench.set_defaults(call=call, guarded=True)
+
+
+def call(args: argparse.Namespace) -> None:
+    """Run the command."""
+    threads = _threads(args.threads)
+    for name, value in (("runs", args.runs), ("top", args.top)):
+        if value < 1:
+            raise RecipeError(f"--{name} takes a whole number from 1. Received: {value}")
+    if not 0 < args.seconds <= 3600:
+        raise RecipeError(f"--seconds takes a number in (0, 3600]. Received: {args.seconds:g}")
+    if args.device and args.ops:
+        raise RecipeError("--ops times operators on this machine. Received: --device as well")
+    from pipeline import bench, bench_report
+
+    files = [bench.read(path) for path in (args.model, args.vs) if path is not None]
+    found = _on_phone(files, threads, args) if args.device else _here(files, threads, args)
+    print(json.dumps(found, indent=1) if args.json else bench_report.as_text(found, args.top))
+
+
+def _here(files: Any, threads: list[int], args: argparse.Namespace) -> dict[str, Any]:
+    """Time files on this machine."""
+    from pipeline import bench, bench_report, footprint, operators
+
+    with _bar("bench") as forward:
+        pace = bench.Pace(args.runs, args.seconds)
+        timings = bench.timings(files, threads, pace, forward)
+    rows = []
+    for file, own in zip(files, timings, strict=True):
+        row = bench_report.file_json(file)
+        row["timings"] = [
+            bench_report.timing_json(t, footprint.resident_bytes(file.path, t.threads)) for t in own
+        ]
+        if args.ops:
+            with _bar(f"operators of {file.path.name}") as forward:
+                found = operators.times(file.content, file.graph, threads[0], args.seconds, forward)
+            row["operator_times"] = bench_report.operators_json(found, own[0])
+        rows.append(row)
+    if args.vs is None:
+        return {"files": rows}
+    pairs = [bench_report.speedup_json(*pair) for pair in zip(*timings, strict=True)]
+    return {"files": rows, "comparison": _comparison(rows, pairs)}
+
+
+def _on_phone(files: Any, threads: list[int], args: argparse.Namespace) -> dict[str, Any]:
+    """Time files on a phone, one after the other: a program there runs each in one go."""
+    from pipeline import adb, bench_report
+
+    phone = adb.connect(args.device, args.benchmark_model)
+    rows = [bench_report.file_json(file) | {"timings": []} for file in files]
+    for count in threads:
+        for file, row in zip(files, rows, strict=True):
+            timing = adb.time_file(phone, file.path, count, args.runs, args.seconds)
+            row["timings"].append(bench_report.phone_json(timing))
+    found = {"device": phone.serial, "files": rows}
+    if args.vs is None:
+        return found
+    means = zip(*([t["mean_ms"] for t in row["timings"]] for row in rows), threads, strict=True)
+    pairs = [{"threads": count, "speedup": other / one} for one, other, count in means]
+    return {**found, "comparison": _comparison(rows, pairs)}
+
+
+def _comparison(rows: list[dict[str, Any]], speedups: list[dict[str, Any]]) -> dict[str, Any]:
+    one, other = (row["size_bytes"] for row in rows)
+    return {"size_ratio": other / one, "speedups": speedups}
+
+
+def _threads(text: str) -> list[int]:
+    """Numbers of threads, as they were typed."""
+    parts = text.split(",")
+    if not all(re.fullmatch(r"[1-9]\d{0,3}", part) and int(part) <= MOST_THREADS for part in parts):
+        raise RecipeError(
+            f"--threads takes whole numbers from 1 to {MOST_THREADS} with commas between. "
+            f"Received: {text!r}"
+        )
+    return list(dict.fromkeys(map(int, parts)))
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar of percents on a terminal, nothing elsewhere: it is not for a log."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from pipeline import progress
+
+    with progress.bar(label, 100) as forward:
+        yield lambda done, total: forward("%", 100 * done // total)

@@ -1,0 +1,67 @@
+"""Memory that a process grows by when it loads and runs a `.tflite` file.
+
+Measured in a process of its own, which is this module: what other work has left in memory, or has
+loaded of the runtime before, does not count there.
+"""
+
+import contextlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline import interpreter
+from pipeline.errors import ModelError
+
+STATUS = Path("/proc/self/status")
+RUNS = 5
+SECONDS = 300
+
+
+def resident_bytes(path: Path, threads: int) -> int | None:
+    """Peak of the resident set over what it was before the file was read.
+
+    The file, weights in the order that XNNPACK wants, activations, and pages of the runtime's code
+    that are used for the first time. None where the system does not tell, as all but Linux.
+
+    Raises:
+        ModelError: the process died, or LiteRT refuses the file.
+    """
+    if not STATUS.exists():
+        return None
+    command = [sys.executable, "-m", __name__, str(path), str(threads)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(
+            f"{path}: {RUNS} inferences take too long. Received: over {SECONDS} seconds"
+        ) from error
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise ModelError(
+            f"{path}: the process that runs it ended. Received: exit code {done.returncode} "
+            f"({last}). Export it again"
+        )
+    return int(done.stdout)
+
+
+def main(path: str, threads: str) -> None:
+    """Load and run a file, and write what that took in bytes."""
+    interpreter.preload()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins here
+    before = _kib("VmRSS")
+    runner = interpreter.open(Path(path).read_bytes(), int(threads))
+    interpreter.fill(runner)
+    for _ in range(RUNS):
+        runner.invoke()
+    sys.stdout.write(f"{max(0, _kib('VmHWM') - before) * 1024}\n")
+
+
+def _kib(field: str) -> int:
+    found = re.search(rf"{field}:\s+(\d+) kB", STATUS.read_text(encoding="ascii"))
+    return int(found[1]) if found else 0
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,122 @@
+"""LiteRT's interpreter for a `.tflite` file of any kind, without Keras: it starts at once."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from pipeline import quiet
+from pipeline.errors import ModelError
+
+INDICES = (np.int32, np.int64, np.uint32, np.uint64)  # types that may pick a row of a table
+
+
+def preload() -> None:
+    """Import the runtime, so that the first `open` takes no longer than the next."""
+    import ai_edge_litert.interpreter  # noqa: F401
+
+    np.random.default_rng()
+
+
+def open(model: bytes, threads: int = 1, keep: bool = False) -> Any:
+    """Load a file that `flatbuffer.read` has taken, ready to `invoke`.
+
+    Args:
+        model: A `.tflite` file.
+        threads: That one inference runs on.
+        keep: Keep what every operator makes, for `values`; slower, and without XNNPACK.
+
+    Raises:
+        ModelError: LiteRT refuses it.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep else OpResolverType.AUTO
+    try:
+        with quiet.muted():
+            interpreter = Interpreter(
+                model_content=model,
+                num_threads=threads,
+                experimental_op_resolver_type=resolver,
+                experimental_preserve_all_tensors=keep,
+            )
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise _refused(error) from error
+    return interpreter
+
+
+def invoke(interpreter: Any) -> None:
+    """Run once; some flaws of a file show only now.
+
+    Raises:
+        ModelError: LiteRT refuses to.
+    """
+    try:
+        with quiet.muted():
+            interpreter.invoke()
+    except (ValueError, RuntimeError) as error:
+        raise _refused(error) from error
+
+
+def fill(interpreter: Any, seed: int = 0) -> None:
+    """Set every input to random values of its type.
+
+    Raises:
+        ModelError: there are no random values of that type.
+    """
+    rng = np.random.default_rng(seed)
+    for detail in interpreter.get_input_details():
+        shape, dtype = tuple(detail["shape"]), np.dtype(detail["dtype"])
+        interpreter.set_tensor(detail["index"], _random(rng, shape, dtype).astype(dtype))
+
+
+def feed(interpreter: Any, arrays: Iterable[np.ndarray]) -> None:
+    """Set the inputs, in the order of the file.
+
+    Raises:
+        ModelError: they do not fit.
+    """
+    details = interpreter.get_input_details()
+    try:
+        for detail, array in zip(details, arrays, strict=True):
+            interpreter.set_tensor(detail["index"], array)
+    except ValueError as error:
+        raise _refused(error) from error
+
+
+def values(model: bytes, wanted: Iterable[int]) -> dict[int, np.ndarray]:
+    """What tensors of the first subgraph hold after a run on random inputs, by index.
+
+    Those that hold nothing are left out.
+
+    Raises:
+        ModelError: LiteRT refuses the file.
+    """
+    interpreter = open(model, keep=True)
+    fill(interpreter)
+    invoke(interpreter)
+    found = {}
+    for index in wanted:
+        try:
+            found[index] = interpreter.get_tensor(index)
+        except ValueError:  # never written, or of a type without values
+            continue
+    return found
+
+
+def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Values that a tensor of that type may hold."""
+    if dtype.kind == "b" or dtype.type in INDICES:  # as indices, valid in all but tiny tables
+        return rng.integers(0, 2, shape)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return rng.integers(limits.min, limits.max + 1, shape)
+    if dtype.kind in "fc":
+        return rng.random(shape)
+    raise ModelError(f"cannot make up inputs. Received: type {dtype}. Expected: numbers")
+
+
+def _refused(error: Exception) -> ModelError:
+    reason = (str(error).strip().splitlines() or ["no reason"])[0]
+    return ModelError(f"LiteRT refuses the model: {reason}. Export it again")
