@@ -48,7 +48,6 @@ UNDEPLOYABLE: dict[str, dict[str, tuple[Any, ...]]] = {
     "edgetpu": {
         "norm": ("layer", "instance", "group", "local_response"),
         "activation": ("hard_swish", "gelu"),
-        "squeeze_excite": (True,),
     },
 }
 

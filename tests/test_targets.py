@@ -9,9 +9,17 @@ import pytest
 from keras import layers
 
 from pipeline import litert, targets
-from pipeline.errors import ModelError, RecipeError
+from pipeline.errors import ModelError, RecipeError, ToolError
+from pipeline.targets import Verdict
 
 every_target = pytest.mark.parametrize("name", targets.names())
+
+
+def asked(name: str, content: bytes) -> Verdict:
+    """The verdict of a target that is installed."""
+    if lacks := targets.load(name).missing():
+        pytest.skip(lacks)
+    return targets.check(name, content)
 
 
 def small() -> keras.Model:
@@ -40,7 +48,7 @@ def content(request: pytest.FixtureRequest) -> bytes:
 
 @every_target
 def test_a_target_places_every_operator_of_the_file_in_order(name: str, content: bytes) -> None:
-    verdict = targets.check(name, content)
+    verdict = asked(name, content)
     assert verdict.target == name
     expected = [(op.index, op.name) for op in litert.read(content).operators]
     assert [(op.index, op.name) for op in verdict.operators] == expected
@@ -48,7 +56,7 @@ def test_a_target_places_every_operator_of_the_file_in_order(name: str, content:
 
 @every_target
 def test_a_verdict_is_plain_data(name: str, content: bytes) -> None:
-    verdict = targets.check(name, content)
+    verdict = asked(name, content)
     shown = json.loads(json.dumps(verdict.as_json()))
     assert shown["total"] == len(shown["operators"]) == len(verdict.operators)
     assert shown["mapped"] == sum(op["reason"] is None for op in shown["operators"])
@@ -56,35 +64,37 @@ def test_a_verdict_is_plain_data(name: str, content: bytes) -> None:
 
 @every_target
 def test_a_target_says_why_it_refuses_a_file(name: str, content: bytes) -> None:
-    verdict = targets.check(name, content)
+    verdict = asked(name, content)
     assert verdict.runs == (verdict.refused is None)
 
 
 @every_target
 def test_a_target_takes_nothing_but_tflite_files(name: str) -> None:
     with pytest.raises(ModelError, match=r"not a \.tflite file"):
-        targets.check(name, b"something else")
+        asked(name, b"something else")
 
 
-def test_a_phone_runs_an_int8_file_as_a_whole(int8: bytes) -> None:
-    verdict = targets.check("mobile_cpu", int8)
-    assert verdict.runs
-    assert verdict.mapped == len(verdict.operators) > 0
+@every_target
+def test_a_target_says_of_every_operator_that_is_not_mapped_why(name: str, content: bytes) -> None:
+    verdict = asked(name, content)
+    placed = {op.placement for op in verdict.operators if op.reason is None}
+    left = {op.placement for op in verdict.operators if op.reason is not None}
+    assert not placed & left
+    assert not (placed and verdict.refused)
 
 
-def test_a_phone_runs_a_float_file_with_a_reason_against_each_operator(floating: bytes) -> None:
-    verdict = targets.check("mobile_cpu", floating)
-    assert verdict.runs
-    assert {op.reason for op in verdict.operators} == {"computes in floating point"}
-    assert verdict.mapped == 0
+@every_target
+def test_what_a_target_adds_leaves_the_verdict_as_it_is(name: str, content: bytes) -> None:
+    fields = {"target", "runs", "refused", "mapped", "total", "operators"}
+    assert not fields & set(asked(name, content).extras)
 
 
-def test_a_phone_refuses_what_is_no_classifier() -> None:
-    inputs = keras.Input((8, 8, 1))
-    content = litert.convert_float(keras.Model(inputs, layers.Conv2D(4, 3)(inputs)))
-    verdict = targets.check("mobile_cpu", content)
-    assert not verdict.runs
-    assert "not an image classifier" in verdict.refused
+def test_a_target_that_lacks_something_says_so_before_it_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(targets.load("edgetpu"), "missing", lambda: "install the moon first")
+    with pytest.raises(ToolError, match="target edgetpu: install the moon first"):
+        targets.check("edgetpu", b"anything")
 
 
 def test_an_unknown_target_is_an_error_that_lists_the_known(int8: bytes) -> None:
@@ -94,4 +104,4 @@ def test_an_unknown_target_is_an_error_that_lists_the_known(int8: bytes) -> None
 
 def test_every_file_of_the_folder_is_a_target() -> None:
     files = {path.stem for path in Path(targets.__file__).parent.glob("[!_]*.py")}
-    assert set(targets.names()) == files >= {"mobile_cpu"}
+    assert set(targets.names()) == files >= {"mobile_cpu", "edgetpu"}
