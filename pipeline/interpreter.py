@@ -118,5 +118,5 @@ def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.
 
 
 def _refused(error: Exception) -> ModelError:
-    reason = (str(error).strip().splitlines() or ["no reason"])[0]
+    reason = (str(error).strip().splitlines() or ["no reason"])[0].rstrip(".")
     return ModelError(f"LiteRT refuses the model: {reason}. Export it again")
