@@ -1,0 +1,165 @@
+"""The demo page, opened from a file in Chromium: what a user does with it and sees."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from devtools import Tab, tab
+from PIL import Image
+from rgb_network import SHAPE, int8_ends, network, uint8_ends
+
+from pipeline import litert, pixels
+from pipeline.browser import demo
+from pipeline.errors import ModelError
+from pipeline.targets import browser
+
+LACKS = browser.missing()
+pytestmark = pytest.mark.skipif(LACKS is not None, reason=str(LACKS))
+LABELS = ("cat & dog", "<b>bird</b>", "</script>fish")
+TITLE = "Pets & <i>more</i>"
+PICTURES = {  # mode, width, height; how far a pixel may be off
+    "wide": ("RGB", 301, 157, 0),
+    "tall": ("RGB", 99, 400, 1),
+    "of the same size": ("RGB", 32, 24, 0),
+    "smaller": ("RGB", 9, 7, 0),
+    "grey": ("L", 80, 80, 0),
+    "transparent": ("RGBA", 64, 48, 2),
+}
+DROP = """(async () => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 40, height: 30 });
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve));
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([blob], "picture.png", { type: "image/png" }));
+  const zone = document.getElementById("zone");
+  zone.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+})()"""
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return demo(uint8_ends(), LABELS, TITLE)
+
+
+@pytest.fixture(scope="module")
+def page(html: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    with tab() as opened:
+        start(opened, html, tmp_path_factory.mktemp("demo"))
+        yield opened
+
+
+def start(page: Tab, html: str, folder: Path) -> None:
+    (folder / "demo.html").write_text(html, encoding="utf-8")
+    page.open((folder / "demo.html").as_uri())
+    page.evaluate("ready")
+
+
+def choose(page: Tab, file: Path) -> dict[str, np.ndarray]:
+    """Choose a file, wait until it is shown, and ask what the model saw and made of it."""
+    page.evaluate("document.getElementById('result').hidden = true")
+    page.choose("#file", file)
+    page.wait_for("!document.getElementById('result').hidden")
+    chosen = "classify(document.getElementById('file').files[0])"
+    told = page.evaluate(f"{chosen}.then((r) => ({{...r, pixels: Array.from(r.pixels)}}))")
+    return {"scores": np.array(told["scores"]), "pixels": np.array(told["pixels"])}
+
+
+def drawn(file: Path, mode: str, width: int, height: int, **options: object) -> Path:
+    """Write a picture with slopes in every channel, and noise."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    slopes = np.stack([columns / width, rows / height, (rows + columns) % 90 / 90], -1) * 200
+    values = slopes + np.random.default_rng(5).uniform(0, 55, slopes.shape)
+    picture = Image.fromarray(values.astype(np.uint8)).convert(mode)
+    if mode == "RGBA":
+        picture.putalpha(picture.convert("L"))
+    picture.save(file, **options)
+    return file
+
+
+def text(page: Tab, selector: str) -> list[str]:
+    script = f"[...document.querySelectorAll({json.dumps(selector)})].map((x) => x.textContent)"
+    return list(page.evaluate(script))
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_a_page_sees_the_pixels_that_predict_sees(page: Tab, tmp_path: Path, kind: str) -> None:
+    *what, allowed = PICTURES[kind]
+    file = drawn(tmp_path / "picture.png", *what)
+    expected = pixels.decode(file, SHAPE[:2], SHAPE[2]).astype(int)
+    assert np.max(np.abs(choose(page, file)["pixels"].reshape(SHAPE) - expected)) <= allowed
+
+
+def test_a_page_turns_a_photo_upright(page: Tab, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    file = drawn(tmp_path / "photo.jpg", "RGB", 60, 80, exif=exif, quality=95)
+    expected = pixels.decode(file, SHAPE[:2], SHAPE[2]).astype(int)
+    assert np.mean(np.abs(choose(page, file)["pixels"].reshape(SHAPE) - expected)) < 1
+
+
+def test_a_page_gives_the_scores_of_litert(page: Tab, tmp_path: Path) -> None:
+    file = drawn(tmp_path / "picture.png", "RGB", 200, 200)
+    image = pixels.decode(file, SHAPE[:2], SHAPE[2])
+    expected = litert.Runner(uint8_ends()).scores([image])[0]
+    assert choose(page, file)["scores"] == pytest.approx(expected, abs=1 / 256)
+
+
+def test_a_page_shows_classes_best_first_and_milliseconds(page: Tab, tmp_path: Path) -> None:
+    scores = choose(page, drawn(tmp_path / "picture.png", "RGB", 50, 50))["scores"]
+    best = np.argsort(-scores, kind="stable")
+    assert text(page, "#classes .label") == [LABELS[i] for i in best]
+    assert text(page, "#classes .share") == [f"{100 * scores[i]:.1f}%" for i in best]
+    assert float(text(page, "#milliseconds")[0]) >= 0
+    assert text(page, "h1") == [TITLE]
+
+
+def test_a_page_takes_what_is_dropped_on_it(page: Tab) -> None:
+    page.evaluate("document.getElementById('result').hidden = true")
+    page.evaluate(DROP)
+    page.wait_for("!document.getElementById('result').hidden")
+    assert page.evaluate("document.getElementById('picture').naturalWidth") == 40
+
+
+def test_a_page_says_what_is_no_image(page: Tab, tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("not an image")
+    page.choose("#file", tmp_path / "notes.png")
+    page.wait_for("document.getElementById('status').classList.contains('wrong')")
+    assert text(page, "#status")[0].startswith("This cannot be classified")
+
+
+def test_a_page_asks_for_nothing_and_complains_of_nothing(page: Tab) -> None:
+    (asked,) = page.requested()
+    assert asked.endswith("/demo.html")
+    assert page.complaints() == []
+
+
+def test_a_page_fits_on_a_phone(page: Tab, tmp_path: Path) -> None:
+    page.resize(400, 800)
+    choose(page, drawn(tmp_path / "picture.png", "RGB", 900, 300))
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+
+
+def test_a_page_takes_a_grey_floating_point_model(tmp_path: Path) -> None:
+    model = litert.convert_float(network((16, 16, 1)))
+    file = drawn(tmp_path / "picture.png", "RGB", 70, 50)
+    image = pixels.decode(file, (16, 16), 1)
+    with tab() as opened:
+        start(opened, demo(model, LABELS, "grey"), tmp_path)
+        seen = choose(opened, file)
+    assert seen["pixels"].reshape(16, 16, 1).tolist() == image.tolist()
+    assert seen["scores"] == pytest.approx(litert.Runner(model).scores([image])[0], abs=1e-5)
+
+
+def test_a_page_is_the_same_text_each_time(html: str) -> None:
+    assert demo(uint8_ends(), LABELS, TITLE) == html
+
+
+def test_a_model_that_litert_js_refuses_gets_no_page() -> None:
+    with pytest.raises(ModelError, match=r"Received: INT8 \[1, 24, 32, 3\]"):
+        demo(int8_ends(), LABELS, TITLE)
+
+
+def test_labels_of_another_model_get_no_page() -> None:
+    with pytest.raises(ModelError, match="2 labels for 3 classes"):
+        demo(uint8_ends(), LABELS[:2], TITLE)
