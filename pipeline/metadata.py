@@ -7,7 +7,6 @@ tensorflow/metadata, whose tables are written here by the slots of the published
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import flatbuffers
 
@@ -41,25 +40,15 @@ def put(model: bytes, about: About, labels: Sequence[str]) -> bytes:
         ModelError: it is none, or has metadata.
     """
     graph = flatbuffer.read(model)
-    if packing.METADATA.decode() in graph.metadata or packing.attached(model):
+    if packing.METADATA in graph.metadata or packing.attached(model):
         raise ModelError(f"the model has metadata. Received: {len(model)} bytes. Write it once")
     if (found := graph.outputs[0].shape[-1]) != len(labels):
         raise ModelError(
             f"labels do not belong to the model. Received: {len(labels)} labels for {found} classes"
         )
-    content = _written(graph, about)
-
-    def add(root: Any) -> None:
-        from ai_edge_litert import schema_py_generated as schema
-
-        buffer, note = schema.BufferT(), schema.MetadataT()
-        buffer.data = list(content)
-        root.buffers.append(buffer)
-        note.name, note.buffer = packing.METADATA, len(root.buffers) - 1
-        root.metadata = [*(root.metadata or ()), note]
-
     text = "".join(f"{label}\n" for label in labels)
-    return packing.attach(packing.changed(model, add), {LABELS: text.encode()})
+    told = packing.noted(model, packing.METADATA, _written(graph, about))
+    return packing.attach(told, {LABELS: text.encode()})
 
 
 def labels(model: bytes) -> list[str] | None:

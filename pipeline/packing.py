@@ -15,8 +15,8 @@ from pipeline.errors import ModelError
 from pipeline.flatbuffer import IDENTIFIER
 
 ALIGNMENT = 16  # bytes; XNNPACK and accelerators read constants where they lie in the file
-METADATA = b"TFLITE_METADATA"  # the name of what tells image libraries how to use the model
-KEPT = (b"min_runtime_version", METADATA)  # metadata that somebody reads
+METADATA = "TFLITE_METADATA"  # the name of what tells image libraries how to use the model
+KEPT = (b"min_runtime_version", METADATA.encode())  # metadata that somebody reads
 BROKEN_ZIP = (
     *(zipfile.BadZipFile, struct.error, EOFError, OSError, OverflowError, RuntimeError),
     *(NotImplementedError, ValueError),
@@ -47,6 +47,24 @@ def packed(root: Any) -> bytes:
     builder = _Builder(1 << 16)
     builder.Finish(root.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
+
+
+def noted(model: bytes, name: str, content: bytes) -> bytes:
+    """Write metadata into a file, under a name that it does not have yet.
+
+    Raises:
+        ModelError: the bytes are not a whole `.tflite` file.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    def add(root: Any) -> None:
+        buffer, note = schema.BufferT(), schema.MetadataT()
+        buffer.data = np.frombuffer(content, np.uint8)
+        root.buffers.append(buffer)
+        note.name, note.buffer = name, len(root.buffers) - 1
+        root.metadata = [*(root.metadata or ()), note]
+
+    return changed(model, add)
 
 
 def attach(model: bytes, files: Mapping[str, bytes]) -> bytes:

@@ -101,6 +101,36 @@ def test_an_int8_file_has_no_float_operator_and_uint8_ends(int8: bytes) -> None:
     assert [t.dtype for t in (*graph.inputs, *graph.outputs)] == ["UINT8", "UINT8"]
 
 
+@pytest.fixture(scope="module")
+def for_edge_tpu(
+    model: keras.Model, images: np.ndarray, tmp_path_factory: pytest.TempPathFactory
+) -> bytes:
+    place = tmp_path_factory.mktemp("edge")
+    litert.save_float(model, place)
+    ranges = images.astype(np.float32)
+    return litert.convert_int8(place, ranges, io="int8", per_channel_dense=False)
+
+
+def test_an_int8_file_has_int8_ends_if_asked_to(
+    for_edge_tpu: bytes, int8: bytes, images: np.ndarray
+) -> None:
+    graph = litert.read(for_edge_tpu)
+    assert [t.dtype for t in (*graph.inputs, *graph.outputs)] == ["INT8", "INT8"]
+    scores, expected = (litert.Runner(x).scores(images) for x in (for_edge_tpu, int8))
+    np.testing.assert_allclose(scores, expected, atol=2 / 256)
+
+
+def test_a_dense_layer_has_one_scale_if_asked_to_and_a_convolution_one_per_channel(
+    for_edge_tpu: bytes, int8: bytes
+) -> None:
+    scales = [
+        {op.name: op.kernel.scales.size for op in litert.read(x).operators if op.kernel is not None}
+        for x in (for_edge_tpu, int8)
+    ]
+    assert scales[0] == {"CONV_2D": 4, "DEPTHWISE_CONV_2D": 4, "FULLY_CONNECTED": 1}
+    assert scales[1] == {"CONV_2D": 4, "DEPTHWISE_CONV_2D": 4, "FULLY_CONNECTED": 3}
+
+
 def test_every_operator_of_a_float_file_is_a_float_operator(floating: bytes) -> None:
     graph = litert.read(floating)
     assert graph.float_operators == graph.operators
@@ -197,6 +227,16 @@ def test_images_are_classified_one_by_one_as_together(content: bytes, images: np
     one_by_one = [runner.scores(image[None])[0] for image in images]
     np.testing.assert_array_equal(runner.scores(images), one_by_one)
     assert np.ptp(one_by_one, axis=0).max() > 0
+
+
+def test_what_the_file_itself_makes_are_the_scores_as_it_stores_them(
+    floating: bytes, int8: bytes, images: np.ndarray
+) -> None:
+    made = litert.Runner(int8).outputs(images)
+    assert made.dtype == np.uint8
+    np.testing.assert_array_equal(made / np.float32(256), litert.Runner(int8).scores(images))
+    float_runner = litert.Runner(floating)
+    np.testing.assert_array_equal(float_runner.outputs(images), float_runner.scores(images))
 
 
 def test_no_images_have_no_scores(content: bytes) -> None:

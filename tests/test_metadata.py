@@ -2,6 +2,8 @@
 
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -52,12 +54,20 @@ def told(bare: dict[str, bytes]) -> dict[str, bytes]:
     return {name: metadata.put(model, ABOUT, LABELS) for name, model in bare.items()}
 
 
-def classifier(content: bytes) -> Any:
+@contextmanager
+def classifier(content: bytes) -> Iterator[Any]:
     vision = pytest.importorskip("mediapipe.tasks.python.vision", reason="mediapipe is missing")
     from mediapipe.tasks.python import BaseOptions
 
     options = vision.ImageClassifierOptions(BaseOptions(model_asset_buffer=content))
-    return vision.ImageClassifier.create_from_options(options)
+    with vision.ImageClassifier.create_from_options(options) as model:
+        yield model
+
+
+def picture(image: np.ndarray) -> Any:
+    import mediapipe
+
+    return mediapipe.Image(mediapipe.ImageFormat.SRGB, image)
 
 
 def read(content: bytes) -> Any:
@@ -194,30 +204,26 @@ def test_metadata_is_written_once(told: dict[str, bytes]) -> None:
 def test_mediapipe_shows_the_labels_with_the_scores_of_litert(
     told: dict[str, bytes], images: np.ndarray, name: str
 ) -> None:
-    model = classifier(told[name])
-    import mediapipe
-
     expected = litert.Runner(told[name]).scores(images)
     assert len(set(np.argmax(expected, axis=-1))) > 1
-    for image, row in zip(images, expected, strict=True):
-        result = model.classify(mediapipe.Image(mediapipe.ImageFormat.SRGB, image))
-        (head,) = result.classifications
-        scores = {one.category_name: one.score for one in head.categories}
-        assert scores == pytest.approx(dict(zip(LABELS, row, strict=True)), abs=1e-5)
-        assert head.categories[0].category_name == LABELS[int(np.argmax(row))]
+    with classifier(told[name]) as model:
+        for image, row in zip(images, expected, strict=True):
+            (head,) = model.classify(picture(image)).classifications
+            scores = {one.category_name: one.score for one in head.categories}
+            assert scores == pytest.approx(dict(zip(LABELS, row, strict=True)), abs=1e-5)
+            assert head.categories[0].category_name == LABELS[int(np.argmax(row))]
 
 
 def test_mediapipe_takes_a_file_with_stripped_names(
-    told: dict[str, bytes], tmp_path: Path, images: np.ndarray
+    told: dict[str, bytes], images: np.ndarray
 ) -> None:
-    model = classifier(packing.stripped(told["uint8"]))
-    import mediapipe
-
-    result = model.classify(mediapipe.Image(mediapipe.ImageFormat.SRGB, images[0]))
+    with classifier(packing.stripped(told["uint8"])) as model:
+        result = model.classify(picture(images[0]))
     best = int(np.argmax(litert.Runner(told["uint8"]).scores(images[:1])))
     assert result.classifications[0].categories[0].category_name == LABELS[best]
 
 
 def test_mediapipe_says_that_it_takes_no_grey_model(told: dict[str, bytes]) -> None:
-    with pytest.raises(ValueError, match="Only RGB color space is supported"):
-        classifier(told["grey"])
+    refused = pytest.raises(ValueError, match="Only RGB color space is supported")
+    with refused, classifier(told["grey"]):
+        pass

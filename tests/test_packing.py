@@ -130,6 +130,13 @@ def test_what_is_not_a_model_is_not_stripped() -> None:
         packing.stripped(b"something else")
 
 
+def test_a_note_is_found_again_and_changes_no_score(content: bytes, images: np.ndarray) -> None:
+    noted = packing.noted(content, "notes", b"by hand")
+    assert litert.read(noted).metadata == {**litert.read(content).metadata, "notes": b"by hand"}
+    scores, expected = (litert.Runner(x).scores(images) for x in (noted, content))
+    np.testing.assert_array_equal(scores, expected)
+
+
 # attached
 
 

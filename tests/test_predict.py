@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from pipeline import litert, predict
+from pipeline import litert, metadata, packing, predict
 from pipeline.errors import DataError, ModelError
 
 CLASSES = 3
@@ -65,6 +65,27 @@ def test_classes_without_names_have_numbers(model: Path) -> None:
     (model.parent / "labels.txt").unlink()
     best = predict.classify(*predict.load(model), picture(model.parent / "a.png"), 3)
     assert [one["label"] for one in best] == ["2", "1", "0"]
+
+
+def test_labels_inside_the_model_are_used_where_there_is_no_file_beside_it(model: Path) -> None:
+    (model.parent / "labels.txt").unlink()
+    inside = metadata.put(model.read_bytes(), metadata.About("x"), ["in", "side", "it"])
+    model.write_bytes(inside)
+    best = predict.classify(*predict.load(model), picture(model.parent / "a.png"), 3)
+    assert [one["label"] for one in best] == ["it", "side", "in"]
+
+
+def test_labels_beside_the_model_count_more_than_those_inside(model: Path) -> None:
+    inside = metadata.put(model.read_bytes(), metadata.About("x"), ["in", "side", "it"])
+    model.write_bytes(inside)
+    assert predict.load(model)[1] == ["cat", "dog", "blåbær"]
+
+
+def test_labels_inside_the_model_of_another_number_are_an_error_that_names_it(model: Path) -> None:
+    (model.parent / "labels.txt").unlink()
+    model.write_bytes(packing.attach(model.read_bytes(), {"labels.txt": b"one\n"}))
+    with pytest.raises(ModelError, match=r"labels\.txt in .*model\.tflite: .*1 labels for 3"):
+        predict.load(model)
 
 
 @pytest.mark.parametrize("text", ["", "cat\ndog\n", "cat\ndog\nbird\nfish\n"])

@@ -1,20 +1,22 @@
-"""Export: the files that go on the phone.
+"""Export: everything that goes to the phone, the browser and the Edge TPU, and what tells of it.
 
 Reads:   an int8 `.tflite`, or a Keras model, which is then quantized after training.
-Writes:  `model.tflite` (int8; uint8 input and output, batch 1) and `labels.txt`, here and in the
-         run's `export` directory.
-Why:     a phone needs the model, the names of its classes and nothing else.
-Source:  https://ai.google.dev/edge/litert/conversion/tensorflow/quantization.
+Writes:  `model.tflite` (int8; uint8 input and output, batch 1), `model_edgetpu.tflite`,
+         `model_float.tflite`, `labels.txt`, `golden.npz`, `model_card.md`, `demo.html` and
+         `MANIFEST.json`, here and in the run's `export` directory.
+Why:     whoever gets the files must be able to run them, and to see that they run right.
+Source:  https://ai.google.dev/edge/litert/conversion/tensorflow/metadata.
 """
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from pipeline.artifact import Artifact
+from pipeline.artifact import Artifact, write_atomic
 from pipeline.stage import Context, Kind, StageConfig
 
-LABELS = "labels.txt"
+if TYPE_CHECKING:
+    from pipeline.metadata import About
 
 
 class Config(StageConfig):
@@ -26,40 +28,44 @@ class Config(StageConfig):
     calibration_images: int = Field(
         100, ge=1, description="Train images that set the int8 ranges of a float model"
     )
+    strip: bool = Field(
+        True, description="Leave names of inner tensors and notes of the converter out of the files"
+    )
+    metadata: bool = Field(
+        True, description="Put labels and normalization into the files, for MediaPipe"
+    )
+    demo: bool = Field(True, description="Write a page that runs the model, where npm is installed")
+    description: str | None = Field(
+        None, description="What the model is for; none: the description of the recipe"
+    )
+    author: str | None = Field(None, description="Who made it; none: not stated")
+    license: str | None = Field(None, description="Its licence, as SPDX has it; none: not stated")
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
-    """Put `source`'s model and its labels into the run's `export` directory."""
-    from pipeline import targets
+    """Write the files, measure `model.tflite`, and write what tells of it; the manifest last."""
+    from pipeline import bundle, ledger, litert, measure
 
-    model = source.model_path
-    details: dict[str, Any] = {}
-    if model is None or model.suffix != ".tflite":
-        content, details["parity"] = _quantize_after_training(source, config, ctx)
-    else:
-        content = model.read_bytes()
-    verdicts = [targets.check(name, content) for name in ctx.targets]
-    (ctx.directory / LABELS).write_text("\n".join(ctx.data.class_names) + "\n", encoding="utf-8")
-    return ctx.save_tflite(
-        content,
-        source,
-        details={**details, "targets": [verdict.as_json() for verdict in verdicts]},
-        deliverables=("model.tflite", LABELS),
-    )
+    export = bundle.Bundle(source, ctx, _about(config, ctx), config.strip, config.metadata)
+    named = export.add_models(config.calibration_images)
+    export.add_examples()
+    if config.demo:
+        export.add_demo()
+    export.ask_targets()
+    export.write()
+    made = ctx.done(source, model_file=bundle.MODEL, details=export.details)
+    metrics, details = measure.measure(made, ctx.data)
+    # the rows of the kernels are named after tensors, whose names the file may no longer have
+    details["ledger"] = ledger.of_tflite(litert.read(named))
+    made = made.model_copy(update={"metrics": metrics, "details": {**details, **export.details}})
+    export.add_card(made)
+    export.write()
+    write_atomic(ctx.directory / bundle.MANIFEST, bundle.manifest(export.files))
+    return made.model_copy(update={"deliverables": (*export.files, bundle.MANIFEST)})
 
 
-def _quantize_after_training(
-    source: Artifact, config: Config, ctx: Context
-) -> tuple[bytes, dict[str, Any]]:
-    """The file, and how it compares with the model."""
-    import keras
-    import numpy as np
+def _about(config: Config, ctx: Context) -> "About":
+    from pipeline.metadata import About
 
-    from pipeline import data, litert, parity
-
-    model = keras.models.load_model(source.model_path, compile=False)
-    saved_model = ctx.directory / "saved_model"
-    litert.save_float(model, saved_model)
-    images, _ = data.batch(ctx.data.train, config.calibration_images, ctx.seed)
-    content = litert.convert_int8(saved_model, images.astype(np.float32))
-    return content, parity.checked(content, parity.floating(model), ctx.data, ctx.seed)
+    name, _, lead = ctx.title.partition("\n")
+    return About(name, config.description or lead, config.author or "", config.license or "")

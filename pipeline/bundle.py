@@ -1,0 +1,194 @@
+"""What goes out: a model for each place, examples, pages for people, and a list of them all."""
+
+import hashlib
+import io
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipeline import artifact, card, data, litert, metadata, packing, parity, requantize, targets
+from pipeline.artifact import Artifact, write_atomic
+from pipeline.data import Dataset
+from pipeline.errors import ModelError, ToolError
+from pipeline.metadata import About
+from pipeline.requantize import Quantized
+from pipeline.stage import Context
+
+MODEL, EDGETPU, FLOAT = "model.tflite", "model_edgetpu.tflite", "model_float.tflite"
+GOLDEN, CARD, DEMO, MANIFEST = "golden.npz", "model_card.md", "demo.html", "MANIFEST.json"
+EXAMPLES = 16  # images with the scores that they must get
+TPU = "edgetpu"  # the target that has a file of its own
+log = logging.getLogger("flopsmith")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The files of one export on their way, and what the report says of them."""
+
+    source: Artifact
+    ctx: Context
+    about: About
+    strip: bool = True  # names and notes that no runtime reads
+    tell: bool = True  # what image libraries want to know, inside the models
+    files: dict[str, bytes] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=lambda: {"left_out": {}})
+
+    def add_models(self, calibration_images: int) -> bytes:
+        """Add the model for each place.
+
+        Args:
+            calibration_images: Train images that set the ranges of a model that is not yet int8.
+
+        Returns:
+            `model.tflite` with the names of its tensors.
+        """
+        keras_model = floating(self.source)
+        path = None if keras_model is None else keras_model.model_path
+        quantized: Quantized | None = None
+        if self.source.model_path is not None and self.source.model_path.suffix == ".tflite":
+            named = self.source.model_path.read_bytes()
+            try:
+                quantized = requantize.earlier(self.source, self.ctx.data, self.ctx.seed)
+            except ModelError as error:
+                self._leave_out(EDGETPU, error)
+        else:
+            quantized = self._quantize_after_training(calibration_images)
+            named = quantized.content
+        self.files[MODEL] = self._finished(named)
+        if quantized is not None:
+            self._add_edgetpu(quantized, path)
+        if path is None:
+            self._leave_out(FLOAT, "no stage left a Keras model")
+        else:
+            self.files[FLOAT] = self._finished(litert.convert_float_file(path))
+        return named
+
+    def _quantize_after_training(self, count: int) -> Quantized:
+        model = keras.models.load_model(self.source.model_path, compile=False)
+        saved_model = self.ctx.directory / "saved_model"
+        litert.save_float(model, saved_model)
+        images, _ = data.batch(self.ctx.data.train, count, self.ctx.seed)
+        content = litert.convert_int8(saved_model, images.astype(np.float32))
+        reference = parity.floating(model)
+        self.details["parity"] = parity.checked(content, reference, self.ctx.data, self.ctx.seed)
+        return Quantized(content, saved_model, "ptq", images)
+
+    def _add_edgetpu(self, quantized: Quantized, model: Path | None) -> None:
+        """The same network for the Edge TPU, with names: its compiler is old, and logs them."""
+        try:
+            content = requantize.for_edgetpu(quantized, model)
+        except ModelError as error:
+            self._leave_out(EDGETPU, error)
+            return
+        same = requantize.agreement(content, self.files[MODEL], self.ctx.data.val)
+        self.details["edgetpu"] = {**same, "method": quantized.method}
+        if quantized.method == "qat" and same["agreement"] < 1:
+            log.warning(
+                "export: %s names another class than %s on %.2f%% of the val images",
+                *(EDGETPU, MODEL, 100 * (1 - same["agreement"])),
+            )
+        self.files[EDGETPU] = content
+
+    def _finished(self, content: bytes) -> bytes:
+        content = packing.stripped(content) if self.strip else content
+        if not self.tell:
+            return content
+        return metadata.put(content, self.about, self.ctx.data.class_names)
+
+    def add_examples(self) -> None:
+        """Add the names of the classes, and images with the scores that they must get."""
+        names = "".join(f"{name}\n" for name in self.ctx.data.class_names)
+        self.files[metadata.LABELS] = names.encode()
+        model = self.files[MODEL]
+        self.files[GOLDEN] = golden(model, self.ctx.data, self.ctx.seed)
+
+    def ask_targets(self) -> None:
+        """Note the verdict of each target of the recipe, and in any case of the Edge TPU."""
+        verdicts = []
+        for name in dict.fromkeys((*self.ctx.targets, TPU)):
+            own = name == TPU and EDGETPU in self.files
+            file = EDGETPU if own else MODEL
+            if not own and name not in self.ctx.targets:
+                continue
+            try:
+                verdict = targets.check(name, self.files[file])
+            except ToolError as error:
+                if name in self.ctx.targets:
+                    raise
+                log.warning("export: %s was not asked: %s", name, error)
+                continue
+            verdicts.append({"file": file, **verdict.as_json()})
+        self.details["targets"] = verdicts
+
+    def add_card(self, made: Artifact) -> None:
+        """Add the model card; `made` has the numbers."""
+        earlier = artifact.load_all(self.ctx.run_dir)
+        earlier = [a for a in earlier if a.directory.name < self.ctx.directory.name]
+        facts = card.Facts(
+            title=self.ctx.title,
+            about=self.about,
+            data=self.ctx.data,
+            budget=self.ctx.budget,
+            graph=litert.read(self.files[MODEL]),
+            files={name: len(content) for name, content in self.files.items()},
+        )
+        self.files[CARD] = card.render([*earlier, made], facts).encode()
+
+    def add_demo(self) -> None:
+        """Add a page that runs the model, if what it is made of is installed."""
+        from pipeline import browser
+
+        model, labels = self.files[MODEL], list(self.ctx.data.class_names)
+        try:
+            page = browser.demo(model, labels, self.about.name)
+        except (ModelError, ToolError) as error:
+            self._leave_out(DEMO, error)
+        else:
+            self.files[DEMO] = page.encode()
+
+    def _leave_out(self, name: str, reason: object) -> None:
+        log.info("export: no %s: %s", name, reason)
+        self.details["left_out"][name] = str(reason)
+
+    def write(self) -> None:
+        """Write every file there is by now, each whole or not at all."""
+        for name, content in self.files.items():
+            write_atomic(self.ctx.directory / name, content)
+
+
+def floating(source: Artifact) -> Artifact | None:
+    """The last Keras model that an artifact was made of, perhaps itself."""
+    found: Artifact | None = source
+    while found is not None and not (found.model_file or "").endswith(".keras"):
+        parent = found.parent
+        found = artifact.load(found.directory.parent / parent) if parent else None
+    return found
+
+
+def golden(model: bytes, dataset: Dataset, seed: int) -> bytes:
+    """Test images and what LiteRT makes of them, as an `.npz`.
+
+    `images` uint8 [N, H, W, C], `labels` int32 [N], `scores` float32 [N, K] and `raw` [N, K], the
+    output as the file has it.
+    """
+    images, labels = data.batch(dataset.test, EXAMPLES, seed)
+    runner = litert.Runner(model)
+    whole = io.BytesIO()
+    scores, raw = runner.scores(images), runner.outputs(images)
+    np.savez_compressed(whole, images=images, labels=labels, scores=scores, raw=raw)
+    return whole.getvalue()
+
+
+def manifest(files: Mapping[str, bytes]) -> str:
+    """SHA-256 and bytes of every file, by name."""
+    rows = {
+        name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        for name, content in sorted(files.items())
+    }
+    return json.dumps({"files": rows}, indent=1) + "\n"

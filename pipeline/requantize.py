@@ -1,0 +1,115 @@
+"""Convert a network that was quantized before once more, into another kind of file."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import data, flatbuffer, litert, measure, packing
+from pipeline.artifact import Artifact
+from pipeline.data import Dataset
+from pipeline.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """An int8 network and what its file was made of, to make another."""
+
+    content: bytes  # with the names of its tensors
+    saved_model: Path
+    method: Literal["qat", "ptq"]
+    images: npt.NDArray[np.uint8]  # that ranges were measured with
+
+
+def earlier(source: Artifact, dataset: Dataset, seed: int) -> Quantized:
+    """What an earlier stage quantized, with the images that it saw.
+
+    Raises:
+        ModelError: it left nothing to convert again; says why.
+    """
+    details, path = source.details, source.model_path
+    saved_model = source.directory / "saved_model"
+    if reason := details.get("passed_on"):
+        raise ModelError(f"{source.stage} passed its input on: {reason}")
+    if path is None or not saved_model.is_dir() or "calibration_sha256" not in details:
+        raise ModelError(f"no SavedModel to convert again. Received: {source.directory}")
+    if (precision := details.get("precision", "int8")) != "int8":
+        raise ModelError(f"the Edge TPU takes int8. Received: {source.stage}.precision={precision}")
+    images, _ = data.batch(dataset.train, details["calibration_images"], seed)
+    if hashlib.sha256(images.tobytes()).hexdigest() != details["calibration_sha256"]:
+        raise ModelError(
+            "the train images are not those that ranges were measured with. Received: "
+            f"{dataset.name}. Run {source.stage} again"
+        )
+    return Quantized(path.read_bytes(), saved_model, details["method"], images)
+
+
+def for_edgetpu(quantized: Quantized, model: Path | None) -> bytes:
+    """Convert for the Edge TPU: int8 input and output, one scale for the kernel of a dense layer.
+
+    Args:
+        quantized: The network.
+        model: The Keras model that was trained further in int8; scales the images as it did.
+
+    Raises:
+        ModelError: the converter refuses, or finds a scale per channel in training.
+    """
+    images = quantized.images.astype(np.float32)
+    if quantized.method == "ptq":
+        return _per_tensor(litert.convert_int8(quantized.saved_model, images, "int8", False))
+    try:
+        content = litert.convert_int8(quantized.saved_model, None, "int8", False)
+    except ModelError:  # an operator within a layer has no range, as in the stage quantize
+        if model is None:
+            raise
+        content = litert.convert_int8(quantized.saved_model, _scaled(model, images), "int8", False)
+    return _per_tensor(content)
+
+
+def _scaled(model: Path, images: npt.NDArray[np.float32]) -> Any:
+    """Images as the SavedModel of quantization-aware training takes them."""
+    import keras
+
+    from pipeline.legacy import bridge
+
+    return bridge.rescaled(keras.models.load_model(model, compile=False), images)
+
+
+def _per_tensor(content: bytes) -> bytes:
+    """Make a dense layer's scales, equal where weights were clustered, into the one that they are.
+
+    Raises:
+        ModelError: they differ.
+    """
+    dense = [op for op in flatbuffer.read(content).operators if op.name == "FULLY_CONNECTED"]
+    kernels = [op.kernel for op in dense if op.kernel is not None and op.kernel.scales.size > 1]
+    if not kernels:
+        return content
+    for kernel in kernels:
+        if np.ptp(kernel.scales) > 0:
+            raise ModelError(
+                "a dense layer was trained with a scale per channel, which the Edge TPU cannot "
+                f"read. Received: {kernel.name!r}"
+            )
+
+    def merge(root: Any) -> None:
+        names = {kernel.name.encode() for kernel in kernels}
+        for tensor in root.subgraphs[0].tensors:
+            if tensor.name in names:
+                quantization = tensor.quantization
+                quantization.scale = quantization.scale[:1]
+                quantization.zeroPoint = quantization.zeroPoint[:1]
+                quantization.quantizedDimension = 0
+
+    return packing.changed(content, merge)
+
+
+def agreement(one: bytes, other: bytes, split: data.Split) -> dict[str, Any]:
+    """On how many images two files name the same class: `images` and `agreement`, a fraction."""
+    first, second = (
+        measure.tflite_classes(litert.Runner(x, threads=2), split) for x in (one, other)
+    )
+    return {"images": len(split), "agreement": float(np.mean(first == second))}

@@ -1,0 +1,207 @@
+"""The model card: true, complete, and its code runs."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from PIL import Image
+from report_run import INT8, artifact, trial
+
+from pipeline import bundle, card, litert
+from pipeline.budget import Budget
+from pipeline.data import Dataset, Split
+from pipeline.metadata import About
+
+CLASSES = ("cat", "dog", "a|b <i>")
+VERDICT = {
+    "target": "edgetpu",
+    "file": "model_edgetpu.tflite",
+    "runs": True,
+    "refused": None,
+    "mapped": 1,
+    "total": 2,
+    "by": "prediction",
+    "operators": [
+        {"index": 0, "name": "CONV_2D", "placement": "tpu", "reason": None},
+        {"index": 1, "name": "HARD_SWISH", "placement": "cpu", "reason": "HARD_SWISH is unknown"},
+    ],
+}
+
+
+def data(channels: int) -> Dataset:
+    images = np.zeros((30, 10, 8, channels), np.uint8)
+    parts = {
+        name: Split(images, np.zeros(size, np.int32), np.arange(size))
+        for name, size in (("train", 20), ("val", 6), ("test", 4))
+    }
+    return Dataset("folder:pets", CLASSES, **parts, fingerprint="pets")
+
+
+def brightest(channels: int) -> keras.Model:
+    """The first class for dark pictures, the last for light ones."""
+    inputs = keras.Input((10, 8, channels))
+    x = layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 255)(inputs))
+    dense = layers.Dense(3)
+    model = keras.Model(inputs, layers.Softmax()(dense(x)))
+    weights = np.tile([-4.0, 0.0, 4.0], (channels, 1)) / channels
+    dense.set_weights([weights, np.array([2.0, 0.0, -2.0])])
+    return model
+
+
+@pytest.fixture(scope="module", params=[(1, True), (3, True), (3, False)], ids=str)
+def content(request: pytest.FixtureRequest) -> bytes:
+    channels, quantized = request.param
+    model = brightest(channels)
+    if not quantized:
+        return litert.convert_float(model)
+    ends = np.zeros((2, 10, 8, channels), np.float32)
+    ends[1] = 255
+    return litert.ptq(model, ends)
+
+
+def facts(content: bytes) -> card.Facts:
+    graph = litert.read(content)
+    return card.Facts(
+        title="pets\nTells *pets* apart",
+        about=About("pets"),
+        data=data(graph.inputs[0].shape[-1]),
+        budget=Budget(flops="6M"),
+        graph=graph,
+        files={"model.tflite": len(content), "labels.txt": 12},
+    )
+
+
+def artifacts(**details: Any) -> list[Any]:
+    rows = [
+        {"class": name, "test_accuracy": accuracy, "test_images": images}
+        for name, accuracy, images in zip(CLASSES, (1.0, 0.5, None), (2, 2, 0), strict=True)
+    ]
+    own = {"left_out": {}, "targets": [VERDICT], "per_class": rows, **details}
+    search = artifact("01-search", trials=[trial("0", "resnet", 0.9, 800_000)])
+    last = artifact("03-export", INT8, **own)
+    return [search, artifact("02-quantize", INT8), last.model_copy(update={"family": "resnet"})]
+
+
+@pytest.fixture
+def page(content: bytes) -> str:
+    return card.render(artifacts(), facts(content))
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+
+
+def prose(page: str) -> str:
+    return re.sub(r"```.*?```|`[^`]*`", "", page, flags=re.DOTALL)
+
+
+# what it says
+
+
+def test_a_card_says_what_a_stranger_asks(page: str) -> None:
+    for heading in (
+        *("Files", "Input and output", "Accuracy", "Cost", "Where it runs", "How it was made"),
+        *("Load it", "Licence and author"),
+    ):
+        assert f"\n## {heading}\n" in page
+    for fact in (
+        "| `model.tflite` |",
+        "98.79% of 6 validation images, 98.61% of 4 test images",
+        "folder:pets; 20 train, 6 validation and 4 test images",
+        "Budget: flops at most 6M.",
+        "01-search: 1 trial: 1 completed.",
+        "| 02-quantize | 98.79 |",
+        "| cat | 100.00 | 2 |",
+        "network of the family resnet",
+    ):
+        assert fact in page
+
+
+def test_words_of_the_user_cannot_break_the_page(page: str) -> None:
+    assert "| a\\|b &lt;i&gt; | \N{EN DASH} | 0 |" in page
+    assert r"Tells \*pets\* apart" in page
+    assert "<i>" not in prose(page)
+
+
+def test_a_verdict_says_what_does_not_run_there_and_why(page: str) -> None:
+    row = "edgetpu (prediction) | model\\_edgetpu.tflite | yes | HARD\\_SWISH is unknown | 1 of 2 |"
+    assert row in page
+
+
+def test_what_is_not_known_is_said_to_be_so(content: bytes) -> None:
+    assert "- Licence: not stated\n- Author: not stated\n" in card.render(
+        artifacts(), facts(content)
+    )
+    told = replace(facts(content), about=About("pets", "For vets", "me", "MIT"))
+    page = card.render(artifacts(), told)
+    assert "- Licence: MIT\n- Author: me\n" in page
+    assert "\nFor vets\n" in page
+
+
+def test_what_was_left_out_has_its_reason(content: bytes) -> None:
+    left = {"model_edgetpu.tflite": "no SavedModel", "demo.html": "npm is not installed"}
+    page = card.render(artifacts(left_out=left), facts(content))
+    assert "`model_edgetpu.tflite` was left out: no SavedModel." in page
+    assert "`demo.html` was left out: npm is not installed." in page
+
+
+def test_a_file_for_the_edge_tpu_says_how_far_it_agrees(content: bytes) -> None:
+    page = card.render(artifacts(edgetpu={"agreement": 0.995}), facts(content))
+    assert "names the same class as `model.tflite` on 99.50% of the validation images" in page
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_mediapipe_is_offered_to_colour_models_alone(channels: int) -> None:
+    page = card.render(artifacts(), facts(litert.convert_float(brightest(channels))))
+    assert ("refuses this one; use LiteRT" in page) == (channels == 1)
+    (kotlin,) = blocks(page, "kotlin")
+    assert ("mediapipe" in kotlin) == (channels == 3)
+
+
+# how to load it
+
+
+def test_there_is_one_way_in_each_language(page: str) -> None:
+    for language in ("python", "kotlin", "swift", "javascript"):
+        assert len(blocks(page, language)) == 1
+
+
+def test_no_line_of_code_is_left_half_written(page: str) -> None:
+    code = "".join(re.findall(r"```.*?```", page, re.DOTALL))
+    assert "None" not in code
+    assert "{{" not in code
+    assert "{%" not in code
+
+
+@pytest.mark.parametrize(("colour", "best"), [("black", "cat"), ("white", "a|b <i>")])
+def test_the_python_of_the_card_classifies_a_photo(
+    page: str, content: bytes, tmp_path: Path, colour: str, best: str
+) -> None:
+    (code,) = blocks(page, "python")
+    (tmp_path / "model.tflite").write_bytes(content)
+    (tmp_path / "labels.txt").write_text("".join(f"{name}\n" for name in CLASSES))
+    Image.new("RGB", (50, 30), colour).save(tmp_path / "photo.jpg")
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    first, *others = ran.stdout.splitlines()
+    assert len(others) == 2
+    name, score = first.rsplit(" ", 1)
+    assert name == best
+    channels = litert.read(content).inputs[0].shape[-1]
+    pixels = np.full((1, 10, 8, channels), 255 * (colour == "white"), np.uint8)
+    expected = litert.Runner(content).scores(pixels)[0].max()
+    assert float(score) == pytest.approx(expected, abs=1e-4)
+
+
+def test_every_file_of_a_bundle_has_a_purpose_on_the_card() -> None:
+    models = {bundle.MODEL, bundle.EDGETPU, bundle.FLOAT}
+    assert set(card.FILES) == {*models, "labels.txt", bundle.GOLDEN, bundle.DEMO}
