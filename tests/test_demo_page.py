@@ -118,7 +118,7 @@ def test_a_page_takes_what_is_dropped_on_it(page: Tab) -> None:
     page.evaluate("document.getElementById('result').hidden = true")
     page.evaluate(DROP)
     page.wait_for("!document.getElementById('result').hidden")
-    assert page.evaluate("document.getElementById('picture').naturalWidth") == 40
+    page.wait_for("document.getElementById('picture').naturalWidth === 40")
 
 
 def test_a_page_says_what_is_no_image(page: Tab, tmp_path: Path) -> None:
