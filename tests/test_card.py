@@ -1,9 +1,11 @@
 """The model card: true, complete, and its code runs."""
 
+import json
 import re
 import subprocess
 import sys
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from keras import layers
 from PIL import Image
 from report_run import INT8, artifact, trial
 
-from pipeline import bundle, card, litert
+from pipeline import browser, bundle, card, litert
+from pipeline.browser import chromium, litertjs
+from pipeline.browser.server import serving
 from pipeline.budget import Budget
 from pipeline.data import Dataset, Split
 from pipeline.metadata import About
@@ -200,6 +204,50 @@ def test_the_python_of_the_card_classifies_a_photo(
     pixels = np.full((1, 10, 8, channels), 255 * (colour == "white"), np.uint8)
     expected = litert.Runner(content).scores(pixels)[0].max()
     assert float(score) == pytest.approx(expected, abs=1e-4)
+
+
+TELL = """
+const said = [];
+console.log = (...words) => said.push(words);
+window.addEventListener('error', (event) => tell({error: event.message}));
+window.addEventListener('unhandledrejection', (event) => tell({error: String(event.reason)}));
+function tell(answer) { fetch('/answer', {method: 'POST', body: JSON.stringify(answer)}); }
+"""
+
+
+@pytest.mark.parametrize(("colour", "best"), [("black", "cat"), ("white", "a|b <i>")])
+def test_the_javascript_of_the_card_classifies_a_photo(
+    page: str, content: bytes, colour: str, best: str
+) -> None:
+    if lacks := litertjs.missing() or chromium.missing():
+        pytest.skip(lacks)
+    (code,) = blocks(page, "javascript")
+    code = code.replace("node_modules/", "/")
+    photo = "const photo = await createImageBitmap(await (await fetch('/photo.png')).blob());\n"
+    picture = BytesIO()
+    Image.new("RGB", (50, 30), colour).save(picture, "PNG")
+    html = (Path(browser.__file__).parent / "check.html").read_text()
+    module = '<script type="module"'
+    html = html.replace(module, f'<script src="/tell.js"></script>{module}')
+    contents = {
+        "/card.html": html.encode(),
+        "/tell.js": TELL.encode(),
+        "/check.js": (photo + code + "tell({said});\n").encode(),
+        "/model.tflite": content,
+        "/labels.txt": "".join(f"{name}\n" for name in CLASSES).encode(),
+        "/photo.png": picture.getvalue(),
+    }
+    with (
+        serving(contents, litertjs.modules()) as server,
+        chromium.opened(f"{server.url}/card.html"),
+    ):
+        answer = json.loads(server.posted.get(timeout=90))
+    assert "error" not in answer
+    assert [len(answer["said"]), answer["said"][0][0]] == [3, best]
+    channels = litert.read(content).inputs[0].shape[-1]
+    pixels = np.full((1, 10, 8, channels), 255 * (colour == "white"), np.uint8)
+    expected = litert.Runner(content).scores(pixels)[0].max()
+    assert answer["said"][0][1] == pytest.approx(expected, abs=1e-4)
 
 
 def test_every_file_of_a_bundle_has_a_purpose_on_the_card() -> None:
