@@ -66,7 +66,7 @@ def fill(interpreter: Any, seed: int = 0) -> None:
         ModelError: there are no random values of that type.
     """
     rng = np.random.default_rng(seed)
-    for detail in interpreter.get_input_details():
+    for detail in _inputs(interpreter):
         shape, dtype = tuple(detail["shape"]), np.dtype(detail["dtype"])
         interpreter.set_tensor(detail["index"], _random(rng, shape, dtype).astype(dtype))
 
@@ -77,9 +77,8 @@ def feed(interpreter: Any, arrays: Iterable[np.ndarray]) -> None:
     Raises:
         ModelError: they do not fit.
     """
-    details = interpreter.get_input_details()
     try:
-        for detail, array in zip(details, arrays, strict=True):
+        for detail, array in zip(_inputs(interpreter), arrays, strict=True):
             interpreter.set_tensor(detail["index"], array)
     except ValueError as error:
         raise _refused(error) from error
@@ -103,6 +102,13 @@ def values(model: bytes, wanted: Iterable[int]) -> dict[int, np.ndarray]:
         except ValueError:  # never written, or of a type without values
             continue
     return found
+
+
+def _inputs(interpreter: Any) -> Any:
+    try:
+        return interpreter.get_input_details()
+    except ValueError as error:  # a name that is no UTF-8
+        raise _refused(error) from error
 
 
 def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:

@@ -140,7 +140,7 @@ class _Cutter:
     def _tensor(self, index: int, buffers: list[Any]) -> Any:
         """A tensor for the new file; constants go to its buffers."""
         tensor = copy.copy(self.graph.tensors[index])
-        tensor.shapeSignature = None
+        tensor.name = tensor.shapeSignature = None
         buffer = self.root.buffers[tensor.buffer]
         tensor.buffer = 0
         if index in self.values:  # it may be larger than the file says

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from pipeline import bench, bench_report, footprint, litert, operators
+from pipeline import bench, bench_report, footprint, litert, operators, packing
 from pipeline.bench import Pace, Timing
 from pipeline.errors import ModelError
 
@@ -223,7 +223,7 @@ def test_text_names_both_files_and_the_slowest_operators(int8: Path, large: Path
 def test_operators_without_a_time_are_told_with_the_reason() -> None:
     row = {"index": 3, "name": "IF", "layer": "", "shape": [1], "macs": 0, "timed_as": 3}
     row |= {"microseconds": None, "share": None, "reason": "runs another part of the file"}
-    times = {"threads": 1, "sum_us": 0.0, "whole_us": 1.0, "rows": [row]}
+    times = {"threads": 1, "sum_us": 0.0, "whole_us": 1.0, "whole_min_us": 1.0, "rows": [row]}
     file = {"file": "a", "size_bytes": 1, "operators": 1, "macs": 0, "timings": [{"threads": 1}]}
     file |= {"peak_activation_bytes": None, "operator_times": times}
     said = bench_report.as_text({"files": [file]}, 5)
@@ -255,6 +255,17 @@ def test_a_file_that_is_no_model_is_one_line_that_names_it(place: Path, content:
     (path := place / "bad.tflite").write_bytes(content)
     said = flopsmith(path, code=2)
     assert said.startswith(f"flopsmith: {path}: ")
+    assert said.count("\n") == 1
+
+
+def test_a_name_that_is_no_text_is_one_line(small: Path, place: Path) -> None:
+    def change(root: Any) -> None:
+        graph = root.subgraphs[0]
+        graph.tensors[graph.inputs[0]].name = b"\xba\xba"
+
+    (path := place / "name.tflite").write_bytes(packing.changed(small.read_bytes(), change))
+    said = flopsmith(path, code=2)
+    assert said.startswith(f"flopsmith: {path}: LiteRT refuses the model")
     assert said.count("\n") == 1
 
 
