@@ -20,7 +20,9 @@ def add(commands: Any) -> None:
         "bench",
         help="time a .tflite model, alone or against another, whole or by operator",
         description="Time a .tflite model of any kind on random inputs, on this machine's CPU or "
-        "on a phone. Two models run in turns, so that what else the machine does falls on both.",
+        "on a phone. Two models run in turns, so that what else the machine does falls on both. "
+        "Memory is what a process of its own grows by, code of the runtime included; load is the "
+        "time until the interpreter is ready, of a file in memory.",
     )
     bench.add_argument("model", metavar="MODEL.tflite", type=Path, help="the model")
     bench.add_argument("--vs", metavar="OTHER.tflite", type=Path, help="a model to compare with")
