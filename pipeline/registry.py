@@ -48,17 +48,16 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """Under which it is registered, of characters that an address can hold."""
-        return "flopsmith-" + re.sub(r"[^\w.-]", "-", self.recipe)
+        """Under which it is registered, of characters that MLflow allows everywhere."""
+        return "flopsmith-" + re.sub(r"[^\w-]", "-", self.recipe)
 
 
 def register(made: Candidate, run: Run) -> None:
-    """Log a model with a run, register it, and let it be the champion if it is the best so far.
+    """Log a model with the active run, register it, and let it be champion if it is the best.
 
     What is registered already is not registered again. A store that cannot hold models costs a
     warning, not the run.
     """
-    client = MlflowClient()
     content = (made.export / MODEL).read_bytes()
     tags = {
         **made.tags,
@@ -68,11 +67,12 @@ def register(made: Candidate, run: Run) -> None:
         HASH: hashlib.sha256(content).hexdigest(),
     }
     try:
+        client = MlflowClient()
         found = _known(client, made.name, tags)
         if found:
             log.info("%s: version %s is this file already", made.name, found.version)
         else:
-            found = _version(client, made, run, tags)
+            found = _version(client, made, tags)
             _compare(client, found)
         run.tags({"registered_model": f"models:/{made.name}/{found.version}"})
     except (MlflowException, OSError) as error:
@@ -86,21 +86,18 @@ def _known(client: MlflowClient, name: str, tags: Mapping[str, str]) -> ModelVer
     return next((one for one in alike if one.tags.get(SPLIT) == tags[SPLIT]), None)
 
 
-def _version(
-    client: MlflowClient, made: Candidate, run: Run, tags: Mapping[str, str]
-) -> ModelVersion:
-    """Log the model and make a version of it."""
+def _version(client: MlflowClient, made: Candidate, tags: Mapping[str, str]) -> ModelVersion:
+    """Log the model with the active run and make a version of it."""
     os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # it would add the user's own uv.lock
-    with quiet.muted():  # it loads the model once, to see that it answers the example
+    with quiet.muted():
+        # loads the model once, to see that it answers the example
         logged = mlflow.pyfunc.log_model(name=made.name, python_model=str(CODE), **_contents(made))
-    try:
-        client.create_registered_model(made.name, description=_usage(made.name))
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    return client.create_model_version(
-        made.name, logged.model_uri, run.run_id, tags=dict(tags), model_id=logged.model_id
-    )
+        try:
+            client.create_registered_model(made.name, description=_usage(made.name))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return mlflow.register_model(logged.model_uri, made.name, tags=dict(tags))
 
 
 def _contents(made: Candidate) -> dict[str, Any]:

@@ -34,7 +34,7 @@ import pandas as pd  # type: ignore[import-untyped]
 from ai_edge_litert.interpreter import Interpreter
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel, PythonModelContext
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 
@@ -133,7 +133,8 @@ def decode(content: bytes, size: tuple[int, int], channels: int) -> npt.NDArray[
             picture.draft(None, (2 * max(size), 2 * max(size)))
             upright = _flat(ImageOps.exif_transpose(picture))
     except UNREADABLE as error:
-        reason = " ".join(str(error).split())
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "of no known kind" if unknown else " ".join(str(error).split())
         raise _refused(f"{len(content)} bytes ({reason}). Expected: an image file") from error
     upright = upright.convert("L" if channels == 1 else "RGB")
     height, width = size
