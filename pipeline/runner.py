@@ -10,7 +10,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pipeline
-from pipeline import artifact, data, guardrail, ledger, measure, registry, stage, tracking, verdict
+from pipeline import (
+    artifact,
+    data,
+    guardrail,
+    ledger,
+    measure,
+    registry,
+    stage,
+    targets,
+    tracking,
+    verdict,
+)
 from pipeline.artifact import Artifact, write_atomic
 from pipeline.errors import OutputError, RecipeError
 from pipeline.recipe import Recipe, Step
@@ -36,6 +47,8 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
     Raises:
         PipelineError: anything that the user can put right.
     """
+    for name in recipe.targets:
+        targets.require(name, f"recipe {recipe.name}: targets:")
     dataset = data.load(recipe.data, recipe.seed)
     for step in recipe.stages:
         if check := getattr(stage.load(step.name), "check", None):
@@ -96,6 +109,7 @@ def _stages(
         finished.append(done)
         if done.model_file:
             _warn_of_drop(reference, done, recipe.max_accuracy_drop)
+            _warn_of_targets(done, recipe.targets)
             source = done
     return finished
 
@@ -192,6 +206,13 @@ def _warn_of_drop(reference: Artifact | None, done: Artifact, allowed: float) ->
             "%s: val accuracy is %.4f below that of %s, more than max_accuracy_drop=%g",
             *(done.stage, drop, reference.stage, allowed),
         )
+
+
+def _warn_of_targets(done: Artifact, asked: tuple[str, ...]) -> None:
+    """Say where the model does not run, or not wholly on what the target is there for."""
+    for found in done.details.get("targets", []):
+        if found["target"] in asked and not verdict.lands(found):
+            log.warning("%s: %s", done.stage, verdict.landing(found))
 
 
 def _publish(finished: list[Artifact], out: Path) -> None:

@@ -1,8 +1,9 @@
 """What the numbers of a run say: how each is written, the row of a stage, the verdict."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.artifact import Artifact
 
@@ -127,6 +128,8 @@ def verdict(artifacts: Sequence[Artifact]) -> str:
     for one in artifacts:
         if reason := one.details.get("passed_on"):
             text += f" {label(one)} passed its input on: {reason}."
+    asked = [a.details["targets"] for a in artifacts if "targets" in a.details]
+    text += "".join(f" {landing(found)}" for found in (asked or [[]])[-1])
     return text.strip() or f"The final model, {label(final)}, has neither size nor test accuracy."
 
 
@@ -142,6 +145,36 @@ def _changes(base: Artifact, final: Artifact) -> list[str]:
         if before and after:
             ratios.append(f"{before / after:.2f} for {what}")
     return changes + ([f"the compression ratio is {listed(ratios)}"] if ratios else [])
+
+
+PLACES = {"npu": "the NPU", "tpu": "the TPU", "cpu": "the CPU", "xnnpack": "XNNPACK"}
+
+
+def lands(found: Mapping[str, Any]) -> bool:
+    """Whether a model runs on a target, and wholly on what that is there for."""
+    return bool(found["runs"]) and found["mapped"] == found["total"]
+
+
+def landing(found: Mapping[str, Any]) -> str:
+    """Say what a target makes of a model, in a sentence.
+
+    Args:
+        found: Its verdict as plain data, and the `file` that it is about if there are several.
+    """
+    file = f" ({found['file']})" if found.get("file", "model.tflite") != "model.tflite" else ""
+    name = f"{found['target']}{file}"
+    if not found["runs"]:
+        return f"It does not run on {name}: {found['refused'].rstrip('.')}."
+    left = [op for op in found["operators"] if op["reason"] is not None]
+    place = next((op["placement"] for op in found["operators"] if op["reason"] is None), "it")
+    text = f"{name}: {found['mapped']} of {found['total']} operators on {PLACES.get(place, place)}"
+    time_ms = finite(found.get("inference_ms")) if found["mapped"] else None
+    text += "" if time_ms is None else f", {milliseconds(time_ms)} ms"
+    if not left:
+        return f"{text}."
+    more = f"; and {len(left) - 1} more" if len(left) > 1 else ""
+    reason = str(left[0]["reason"]).rstrip(".")
+    return f"{text}. Not {left[0]['name']} {left[0]['index']}: {reason}{more}."
 
 
 def listed(parts: Iterable[str]) -> str:

@@ -34,8 +34,8 @@ from search_spaces.base import (
 )
 
 Padding = Literal["same", "valid"]
-# The Edge TPU compiler refuses grouped convolutions.
-UNDEPLOYABLE_CHOICES = {"edgetpu": {"groups": (2,)}}
+# The Edge TPU compiler refuses grouped convolutions; an Ethos-U leaves strides above 3 that pad.
+UNDEPLOYABLE_CHOICES = {"edgetpu": {"groups": (2,)}, "ethos_u": {"stem_stride": (4,)}}
 
 
 class Stage(ArchBase):

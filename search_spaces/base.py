@@ -49,6 +49,7 @@ UNDEPLOYABLE: dict[str, dict[str, tuple[Any, ...]]] = {
         "norm": ("layer", "instance", "group", "local_response"),
         "activation": ("hard_swish", "gelu"),
     },
+    "ethos_u": {"norm": ("layer", "instance", "group", "local_response")},  # floats, for the CPU
 }
 
 

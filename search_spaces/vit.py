@@ -32,6 +32,7 @@ from search_spaces.base import (
 
 UNDEPLOYABLE = {
     "edgetpu": "it maps neither layer normalization nor dense layers over tokens",
+    "ethos_u": "layer normalization leaves NEG in floating point",
     "mobile_cpu": "layer normalization leaves NEG in floating point",
 }
 EPSILON = 1e-6  # of layer normalization

@@ -12,9 +12,9 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from pipeline import artifact, recipe, runner
+from pipeline import artifact, recipe, runner, targets
 from pipeline.artifact import FILE, Artifact
-from pipeline.errors import BudgetError, DataError, OutputError
+from pipeline.errors import BudgetError, DataError, OutputError, ToolError
 from pipeline.recipe import Recipe
 from pipeline.stages import report
 from pipeline.tracking import PARENT
@@ -423,3 +423,39 @@ def test_a_drop_beyond_the_allowed_is_told(
     told = [record.getMessage() for record in caplog.records]
     drop = "export: val accuracy is 0.0200 below that of finetune, more than max_accuracy_drop=0.01"
     assert told == ([drop] if warned else [])
+
+
+# where the model is to run
+
+
+def test_a_target_whose_tool_is_missing_is_refused_before_data_is_read(
+    tmp_path: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets.load("ethos_u"), "missing", lambda: "install it first")
+    loaded = read(workplace, TINY, "targets=[mobile_cpu,ethos_u] data=npz:missing.npz")
+    with pytest.raises(ToolError, match=r"recipe tiny: targets: ethos_u: install it first"):
+        run(tmp_path / "out", loaded)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("runs", "mapped", "told"),
+    [
+        (True, 2, []),
+        (True, 1, ["export: ethos_u: 1 of 2 operators on the NPU. Not ADD 1: too wide."]),
+        (False, 0, ["export: It does not run on ethos_u: no such thing."]),
+    ],
+)
+def test_a_model_that_a_target_of_the_recipe_does_not_run_wholly_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, runs: bool, mapped: int, told: list[str]
+) -> None:
+    operators = [{"index": i, "name": "ADD", "placement": "npu", "reason": None} for i in (0, 1)]
+    for lost in operators[mapped:]:
+        lost |= {"placement": "cpu", "reason": "too wide"}
+    refused = None if runs else "no such thing"
+    found = {"target": "ethos_u", "runs": runs, "refused": refused, "mapped": mapped, "total": 2}
+    found |= {"operators": operators}
+    details = {"targets": [found, {**found, "target": "edgetpu", "runs": False, "refused": "x"}]}
+    made = Artifact(stage="export", fingerprint="", details=details, directory=tmp_path)
+    runner._warn_of_targets(made, ("ethos_u",))
+    assert [record.getMessage() for record in caplog.records] == told

@@ -84,12 +84,16 @@ def check(name: str, model: bytes) -> Verdict:
     return verdict
 
 
-def require(name: str) -> None:
+def require(name: str, asked_by: str = "target") -> None:
     """Say what a target needs before it is asked.
+
+    Args:
+        name: Of the target.
+        asked_by: What an error begins with.
 
     Raises:
         RecipeError: there is no such target; names those there are.
         ToolError: it needs something that is not installed; says how to install it.
     """
     if lacks := load(name).missing():
-        raise ToolError(f"target {name}: {lacks}")
+        raise ToolError(f"{asked_by} {name}: {lacks}")
