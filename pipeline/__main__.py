@@ -38,7 +38,8 @@ def _run(args: argparse.Namespace) -> int:
         print(f"flopsmith: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("flopsmith: stopped; the same command goes on from here", file=sys.stderr)
+        goes_on = "" if getattr(args, "guarded", False) else "; the same command goes on from here"
+        print(f"flopsmith: stopped{goes_on}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -66,9 +66,7 @@ def _flush() -> None:
 
 
 def _wait(child: int) -> int:
-    """Its status; Ctrl-C reaches it too, and it says so itself."""
-    while True:
-        try:
-            return os.waitpid(child, 0)[1]
-        except KeyboardInterrupt:
-            continue
+    """Its status. Ctrl-C reaches both, and the child says so; what ends us is to end it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+    return os.waitpid(child, 0)[1]

@@ -104,6 +104,33 @@ def values(model: bytes, wanted: Iterable[int]) -> dict[int, np.ndarray]:
     return found
 
 
+def ends(interpreter: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Details of the inputs and of the outputs, after a run.
+
+    Raises:
+        ModelError: a part of the file cannot be read, or an output is never written.
+    """
+    try:
+        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        for detail in outputs:
+            interpreter.get_tensor(detail["index"])
+    except ValueError as error:
+        raise _refused(error) from error
+    return inputs, outputs
+
+
+def nodes(interpreter: Any) -> list[dict[str, Any]]:
+    """The graph that LiteRT made of the file: `inputs` and `outputs` of each node, in order.
+
+    Raises:
+        ModelError: a part of it cannot be read.
+    """
+    try:
+        return list(interpreter._get_ops_details())
+    except ValueError as error:  # a name that is no UTF-8
+        raise _refused(error) from error
+
+
 def _inputs(interpreter: Any) -> Any:
     try:
         return interpreter.get_input_details()

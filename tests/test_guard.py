@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +47,11 @@ def test_a_signal_becomes_an_error_that_names_it(number: signal.Signals) -> None
     assert f"died of signal {int(number)} ({number.name})" in ended.stderr.splitlines()[-1]
 
 
-def test_ctrl_c_is_left_to_the_command() -> None:
-    """Both processes get it; the one that works says so, the other waits for it."""
-    program = "__import__('time').sleep(60)"
-    code = RUN.replace("sys.exit(", "print('ready', flush=True); sys.exit(").format(program)
+def interrupted(number: signal.Signals, whole_group: bool) -> tuple[int, str]:
+    """Exit code and words of a command that is signalled while it works."""
+    work = "print('ready', flush=True) or __import__('time').sleep(60)"
     process = subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", RUN.format(work)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -61,10 +59,22 @@ def test_ctrl_c_is_left_to_the_command() -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    time.sleep(1)
-    os.killpg(process.pid, signal.SIGINT)
+    (os.killpg if whole_group else os.kill)(process.pid, number)
     _, said = process.communicate(timeout=30)
-    assert "KeyboardInterrupt" in said
+    return process.returncode, said
+
+
+def test_ctrl_c_is_left_to_the_command() -> None:
+    """Both processes get it; the one that works says so, the other waits for it."""
+    code, said = interrupted(signal.SIGINT, whole_group=True)
+    assert code == 70
+    assert said.count("Traceback") == 1
+    assert said.splitlines()[-1] == "KeyboardInterrupt"
+
+
+def test_what_ends_the_parent_ends_the_command() -> None:
+    _, said = interrupted(signal.SIGTERM, whole_group=False)
+    assert "died of signal 15" in said
 
 
 @pytest.fixture(scope="module")

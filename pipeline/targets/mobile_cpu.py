@@ -27,12 +27,13 @@ def check(model: bytes) -> Verdict:
         runtime = interpreter.open(model)
         interpreter.fill(runtime)
         interpreter.invoke(runtime)
+        nodes = interpreter.nodes(runtime)
     except ModelError as error:
         lost = [
             Placement(op.index, op.name, "cpu", "the file is refused") for op in graph.operators
         ]
         return Verdict("mobile_cpu", False, str(error), tuple(lost))
-    taken, pieces = _delegated(runtime._get_ops_details(), len(graph.operators))
+    taken, pieces = _delegated(nodes, len(graph.operators))
     operators = tuple(
         Placement(op.index, op.name, "xnnpack", None)
         if op.index in taken
