@@ -11,8 +11,8 @@ A request is JSON, an image per row, in the column `image`, in any of MLflow's f
                                                     [H, W, C]
     {"inputs": [...]}, {"instances": [...]}         the same without the name of the column
 
-    base64 -w0 photo.jpg | jq -R '{instances: [{image: .}]}' \\
-        | curl -H 'Content-Type: application/json' -d @- http://127.0.0.1:5000/invocations
+    printf '{"inputs": ["%s"]}' "$(base64 < photo.jpg | tr -d '\\n')" \\
+        | curl -H 'Content-Type: application/json' -d @- http://127.0.0.1:5001/invocations
 
 The answer has a row per image: `{"label": "cat", "score": 0.98, "scores": {"cat": 0.98, ...}}`.
 From Python a cell may also be the bytes of a file, or an array: `DataFrame({"image": [...]})`.
