@@ -138,7 +138,7 @@ def _usage(name: str) -> str:
         "An image classifier. To serve it, with MLFLOW_TRACKING_URI naming this store:\n\n"
         f"    mlflow models serve -m models:/{name}@{CHAMPION} --env-manager local --port 5001\n\n"
         "To ask it:\n\n"
-        r"""    printf '{"inputs": ["%s"]}' "$(base64 < photo.jpg | tr -d '\n')" """
+        """    printf '{"inputs": ["%s"]}' "$(base64 < photo.jpg | tr -d '\\n')" """
         "\\\n        | curl -H 'Content-Type: application/json' -d @- http://127.0.0.1:5001/invocations"
         f"\n\n`{CHAMPION}` is the version with the best test accuracy of those that were tested on "
         f"the same images (tag `{SPLIT}`); of two alike, the smaller file."
