@@ -65,7 +65,11 @@ def _pair(family: str, seed: int, place: Path, args: argparse.Namespace) -> list
         "description": f"{family} before and after slim",
         "data": args.data,
         "seed": seed,
-        "stages": [{"load": {"model": str(network)}}, {"finetune": tune}, {"slim": slim}],
+        "stages": [
+            {"load": {"model": str(network), "pixels": "0..255"}},
+            {"finetune": tune},
+            {"slim": slim},
+        ],
     }
     (place / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     command = ["run", "--recipe", str(place / "recipe.yaml"), "--out", str(place / "out")]

@@ -256,9 +256,18 @@ def test_the_pixels_that_a_network_was_trained_on_are_found(
     assert list(scores.argmax(axis=1)) == list(data.val.labels)
 
 
-def test_a_network_that_guesses_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_network_that_guesses_is_told_and_given_bytes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With pixels 0..1 it would name one class of all images, and with bytes another."""
+    data = blocks(32, 1)
     inputs = keras.Input((32, 32, 1))
-    outputs = keras.layers.Dense(4, kernel_initializer="zeros")(keras.layers.Flatten()(inputs))
-    keras.Model(inputs, outputs).save(tmp_path / "untrained.keras")
-    run("load", None, blocks(32, 1), tmp_path, model=str(tmp_path / "untrained.keras"))
-    assert "does no better than guessing" in caplog.text
+    dense = keras.layers.Dense(4)
+    model = keras.Model(inputs, dense(keras.layers.GlobalAveragePooling2D()(inputs)))
+    dense.set_weights([np.float32([[0, 1, 0, 0]]), np.float32([2, 0, 0, 0])])
+    model.save(tmp_path / "untrained.keras")
+    found = run("load", None, data, tmp_path, model=str(tmp_path / "untrained.keras"))
+    assert "does no better than guessing; it is given pixels 0..255" in caplog.text
+    loaded = keras.models.load_model(found.model_path, compile=False)
+    bright = np.full((1, 32, 32, 1), 255, np.float32)
+    np.testing.assert_allclose(np.asarray(loaded(bright)).argmax(), 1)

@@ -15,7 +15,9 @@ log = logging.getLogger("flopsmith")
 
 
 def recognized(adapted: Callable[[Pixels], Any], dataset: Dataset, name: str) -> Any:
-    """Adapt a network to the pixels with which it classifies most val images; of equals, 0..255.
+    """Adapt a network to the pixels with which it classifies most val images.
+
+    Of equals, and of a network that does no better than guessing with any, 0..255.
 
     Args:
         adapted: Makes a model of 0..255 of one that takes the given pixels.
@@ -27,12 +29,14 @@ def recognized(adapted: Callable[[Pixels], Any], dataset: Dataset, name: str) ->
     made = {pixels: adapted(pixels) for pixels in get_args(Pixels)}
     found = {pixels: measure.keras_hits(model, sample).mean() for pixels, model in made.items()}
     best = max(found, key=lambda pixels: found[pixels])
-    told = (name, 100 * found[best], len(images), best)
-    log.info("load: %s classifies %.1f%% of %d val images right with pixels %s", *told)
     if found[best] <= training.chance(sample):
+        best = get_args(Pixels)[0]
         log.warning(
-            "load: %s does no better than guessing. If its classes are others than %s, in this "
-            "order, set load.head=new; if it takes other pixels, put a Rescaling layer in front",
+            "load: %s does no better than guessing; it is given pixels 0..255. If its classes are "
+            "others than %s, in this order, set load.head=new; if it takes other pixels, put a "
+            "Rescaling layer in front",
             *(name, ", ".join(dataset.class_names[:5])),
         )
+    told = (name, 100 * found[best], len(images), best)
+    log.info("load: %s classifies %.1f%% of %d val images right with pixels %s", *told)
     return made[best]
