@@ -56,24 +56,34 @@ def cluster(
     Returns:
         All kernels, those that stay whole with the reason.
     """
-    every = kernels.find(model, first_layer=True, depthwise=True)
-    found = [replace(kernel, reason=_reason(kernel, exempt)) for kernel in every]
-    if images is not None:
-        found = kernels.weighed(found, model, images)
+    found = find(model, exempt, images)
     for number, kernel in enumerate(found):
-        if kernel.reason:
-            continue
-        count = plan.dense if type(kernel.layer).__name__ in DENSE else plan.conv
-        values = np.array(kernel.variable)
-        parts, counted = [values], [kernel.squares]
-        if plan.per == "channel":
-            axis = structure.channel_axis(kernel.layer)
-            parts, counted = ([*np.moveaxis(a[0], axis, 0)] for a in (parts, counted))
-        rng = np.random.default_rng([plan.seed, number])
-        for weights, mass in zip(parts, counted, strict=True):
-            weights[...] = shared(weights, count, plan.centroids, rng, mass)
-        kernel.variable.assign(values)
+        if not kernel.reason:
+            share(kernel, plan, number)
     return found
+
+
+def find(
+    model: keras.Model, exempt: Collection[str] = (), images: npt.NDArray[Any] | None = None
+) -> list[Kernel]:
+    """The kernels that `cluster` returns, as they are before it."""
+    every = kernels.find(model, first_layer=True, depthwise=True)
+    found = kernels.spared([replace(k, reason=_reason(k)) for k in every], exempt)
+    return found if images is None else kernels.weighed(found, model, images)
+
+
+def share(kernel: Kernel, plan: Plan, number: int = 0) -> None:
+    """Cluster one kernel in place; its number, and the seed of the plan, decide what is random."""
+    count = plan.dense if type(kernel.layer).__name__ in DENSE else plan.conv
+    values = np.array(kernel.variable)
+    parts, counted = [values], [kernel.squares]
+    if plan.per == "channel":
+        axis = structure.channel_axis(kernel.layer)
+        parts, counted = ([*np.moveaxis(a[0], axis, 0)] for a in (parts, counted))
+    rng = np.random.default_rng([plan.seed, number])
+    for weights, mass in zip(parts, counted, strict=True):
+        weights[...] = shared(weights, count, plan.centroids, rng, mass)
+    kernel.variable.assign(values)
 
 
 def shared(
@@ -180,10 +190,8 @@ _STARTS: dict[Centroids, Callable[[Floats, Floats, int, np.random.Generator], Fl
 }
 
 
-def _reason(kernel: Kernel, exempt: Collection[str]) -> str | None:
-    """Why a kernel stays whole, if it does."""
-    if kernel.name in exempt or kernel.layer.name in exempt:
-        return "left whole to keep accuracy"
+def _reason(kernel: Kernel) -> str | None:
+    """Why a kernel stays whole whatever is asked for, if it does."""
     if kernels.is_depthwise(kernel.layer, kernel.variable):
         return "few weights per channel, each with an int8 range of its own, which parts clusters"
     return None

@@ -15,8 +15,10 @@ from pipeline.errors import ModelError
 IDENTIFIER = b"TFL3"
 KERNEL_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 FLOATS = ("FLOAT32", "FLOAT16", "FLOAT64")
-BYTES = {"FLOAT32": 4, "FLOAT64": 8, "INT16": 2, "INT32": 4, "INT64": 8, "INT8": 1, "UINT8": 1}
-BYTES |= {"BOOL": 1, "FLOAT16": 2, "UINT16": 2, "UINT32": 4, "UINT64": 8}
+BYTES: dict[str, float] = {"FLOAT16": 2, "FLOAT32": 4, "FLOAT64": 8, "INT4": 0.5, "INT8": 1}
+BYTES |= {"INT16": 2, "INT32": 4, "INT64": 8, "UINT8": 1, "UINT16": 2, "UINT32": 4, "UINT64": 8}
+BYTES |= {"BOOL": 1}
+ENDS = {"INT4": (-8, 7), "INT8": (-128, 127), "UINT8": (0, 255)}  # least and largest values
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Tensor:
     name: str
     dtype: str  # as in the schema: INT8, UINT8, INT32, FLOAT32, ...
     shape: tuple[int, ...]
-    data: np.ndarray | None
+    data: np.ndarray | None  # of INT4 as int8
     scales: np.ndarray
     zero_points: np.ndarray
     axis: int = 0  # that scales are along, where there are several
@@ -44,7 +46,7 @@ class Tensor:
                 f"cannot tell the memory of tensor {self.name!r}. Received: {self.dtype}. "
                 f"Known: {', '.join(sorted(BYTES))}"
             )
-        return math.prod(self.shape) * BYTES[self.dtype]
+        return math.ceil(math.prod(self.shape) * BYTES[self.dtype])
 
 
 @dataclass(frozen=True)
@@ -180,16 +182,18 @@ def _tensor(tensor: Any, buffers: Sequence[Any], dtypes: dict[int, str]) -> Tens
     shape = tuple(int(side) for side in (() if tensor.shape is None else tensor.shape))
     raw = _bytes(buffers[tensor.buffer])
     values = None
-    if raw and hasattr(np, dtype.lower()):
+    if raw and dtype == "INT4":
+        values = _nibbles(raw, math.prod(shape)).reshape(shape)
+    elif raw and hasattr(np, dtype.lower()):
         values = np.frombuffer(raw, dtype.lower()).reshape(shape)
     quantization = tensor.quantization
     scales = getattr(quantization, "scale", None)
     zeros = getattr(quantization, "zeroPoint", None)
     scale_array = np.array([] if scales is None else scales, np.float32)
     zero_points = np.array([] if zeros is None else zeros, np.int64)
-    if dtype in ("INT8", "UINT8"):  # LiteRT does not look, and the process dies of such values
-        limits = np.iinfo(dtype.lower())
-        if np.any((zero_points < limits.min) | (zero_points > limits.max)):
+    if dtype in ENDS:  # LiteRT does not look, and the process dies of such values
+        low, high = ENDS[dtype]
+        if np.any((zero_points < low) | (zero_points > high)):
             raise ValueError(f"a zero point out of range for {dtype}")
         if not np.all((scale_array >= 0) & (scale_array < np.inf)):
             raise ValueError("a scale that is not a positive number")
@@ -204,6 +208,19 @@ def _tensor(tensor: Any, buffers: Sequence[Any], dtypes: dict[int, str]) -> Tens
         axis=int(getattr(quantization, "quantizedDimension", 0)),
         is_dynamic=any(side < 0 for side in (*shape, *signature)),
     )
+
+
+def _nibbles(raw: bytes, count: int) -> np.ndarray:
+    """Signed numbers of 4 bits, two a byte, the lower half first.
+
+    >>> _nibbles(bytes([0x7F, 0x08]), 3).tolist()
+    [-1, 7, -8]
+    """
+    if len(raw) != (count + 1) // 2:
+        raise ValueError(f"{len(raw)} bytes for {count} values of 4 bits")
+    pairs = np.frombuffer(raw, np.uint8)
+    halves = np.stack([pairs & 15, pairs >> 4], axis=-1).reshape(-1).astype(np.int8)
+    return ((halves ^ 8) - np.int8(8))[:count]
 
 
 def _bytes(buffer: Any) -> bytes:

@@ -1,5 +1,6 @@
 """The kernels of a model that can be pruned, as the matrices that masks are made for."""
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -15,6 +16,7 @@ from pipeline.masks import Mask, Matrix, Pattern
 
 Axes = tuple[int, ...]
 BATCH = 32
+WHOLE = "left whole to keep accuracy"
 TINY = 1e-9  # of the largest input, so that no weight counts as zero
 
 
@@ -103,11 +105,11 @@ def find(
     readers = (layer for layer, _, _ in complexity.calls(model) if _has_kernel(layer))
     first, kernels = next(readers, None), []
     for layer, variable in found:
-        path = variable.path.removesuffix("/kernel")
-        name = layer.name if often[layer.name] == 1 else path
+        name, path = _names(layer, variable)
+        name = name if often[name] == 1 else path
         kernel, reason = Kernel(name, layer, variable), None
         if {layer.name, name} & set(exempt):
-            reason = "left whole to keep accuracy"
+            reason = WHOLE
         elif is_depthwise(layer, variable) and not depthwise:
             reason = "depthwise kernels are few weights; `depthwise` prunes them"
         elif layer is first and not first_layer and "Conv" in type(layer).__name__:
@@ -122,6 +124,30 @@ def find(
             "Leave pruning out, or allow one of them"
         )
     return kernels
+
+
+def require(names: Collection[str], model: keras.Model, key: str) -> None:
+    """Check that names are those of layers with a kernel, as `find` takes them.
+
+    Raises:
+        ModelError: one is not; names `key`, the setting that they are from.
+    """
+    known = {name for layer, kernel in structure.kernels(model) for name in _names(layer, kernel)}
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=3)
+            hint = f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(known)}"
+            raise ModelError(
+                f"{key}: no layer with a kernel has that name. Received: {name!r}. {hint}"
+            )
+
+
+def spared(kernels: Sequence[Kernel], names: Collection[str]) -> list[Kernel]:
+    """The same kernels, where those of some names, or of layers of some names, stay whole."""
+    return [
+        replace(kernel, reason=WHOLE) if {kernel.name, kernel.layer.name} & {*names} else kernel
+        for kernel in kernels
+    ]
 
 
 def weighed(kernels: Sequence[Kernel], model: keras.Model, images: np.ndarray) -> list[Kernel]:
@@ -181,6 +207,11 @@ def _fitting(kernel: Kernel, sizes: Mapping[int, Any]) -> Any:
     if found is None or len(found) != kernel.matrix.shape[-1]:
         return None
     return np.maximum(found, TINY * max(float(np.max(found)), TINY))
+
+
+def _names(layer: Any, variable: Any) -> tuple[str, str]:
+    """That of the layer, and the longer one of a kernel that is not alone in having that."""
+    return layer.name, variable.path.removesuffix("/kernel")
 
 
 def _has_kernel(layer: Any) -> bool:

@@ -152,7 +152,7 @@ def _compare_values(was: Row, row: Row, stage: str, stages: set[str]) -> None:
             f"{was['distinct']} before. "
             + (
                 "Let quantize train, which keeps them: quantize.method=qat"
-                if row["dtypes"]["kernel"] == "int8"
+                if row["dtypes"]["kernel"] in ("int4", "int8")
                 else f"Put {stage} before cluster, or leave it out"
             )
         )

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from pipeline import quiet, replay
+from pipeline import interpreter, quiet, replay
 from pipeline.errors import ModelError
 from pipeline.flatbuffer import IDENTIFIER, Graph, Operator, Tensor, read
 
@@ -22,6 +22,7 @@ __all__ = [
     "Tensor",
     "convert_float",
     "convert_int8",
+    "convert_int16x8",
     "ptq",
     "read",
     "save_float",
@@ -76,6 +77,31 @@ def convert_int8(
     return _int8(converter, images, io)
 
 
+def convert_int16x8(saved_model: Path, images: np.ndarray) -> bytes:
+    """Convert a float SavedModel to int16 activations and int8 weights; float32 in and out.
+
+    The converter takes no bytes as the input of such a file; a step in front makes int16 of floats.
+
+    Args:
+        saved_model: With float weights.
+        images: What the input sees, float32 `[N, H, W, C]`; measures the ranges of activations.
+
+    Raises:
+        ModelError: the converter refuses it, or an operator would compute in floating point.
+    """
+    import tensorflow as tf
+
+    sets, converter = tf.lite.OpsSet, tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([image[None]] for image in images)
+    converter.target_spec.supported_ops = [
+        sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    ]
+    model = _convert(converter)
+    _refuse_float({op.name for op in read(model).float_operators} - {"QUANTIZE", "DEQUANTIZE"})
+    return model
+
+
 def ptq(model: keras.Model, images: np.ndarray) -> bytes:
     """Quantize a Keras 3 model after training: `save_float` and `convert_int8` without files.
 
@@ -106,12 +132,16 @@ def _int8(converter: Any, images: np.ndarray | None, io: str = "uint8") -> bytes
         converter.representative_dataset = lambda: ([image[None]] for image in images)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     model = _convert(converter)
-    left = {op.name for op in read(model).float_operators}
+    _refuse_float({op.name for op in read(model).float_operators})
+    return model
+
+
+def _refuse_float(left: set[str]) -> None:
+    """Refuse a file where operators of these names compute in floating point."""
     if left:
         # what computes in float, rather than the steps there and back, if that is known
         names = sorted(left - {"QUANTIZE", "DEQUANTIZE"} or left)
         raise ModelError(f"operators stay in floating point. Received: {', '.join(names)}")
-    return model
 
 
 def _convert(converter: Any) -> bytes:
@@ -176,25 +206,10 @@ class Runner:
         Raises:
             ModelError: LiteRT refuses it, or it is not an image classifier.
         """
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
         self.graph = read(model)
-        resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep else OpResolverType.AUTO
-        try:
-            with quiet.muted():
-                self._interpreter = Interpreter(
-                    model_content=model,
-                    num_threads=threads,
-                    experimental_op_resolver_type=resolver,
-                    experimental_preserve_all_tensors=keep,
-                )
-                self._interpreter.allocate_tensors()
-                self._interpreter.invoke()  # some flaws show only now
-        except (ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ModelError(f"LiteRT refuses the model: {reason}. Export it again") from error
-        inputs = self._interpreter.get_input_details()
-        outputs = self._interpreter.get_output_details()
+        self._interpreter = interpreter.open(model, threads, keep)
+        interpreter.invoke(self._interpreter)
+        inputs, outputs = interpreter.ends(self._interpreter)
         if len(inputs) != 1 or len(outputs) != 1:
             raise ModelError(
                 f"not an image classifier. Received: {len(inputs)} inputs, {len(outputs)} outputs. "

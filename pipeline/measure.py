@@ -6,6 +6,7 @@ there: float32 before quantization, int8 after it.
 
 import gzip
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -34,15 +35,16 @@ def measure(artifact: Artifact, dataset: Dataset) -> tuple[dict[str, float], dic
         content = path.read_bytes()
         graph = litert.read(content)
         numbers, rows = tflite_numbers(graph), ledger.of_tflite(graph)
-        runner = litert.Runner(content, threads=2)
-        val, test = (tflite_hits(runner, split) for split in (dataset.val, dataset.test))
+        hits = partial(tflite_hits, litert.Runner(content, threads=2))
     else:
         model = keras.models.load_model(path, compile=False)
         content = litert.convert_float(model)
         numbers, rows = keras_numbers(model), ledger.of_keras(model)
-        val, test = keras_hits(model, dataset.val), keras_hits(model, dataset.test)
+        hits = partial(keras_hits, model)
+    known = artifact.metrics.get("val_accuracy")  # where the guardrail has measured it
+    test = hits(dataset.test)
     metrics = {
-        "val_accuracy": float(val.mean()),
+        "val_accuracy": float(hits(dataset.val).mean()) if known is None else known,
         "test_accuracy": float(test.mean()),
         **numbers,
         "size_bytes": len(content),

@@ -26,6 +26,7 @@ MOST_CONTRADICTED = 0.02  # share of images that a file may classify otherwise t
 OUTPUT_STEPS = 2.0  # int8 steps that scores may differ by without a look at the layers
 LAYER_STEPS = 4.0  # int8 steps, root mean square, by which a layer's output may differ
 JUMP = 2.0  # and how many times the difference of what the layer reads
+FINER = 256  # steps of an int16 tensor that are one of int8
 STEEP = ("LOGISTIC", "SOFTMAX", "TANH")  # make many of a coarse step, and compute nothing else
 CHUNK = 100  # images at a time through Keras
 log = logging.getLogger("flopsmith")
@@ -162,7 +163,8 @@ def first_parting(content: bytes, reference: Reference, images: Images) -> dict[
         steps[output.name] = before
         if same and output.scales.size:
             errors = [np.sqrt(np.mean((x.reshape(made.shape) - made) ** 2)) for x in same]
-            found = steps[output.name] = float(min(errors) / output.scales[0])
+            fine = FINER if output.dtype == "INT16" else 1
+            found = steps[output.name] = float(min(errors) / (fine * output.scales[0]))
             if op.name not in STEEP and found > max(LAYER_STEPS, JUMP * before):
                 return {"layer": layer, "difference": found}
     return None

@@ -1,4 +1,4 @@
-"""How much accuracy a model loses when one of its kernels is pruned alone, without training.
+"""How much a model loses when one of its kernels is changed alone, without training.
 
 Source:  Han et al. 2015, section 5, figure 6, https://arxiv.org/abs/1506.02626.
 """
@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
-from pipeline import masks, progress
+from pipeline import masks, objective, progress
 from pipeline.data import Split
 from pipeline.kernels import Kernel
 from pipeline.masks import Pattern
@@ -47,6 +48,34 @@ def scan(
     return curves, count
 
 
+def most_sensitive(
+    kernels: Sequence[Kernel],
+    loss: Callable[[], float],
+    change: Callable[[Kernel], None],
+    count: int,
+) -> list[str]:
+    """Names of the kernels whose change alone costs most; at least one is not among them.
+
+    Args:
+        kernels: Of one model; their weights are put back.
+        loss: Measures the model, see `loss_of`.
+        change: What is done to a kernel, in place.
+        count: Of names, the worst first.
+    """
+    losses = {}
+    with progress.bar("sensitivity", len(kernels)) as advance:
+        for kernel in kernels:
+            before = np.array(kernel.variable)
+            try:
+                change(kernel)
+                losses[kernel.name] = loss()
+            finally:
+                kernel.variable.assign(before)
+            advance(f"{kernel.name}: loss {losses[kernel.name]:.4f}")
+    worst = sorted(losses, key=lambda name: np.nan_to_num(losses[name], nan=np.inf), reverse=True)
+    return worst[: min(count, len(kernels) - 1)]
+
+
 def _alone(
     kernel: Kernel, score: Callable[[], float], pattern: Pattern
 ) -> list[tuple[float, float]]:
@@ -63,15 +92,43 @@ def _alone(
 
 def scorer(model: keras.Model, split: Split, seed: int) -> tuple[Callable[[], float], int]:
     """Make what measures the model's accuracy on some images, and say how many they are."""
-    count = min(len(split), IMAGES)
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(split))[:count])
-    places = np.array_split(chosen, -(-count // BATCH))
+    places, count = _places(split, seed)
 
     def score() -> float:
         hits = 0
         for some in places:
-            scores = model.predict_on_batch(np.asarray(split.images[split.index[some]], np.float32))
+            scores = model.predict_on_batch(_pixels(split, some))
             hits += int(np.sum(np.argmax(scores, axis=-1) == split.labels[some]))
         return hits / count
 
     return score, count
+
+
+def loss_of(model: keras.Model, split: Split, seed: int) -> Callable[[], float]:
+    """Make what measures the model's cross-entropy on the images that `scorer` looks at.
+
+    It tells kernels apart that cost the same few images.
+    """
+    places, count = _places(split, seed)
+    classes = int(model.output_shape[-1])
+    view, loss = objective.view(model, objective.Lessons(), classes, 0.0, keras)
+
+    def score() -> float:
+        total = 0.0
+        for some in places:
+            scores = view.predict_on_batch(_pixels(split, some))
+            total += float(np.sum(loss(split.labels[some], scores)))
+        return total / count
+
+    return score
+
+
+def _places(split: Split, seed: int) -> tuple[list[npt.NDArray[np.intp]], int]:
+    """Batches of images of a split, and how many images they are."""
+    count = min(len(split), IMAGES)
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(split))[:count])
+    return np.array_split(chosen, -(-count // BATCH)), count
+
+
+def _pixels(split: Split, places: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+    return np.asarray(split.images[split.index[places]], np.float32)

@@ -11,6 +11,23 @@ from pipeline.errors import DataError, RecipeError
 from pipeline.optimizers import Updates
 from pipeline.transfer import Transfer
 
+# of stages that train a network to make up for what they did to its kernels
+Distill = Annotated[
+    bool,
+    Field(
+        description="Learn from the scores of the network as it came, besides the labels: better, "
+        "for one more look at each image"
+    ),
+]
+Exempt = Annotated[tuple[str, ...], Field(description="Names of layers whose kernels stay whole")]
+ExemptSensitive = Annotated[
+    int,
+    Field(
+        ge=0,
+        description="So many more kernels stay whole: those that cost most val loss when changed "
+        "alone",
+    ),
+]
 LASTING = ("batch_size", "augmentation", "flip", "fix_norms")  # in whatever training follows
 
 

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 from keras import layers
 from pydantic import ValidationError
-from test_compression_chain import run, saved
+from test_compression_chain import run, saved, trained
 
 import search_spaces
-from pipeline import clustering, structure, training
+from pipeline import clustering, data, structure, training
 from pipeline.artifact import Artifact
 from pipeline.clustering import Centroids, Plan
 from pipeline.data import Dataset
+from pipeline.errors import ModelError
 from pipeline.stage import Context
-from pipeline.stages.cluster import Config
+from pipeline.stages.cluster import IMAGES, Config, ladder
 from search_spaces.base import Cheapest, build
 
 STARTS: tuple[Centroids, ...] = get_args(Centroids)
@@ -138,6 +139,64 @@ def test_an_exempt_layer_stays_whole() -> None:
     np.testing.assert_array_equal(np.array(model.get_layer("conv").kernel), before)
     assert (conv.name, bool(conv.reason), bool(dense.reason)) == ("conv", True, False)
     assert values(dense.variable) == 4
+
+
+@pytest.fixture
+def plain(few_digits: Dataset, tmp_path: Path) -> Artifact:
+    """A network of three dense layers."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(few_digits.image_shape)
+    x = layers.Flatten()(layers.Rescaling(1 / 128, -1.0)(inputs))
+    for name in ("first", "second"):
+        x = layers.Dense(12, activation="relu", name=name)(x)
+    model = keras.Model(inputs, layers.Dense(10, activation="softmax", name="last")(x))
+    return saved(trained(model, few_digits, epochs=5), tmp_path)
+
+
+def treatments(made: Artifact) -> dict[str, str]:
+    return {row["layer"]: row["treatment"] for row in made.details["layers"]}
+
+
+def test_layers_that_are_named_stay_whole(
+    plain: Artifact, few_digits: Dataset, tmp_path: Path
+) -> None:
+    made = run("cluster", plain, few_digits, tmp_path, clusters=8, epochs=1, exempt=["last"])
+    assert treatments(made) == {"first": "clustered", "second": "clustered", "last": "skipped"}
+    with pytest.raises(ModelError, match=r"cluster\.exempt: .*'lost'. Did you mean last"):
+        run("cluster", plain, few_digits, tmp_path, exempt=["lost"])
+
+
+def test_the_kernels_that_cost_most_stay_whole(
+    plain: Artifact, few_digits: Dataset, tmp_path: Path
+) -> None:
+    split, losses = few_digits.val, {}
+    seen, _ = data.batch(few_digits.train, IMAGES, 0)
+    for number in range(3):
+        model = keras.models.load_model(plain.model_path, compile=False)
+        kernel = clustering.find(model, images=seen)[number]
+        clustering.share(kernel, Plan(3, 3))
+        scores = np.asarray(model(split.images[split.index].astype(np.float32)))
+        losses[kernel.name] = -np.mean(np.log(scores[np.arange(len(split)), split.labels]))
+    order = sorted(losses, key=lambda name: -losses[name])
+    for count in (1, 2):
+        settings = {"clusters": 3, "epochs": 1, "exempt_sensitive": count}
+        found = treatments(run("cluster", plain, few_digits, tmp_path, **settings))
+        assert {name for name in found if found[name] == "skipped"} == {*order[:count]}
+
+
+def test_a_count_that_is_given_is_tried_milder_with_kernels_whole_first() -> None:
+    def changes(**settings: Any) -> list[dict[str, Any]]:
+        steps = ladder(Config(**settings))
+        given, rungs = steps.rungs[-1].model_dump(), [one.model_dump() for one in steps.rungs]
+        assert steps.start == len(rungs) - 1
+        return [{k: v for k, v in one.items() if v != given[k]} for one in rungs[-2::-1]]
+
+    whole = [{"exempt_sensitive": 1}, {"exempt_sensitive": 2}]
+    assert changes(clusters=8) == [*whole, {"clusters": 16}, {"clusters": 32}, {"clusters": 64}]
+    assert changes(clusters=128) == [*whole, {"clusters": 256}]
+    assert changes(clusters=256) == whole
+    both = {"clusters": 256, "dense_clusters": 64}
+    assert changes(clusters=128, dense_clusters=32)[2] == both
 
 
 @pytest.mark.parametrize(("name", "axis"), [("conv", -1), ("transposed", -2), ("dense", -1)])

@@ -16,6 +16,7 @@ from pipeline.data import Dataset
 from pipeline.errors import ModelError
 from pipeline.guardrail import Guardrail
 from pipeline.stage import Context, Ladder, StageConfig
+from pipeline.stages import cluster, prune, quantize
 
 
 class Config(StageConfig):
@@ -113,6 +114,33 @@ def test_from_the_middle_the_strongest_that_holds_is_found(ctx: Context, source:
     stage = Stage(RUNGS, start=2)
     assert run(stage, 0.915, ctx, source).details["strength"] == 0.8
     assert stage.ran == [0.6, 0.8, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("stage", "settings"),
+    [
+        (prune, {"sparsity": 0.8}),
+        (prune, {"sparsity": 0.8, "allocation": "uniform"}),
+        (prune, {"allocation": "deviation", "quality": 1.0}),
+        (prune, {"pattern": "2:4"}),
+        (prune, {}),
+        (cluster, {"clusters": 8}),
+        (cluster, {}),
+        (quantize, {"precision": "int4"}),
+        (quantize, {}),
+    ],
+)
+def test_a_stage_is_run_at_most_four_times(
+    stage: Any, settings: dict[str, Any], ctx: Context, source: Artifact
+) -> None:
+    ladder = stage.ladder(stage.Config(**settings))
+    count = len(ladder.rungs)
+    for held in range(-1, count):  # the strongest rung that holds
+        rungs = Stage(tuple(range(1, count + 1)), ladder.start)  # type: ignore[arg-type]
+        made = run(rungs, 1 - (held + 1.5) / 10, ctx, source)
+        assert len(rungs.ran) <= 4
+        assert made.details.get("strength", 0) == held + 1
+        guardrail.tidy(ctx.directory)
 
 
 def test_every_attempt_is_told_and_nothing_of_them_stays(ctx: Context, source: Artifact) -> None:

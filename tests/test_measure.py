@@ -127,6 +127,15 @@ def test_accuracy_is_the_share_of_images_whose_label_scores_highest(
     assert (metrics["val_accuracy"], metrics["test_accuracy"]) == (1.0, 7 / 8)
 
 
+def test_what_the_guardrail_has_measured_is_not_measured_again(
+    bright: keras.Model, labelled: Dataset, tmp_path: Path
+) -> None:
+    bright.save(tmp_path / "model.keras")
+    known = artifact(tmp_path, "model.keras").model_copy(update={"metrics": {"val_accuracy": 0.5}})
+    metrics, _ = measure.measure(known, labelled)
+    assert (metrics["val_accuracy"], metrics["test_accuracy"]) == (0.5, 7 / 8)
+
+
 def test_every_class_has_its_own_accuracy_and_an_absent_one_has_none(
     measured: tuple[dict[str, float], dict[str, Any]],
 ) -> None:

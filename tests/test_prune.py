@@ -14,6 +14,7 @@ from pipeline import report
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import Dataset
+from pipeline.errors import ModelError
 from pipeline.stage import CHECKPOINT, Context
 from pipeline.stages import prune
 from pipeline.stages.prune import Config
@@ -166,6 +167,46 @@ def test_the_curves_go_through_all_rounds(run: Callable[..., Any]) -> None:
     assert {path.name for path in made.directory.iterdir()} == {"model.keras", CHECKPOINT}
 
 
+# what stays whole
+
+
+def test_layers_that_are_named_stay_whole(run: Callable[..., Any]) -> None:
+    made = run("made", epochs=2, exempt=("dense",))
+    assert sparsities(made) == {"stem": 0, "depthwise": 0, "conv": 0.5, "dense": 0}
+    rows = {row["layer"]: row for row in made.details["layers"]}
+    assert rows["dense"]["reason"] == "left whole to keep accuracy"
+
+
+def test_a_name_that_no_layer_has_is_refused_with_what_is_close(run: Callable[..., Any]) -> None:
+    with pytest.raises(ModelError, match=r"prune\.exempt: .*'dens'. Did you mean dense"):
+        run("made", exempt=("dens",))
+    with pytest.raises(ModelError, match=r"'xyz'\. Known: .*stem"):
+        run("made", exempt=("xyz",))
+
+
+def test_the_kernel_that_costs_most_stays_whole(
+    run: Callable[..., Any], source: Artifact, few_digits: Dataset
+) -> None:
+    split, losses = few_digits.val, {}
+    for name in ("conv", "dense"):
+        model = loaded(source)
+        kernel = np.asarray(model.get_layer(name).kernel)
+        least = np.sort(np.abs(kernel).reshape(-1))[round(0.9 * kernel.size)]
+        model.get_layer(name).kernel.assign(np.where(np.abs(kernel) < least, 0, kernel))
+        scores = np.asarray(model(split.images[split.index].astype(np.float32)))
+        losses[name] = -np.mean(np.log(scores[np.arange(len(split)), split.labels]))
+    worst = max(losses, key=lambda name: losses[name])
+    settings = {"sparsity": 0.9, "score": "magnitude", "exempt_sensitive": 1}
+    found = sparsities(run("made", epochs=2, **settings))
+    assert found[worst] == 0
+    assert sorted((found["conv"], found["dense"]))[1] == pytest.approx(0.9, abs=0.01)
+
+
+def test_at_least_one_kernel_is_pruned(run: Callable[..., Any]) -> None:
+    found = sparsities(run("made", epochs=2, exempt_sensitive=9))
+    assert sorted((found["conv"], found["dense"])) == [0, 0.5]
+
+
 # going on
 
 
@@ -216,3 +257,30 @@ def test_a_resolved_section_can_be_read_again() -> None:
     for given in ({}, {"pattern": "1:4"}, {"allocation": "deviation", "quality": 0.7}):
         config = Config(**given)
         assert Config(**config.model_dump(mode="json")) == config
+
+
+def milder(**settings: Any) -> list[dict[str, Any]]:
+    """What the rungs of the ladder change, from strong to mild, behind what was asked for."""
+    asked = Config(**settings)
+    steps = prune.ladder(asked)
+    assert steps.rungs[-1] == asked
+    assert steps.start == len(steps.rungs) - 1
+    given, rungs = asked.model_dump(), [one.model_dump() for one in steps.rungs[-2::-1]]
+    return [{key: value for key, value in one.items() if value != given[key]} for one in rungs]
+
+
+def test_a_sparsity_is_tried_milder_with_the_most_sensitive_kernels_whole_first() -> None:
+    fewer = [{"sparsity": pytest.approx(0.8 * share)} for share in (0.75, 0.5, 0.25)]
+    whole = [{"exempt_sensitive": 1}, {"exempt_sensitive": 2}]
+    assert milder(sparsity=0.8) == whole + fewer
+    by = {"allocation": "sensitivity"}
+    better = [by, *({**by, **one} for one in whole)]
+    assert milder(sparsity=0.8, allocation="uniform") == better + fewer
+    assert milder(sparsity=0.8, exempt_sensitive=3)[:2] == [
+        {"exempt_sensitive": 4},
+        {"exempt_sensitive": 5},
+    ]
+
+
+def test_a_pattern_is_tried_milder_with_more_and_more_kernels_whole() -> None:
+    assert milder(pattern="2:4") == [{"exempt_sensitive": count} for count in (1, 2, 4, 8, 16)]

@@ -86,6 +86,40 @@ def test_what_does_not_matter_gets_most_of_the_zeros(scanned: Any) -> None:
     assert mean(found, targets) == pytest.approx(0.5)
 
 
+def test_the_most_sensitive_kernels_are_those_that_cost_most_loss(scanned: Any) -> None:
+    model, split, found, *_ = scanned
+    before = model.get_weights()
+    loss = sensitivity.loss_of(model, split, seed=0)
+
+    def erase(kernel: Kernel) -> None:
+        kernel.variable.assign(0 * np.asarray(kernel.variable))
+
+    losses = {}
+    for one in found:
+        erase(one)
+        losses[one.name] = loss()
+        model.set_weights(before)
+    order = sorted(losses, key=lambda name: -losses[name])
+    assert order[-1] == "idle"
+    for count in (1, 2):
+        assert sensitivity.most_sensitive(found, loss, erase, count) == order[:count]
+    assert len(sensitivity.most_sensitive(found, loss, erase, 9)) == 2  # one is left to change
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_the_loss_is_the_cross_entropy_of_the_images(scanned: Any) -> None:
+    model, split, *_ = scanned
+    scores = np.asarray(model(split.images[split.index].astype(np.float32)))
+    expected = -np.mean(np.log(scores[np.arange(len(split)), split.labels]))
+    assert sensitivity.loss_of(model, split, seed=0)() == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_kernel_that_ruins_the_network_is_the_most_sensitive(scanned: Any) -> None:
+    *_, found, _, _ = scanned
+    losses = iter([1.0, float("nan"), 2.0])
+    assert sensitivity.most_sensitive(found, lambda: next(losses), lambda _: None, 1) == ["idle"]
+
+
 def test_a_scan_that_fails_puts_the_weights_back(
     few_digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,7 +55,7 @@ WITHOUT_KERNEL = (
 
 
 def quantize_aware(
-    model: keras.Model, fit: Fit, images: np.ndarray
+    model: keras.Model, fit: Fit, images: np.ndarray, weight_bits: int = 8
 ) -> tuple[tf_keras.Model, list[dict[str, Any]]]:
     """Train an int8 twin of `model`, which stays as it is.
 
@@ -63,6 +63,7 @@ def quantize_aware(
         model: Trained functional Keras 3 model, perhaps pruned or clustered.
         fit: Trains the tf_keras model it is given on images scaled by `bridge.rescaled`.
         images: Pixels `[N, H, W, C]` that give the activations their first ranges.
+        weight_bits: 8, or 4 for kernels of convolutions and dense layers.
 
     Returns:
         The tf_keras model that simulates int8, and a row per layer: `layer`, `kind`,
@@ -78,7 +79,7 @@ def quantize_aware(
     rows: list[dict[str, Any]] = []
 
     def annotate(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
-        config, reason = rules.config(layer, kept[layer.name])
+        config, reason = rules.config(layer, kept[layer.name], weight_bits)
         kind = type(layer).__name__
         convolution = affine.channel_affine(layer)
         if convolution is not None:

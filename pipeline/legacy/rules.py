@@ -28,6 +28,7 @@ KERNELS = {
 }
 FOLDING = ("Conv2D", "DepthwiseConv2D")  # the converter folds a normalization into them
 SEPARATE = (*activations.FUSED, "swish")  # activations that int8 has as layers of their own
+NARROW = ("Conv2D", "Dense")  # kernels that may have fewer bits than 8
 SMALLEST = 1e-12  # of a range
 NOT_INT8 = {
     "ELU": "Use LeakyReLU",
@@ -49,14 +50,14 @@ class SharedRange(quantizers.LastValueQuantizer):
     def __call__(
         self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **_: Any
     ) -> tf.Tensor:
-        """Round `inputs` `[kh, kw, c_in, c_out]` to 255 levels of one scale."""
+        """Round `inputs` `[kh, kw, c_in, c_out]` to `2^bits - 1` levels of one scale."""
         if training:
             ends = tf.fill(inputs.shape[-1:], tf.reduce_max(tf.abs(inputs)))
             low, high = weights["min_var"].assign(-ends), weights["max_var"].assign(ends)
         else:
             low, high = weights["min_var"], weights["max_var"]
         return tf.quantization.fake_quant_with_min_max_vars_per_channel(
-            inputs, low, high, num_bits=8, narrow_range=True
+            inputs, low, high, num_bits=self.num_bits, narrow_range=True
         )
 
 
@@ -91,9 +92,10 @@ class WeightsConfig(registry.Default8BitQuantizeConfig):
         activation_attrs: list[str],
         quantize_output: bool,
         ranges: str = "tensor",
+        bits: int = 8,
     ) -> None:
         super().__init__(weight_attrs, activation_attrs, quantize_output)
-        self.ranges = ranges
+        self.ranges, self.bits = ranges, bits
         if ranges == "shared":
             self.weight_quantizer = SharedRange()
         elif ranges == "channel":
@@ -104,18 +106,20 @@ class WeightsConfig(registry.Default8BitQuantizeConfig):
         elif ranges == "transposed":
             transposed = registry.Default8BitConvTransposeQuantizeConfig([], [], False)
             self.weight_quantizer = transposed.weight_quantizer
+        self.weight_quantizer.num_bits = bits
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild this object."""
-        return {**super().get_config(), "ranges": self.ranges}
+        return {**super().get_config(), "ranges": self.ranges, "bits": self.bits}
 
 
-def config(layer: tf_keras.layers.Layer, kept: str | None) -> tuple[Any, str | None]:
+def config(layer: tf_keras.layers.Layer, kept: str | None, bits: int = 8) -> tuple[Any, str | None]:
     """How a layer is quantized (None: not at all), and what there is to say about it.
 
     Args:
         layer: Of a tf_keras model, called there.
         kept: What its kernel holds, see `structure`.
+        bits: Of a weight; those of depthwise and transposed convolutions have 8 in any case.
 
     Raises:
         ModelError: int8 has no such layer.
@@ -131,7 +135,10 @@ def config(layer: tf_keras.layers.Layer, kept: str | None) -> tuple[Any, str | N
         later = absorbed or (type(follower).__name__ == "BatchNormalization" and folds(follower))
         attributes = [] if fused == "relu6" or (fused == "linear" and later) else ["activation"]
         output = fused == "relu6"  # tfmot's activation quantizer does not know it
-        return WeightsConfig([KERNELS[kind]], attributes, output, _ranges(layer, kept)), None
+        own = bits if kind in NARROW else 8
+        reason = None if own == bits else f"weights of {own} bits"
+        ranges = _ranges(layer, kept)
+        return WeightsConfig([KERNELS[kind]], attributes, output, ranges, own), reason
     if kind == "AveragePooling2D":
         return configs.NoOpQuantizeConfig(), "the operator keeps the scale of its input"
     if kind == "BatchNormalization" and folds(layer):

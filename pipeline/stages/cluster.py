@@ -7,11 +7,13 @@ Why:     few distinct bytes compress well in the .tflite file; latency does not 
 Source:  Han et al. 2016, https://arxiv.org/abs/1510.00149, section 3.
 """
 
+import functools
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from pipeline.artifact import Artifact
+from pipeline.settings import Distill, Exempt, ExemptSensitive, mending
 from pipeline.stage import CHECKPOINT, Context, Ladder, StageConfig
 
 AUTO = (128, 64, 32, 16, 8, 4)  # clusters, from mild to strong
@@ -41,34 +43,30 @@ class Config(StageConfig):
     )
     epochs: int = Field(3, ge=1, description="Epochs of training the shared values")
     learning_rate: float = Field(5e-4, gt=0, description="Peak learning rate")
-    distill: bool = Field(
-        True,
-        description="Learn from the scores of the network as it came, besides the labels: better, "
-        "for one more look at each image",
-    )
+    distill: Distill = True
+    exempt: Exempt = ()
+    exempt_sensitive: ExemptSensitive = 0
 
 
 def ladder(config: Config) -> Ladder:
-    """Counts of clusters, or more of them if accuracy falls too far."""
+    """Counts of clusters; if they are given and cost too much, kernels left whole, then more."""
     if config.clusters == "auto":
-        counts = [{"clusters": count} for count in AUTO]
-        start = AUTO.index(FIRST)
-    else:
-        keys = [key for key in ("clusters", "dense_clusters") if getattr(config, key)]
-        counts = [
-            {key: min(times * getattr(config, key), MOST) for key in keys} for times in (8, 4, 2, 1)
-        ]
-        counts = [one for i, one in enumerate(counts) if one not in counts[:i]]
-        start = len(counts) - 1
-    return Ladder(tuple(config.model_copy(update=one) for one in counts), start)
+        rungs = tuple(config.model_copy(update={"clusters": count}) for count in AUTO)
+        return Ladder(rungs, AUTO.index(FIRST))
+    keys = [key for key in ("clusters", "dense_clusters") if getattr(config, key)]
+    milder = [
+        {key: min(times * getattr(config, key), MOST) for key in keys} for times in (8, 4, 2)
+    ] + [{"exempt_sensitive": config.exempt_sensitive + count} for count in (2, 1)]
+    every = [*(config.model_copy(update=one) for one in milder), config]
+    rungs = tuple(one for i, one in enumerate(every) if one not in (*every[:i], config))
+    return Ladder((*rungs, config), len(rungs))
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Cluster the kernels of `source`'s model; zeros stay zeros."""
     import keras
 
-    from pipeline import clustering, data, measure, structure, training
-    from pipeline.settings import mending
+    from pipeline import clustering, data, kernels, measure, sensitivity, structure, training
 
     keras.utils.set_random_seed(ctx.seed)
     model = keras.models.load_model(source.model_path, compile=False)
@@ -76,7 +74,14 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     dense = config.dense_clusters or count
     plan = clustering.Plan(count, dense, config.centroids, config.per, ctx.seed)
     images, _ = data.batch(ctx.data.train, IMAGES, ctx.seed)
-    found = clustering.cluster(model, plan, images=images)
+    kernels.require(config.exempt, model, "cluster.exempt")
+    exempt = [*config.exempt]
+    if config.exempt_sensitive:
+        found = kernels.prunable(clustering.find(model, exempt, images))
+        loss = sensitivity.loss_of(model, ctx.data.val, ctx.seed)
+        change = functools.partial(clustering.share, plan=plan)
+        exempt += sensitivity.most_sensitive(found, loss, change, config.exempt_sensitive)
+    found = clustering.cluster(model, plan, exempt, images)
     with structure.kept(model):
         history = training.fit(
             model,

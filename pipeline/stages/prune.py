@@ -15,11 +15,13 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.artifact import Artifact
 from pipeline.masks import Pattern
-from pipeline.settings import mending
+from pipeline.settings import Distill, Exempt, ExemptSensitive, mending
 from pipeline.stage import CHECKPOINT, Context, Ladder, StageConfig
 
 AUTO = (0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # sparsities, from mild to strong
 FIRST = 0.7  # of those
+SHARES = (0.25, 0.5, 0.75)  # of the zeros, from mild to strong
+WHOLE = (16, 8, 4, 2, 1)  # more kernels that are left whole, from mild to strong
 IMAGES = 256  # train images that inputs are measured on
 SPARSITY = 0.5  # where nothing says another
 
@@ -67,17 +69,15 @@ class Config(StageConfig):
     )
     epochs: int = Field(6, ge=1, description="Epochs of training, over all rounds")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of each round")
-    distill: bool = Field(
-        True,
-        description="Learn from the scores of the network as it came, besides the labels: better, "
-        "for one more look at each image",
-    )
+    distill: Distill = True
     first_layer: bool = Field(
         False, description="Prune a convolution that reads the image, too: few weights that matter"
     )
     depthwise: bool = Field(
         False, description="Prune depthwise kernels, too: few weights that matter"
     )
+    exempt: Exempt = ()
+    exempt_sensitive: ExemptSensitive = 0
 
     @field_validator("pattern", mode="before")
     @classmethod
@@ -114,17 +114,21 @@ class Config(StageConfig):
 
 def ladder(config: Config) -> Ladder:
     """Sparsities; if what was asked for costs too much, first where it costs least, then less."""
-    fixed = config.quality or Pattern.read(config.pattern).sparsity
-    if config.sparsity == "auto" and not fixed:
+    fixed = Pattern.read(config.pattern).sparsity
+    if config.sparsity == "auto" and not fixed and not config.quality:
         rungs = tuple(config.model_copy(update={"sparsity": one}) for one in AUTO)
         return Ladder(rungs, AUTO.index(FIRST), goes_on=True)
-    milder: list[dict[str, Any]] = []
+    more = {count: {"exempt_sensitive": config.exempt_sensitive + count} for count in WHOLE}
+    milder: list[dict[str, Any]] = [more[2], more[1]]
     if config.quality:
-        milder = [{"quality": config.quality * share} for share in (0.25, 0.5, 0.75)]
-    elif config.sparsity != "auto":
-        milder = [{"sparsity": config.sparsity * share} for share in (0.25, 0.5, 0.75)]
+        milder = [{"quality": config.quality * share} for share in SHARES] + milder
+    elif fixed or config.sparsity == "auto":  # the pattern leaves no other choice
+        milder = list(more.values())
+    else:
         if config.allocation in ("uniform", "deviation"):
-            milder.append({"allocation": "sensitivity"})
+            scan = {"allocation": "sensitivity"}
+            milder = [*({**scan, **one} for one in milder), scan]
+        milder = [{"sparsity": config.sparsity * share} for share in SHARES] + milder
     rungs = (*(config.model_copy(update=one) for one in milder), config)
     return Ladder(rungs, len(rungs) - 1)
 
@@ -133,31 +137,15 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Prune `source`'s model, and train it meanwhile."""
     import keras
 
-    from pipeline import allocation, data, kernels, pruning, sensitivity, training
+    from pipeline import kernels, pruning, training
 
     keras.utils.set_random_seed(ctx.seed)
     model = keras.models.load_model(source.model_path, compile=False)
     lessons = training.taught(source.model_path) if config.distill else None
-    pattern, details = Pattern.read(config.pattern), dict[str, Any]()
-    extra = config.model_dump(include={"first_layer", "depthwise"})
-    every = kernels.find(model, pattern, **extra)
-    pruned, sparsity = kernels.prunable(every), pattern.sparsity or SPARSITY
-    if config.sparsity != "auto":
-        sparsity = config.sparsity
-    if config.score == "activation":
-        seen, _ = data.batch(ctx.data.train, IMAGES, ctx.seed)
-        pruned = kernels.weighed(pruned, model, seen)
-    wanted = config.allocation or ("uniform" if pattern.sparsity else "sensitivity")
-    if wanted == "sensitivity":
-        curves, images = sensitivity.scan(pruned, model, ctx.data.val, ctx.seed, pattern)
-        targets = allocation.by_sensitivity(pruned, sparsity, curves, images)
-        details["sensitivity"] = curves
-    elif wanted == "deviation":
-        targets = allocation.by_deviation(pruned, sparsity, config.quality)
-    else:
-        targets = allocation.uniform(pruned, sparsity)
-    if pattern.lanes:
-        details |= kernels.balance(pruned, targets, pattern.lanes)
+    pattern = Pattern.read(config.pattern)
+    every = _kernels(model, pattern, config, ctx)
+    pruned = kernels.prunable(every)
+    targets, details = _targets(model, pruned, pattern, config, ctx)
 
     def fit(one: pruning.Round, callbacks: Sequence[Any]) -> training.History:
         name = CHECKPOINT if one.is_last else f"{one.first}-{CHECKPOINT}"
@@ -182,3 +170,52 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     for path in ctx.directory.glob(f"*-{CHECKPOINT}"):
         path.unlink()
     return artifact
+
+
+def _sparsity(config: Config, pattern: Pattern) -> float:
+    """Fraction of zeros in what is pruned."""
+    return pattern.sparsity or SPARSITY if config.sparsity == "auto" else config.sparsity
+
+
+def _kernels(model: Any, pattern: Pattern, config: Config, ctx: Context) -> list[Any]:
+    """All kernels, those that stay whole with the reason; weights count as `score` says."""
+    from pipeline import data, kernels, masks, sensitivity
+
+    kernels.require(config.exempt, model, "prune.exempt")
+    extra = config.model_dump(include={"first_layer", "depthwise", "exempt"})
+    every = kernels.find(model, pattern, **extra)
+    if config.score == "activation":
+        seen, _ = data.batch(ctx.data.train, IMAGES, ctx.seed)
+        every = kernels.weighed(every, model, seen)
+    if config.exempt_sensitive:
+        sparsity = _sparsity(config, pattern)
+
+        def change(kernel: kernels.Kernel) -> None:
+            kernel.keep(masks.mask(kernel.importance, sparsity, pattern))
+
+        loss = sensitivity.loss_of(model, ctx.data.val, ctx.seed)
+        pruned = kernels.prunable(every)
+        worst = sensitivity.most_sensitive(pruned, loss, change, config.exempt_sensitive)
+        every = kernels.spared(every, worst)
+    return every
+
+
+def _targets(
+    model: Any, pruned: Sequence[Any], pattern: Pattern, config: Config, ctx: Context
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Fractions of zeros of what is pruned, by name, and details of how they were found."""
+    from pipeline import allocation, kernels, sensitivity
+
+    sparsity, details = _sparsity(config, pattern), dict[str, Any]()
+    wanted = config.allocation or ("uniform" if pattern.sparsity else "sensitivity")
+    if wanted == "sensitivity":
+        curves, images = sensitivity.scan(pruned, model, ctx.data.val, ctx.seed, pattern)
+        targets = allocation.by_sensitivity(pruned, sparsity, curves, images)
+        details["sensitivity"] = curves
+    elif wanted == "deviation":
+        targets = allocation.by_deviation(pruned, sparsity, config.quality)
+    else:
+        targets = allocation.uniform(pruned, sparsity)
+    if pattern.lanes:
+        details |= kernels.balance(pruned, targets, pattern.lanes)
+    return targets, details

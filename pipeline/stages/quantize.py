@@ -2,6 +2,7 @@
 
 Reads:   a trained Keras model, perhaps pruned or clustered.
 Writes:  `model.tflite`, int8 with uint8 input and output, and `saved_model/` to convert again.
+         With `precision`, weights of 4 bits, or activations of 16 and float32 input and output.
 Why:     int8 files are a quarter of the size and run faster; accelerators take nothing else.
 Source:  Jacob et al. 2018, https://arxiv.org/abs/1712.05877.
 """
@@ -9,9 +10,9 @@ Source:  Jacob et al. 2018, https://arxiv.org/abs/1712.05877.
 import logging
 import shutil
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.artifact import Artifact
 from pipeline.settings import mending
@@ -19,6 +20,9 @@ from pipeline.stage import Context, Kind, Ladder, StageConfig
 
 log = logging.getLogger("flopsmith")
 CLUSTERED = "would undo the clustering, whose values it rounds channel by channel"
+METHODS = {"int4": ("qat",), "int8": ("qat", "ptq"), "int16x8": ("ptq",)}  # by precision
+COARSE = "4 bits cost too much accuracy without training"
+FINE = "training does not simulate activations of 16 bits"
 
 
 class Config(StageConfig):
@@ -26,6 +30,12 @@ class Config(StageConfig):
 
     leaves: ClassVar[Kind | None] = "tflite"
 
+    precision: Literal["int4", "int8", "int16x8"] = Field(
+        "int8",
+        description="int4: weights of convolutions and dense layers of 4 bits, activations of 8, "
+        "trained; int8: both of 8 bits; int16x8: activations of 16 bits, weights of 8, measured "
+        "after training, float32 input and output",
+    )
     method: Literal["auto", "ptq", "qat"] = Field(
         "auto",
         description="ptq: measure ranges after training; qat: train with int8 simulated; auto: "
@@ -40,13 +50,27 @@ class Config(StageConfig):
         "leaves out",
     )
 
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        methods = METHODS[self.precision]
+        if self.method not in ("auto", *methods):
+            reason = COARSE if self.method == "ptq" else FINE
+            raise ValueError(
+                f"precision {self.precision} is had by {' or '.join(methods)}: {reason}. "
+                f"Received: method={self.method}. Leave it out"
+            )
+        return self
+
 
 def ladder(config: Config) -> Ladder:
-    """As asked; if that costs too much, longer and slower training."""
-    if config.method == "ptq":
+    """As asked; if that costs too much, longer and slower training, and 8 bits instead of 4."""
+    if METHODS[config.precision] == ("ptq",) or config.method == "ptq":
         return Ladder((config,), start=0)
     slow = {"epochs": 2 * config.epochs, "learning_rate": config.learning_rate / 10}
-    return Ladder((config.model_copy(update=slow), config), start=1)
+    rungs = [config.model_copy(update=slow), config]
+    if config.precision == "int4":
+        rungs = [one.model_copy(update={"precision": "int8"}) for one in rungs] + rungs
+    return Ladder(tuple(rungs), len(rungs) - 1)
 
 
 class Made(NamedTuple):
@@ -69,17 +93,12 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
     model = keras.models.load_model(source.model_path, compile=False)
     images, _ = data.batch(ctx.data.train, config.calibration_images, ctx.seed)
-    methods = {"qat": _trained, "ptq": _measured}
-    refused: dict[str, str] = {}
-    if config.method != "auto":
-        methods = {config.method: methods[config.method]}
-    elif quantization.clustered(model):
-        refused["ptq"] = CLUSTERED
-        del methods["ptq"]
+    makers = {"qat": _trained, "ptq": _measured}
+    methods, refused = _methods(config, quantization.clustered(model))
     made, accuracy = {}, {}
-    for name, method in methods.items():
+    for name in methods:
         try:
-            made[name] = method(model, source, config, ctx, images)
+            made[name] = makers[name](model, source, config, ctx, images)
         except ModelError as error:
             if len(methods) == 1 or (name == "ptq" and not made):
                 raise
@@ -96,6 +115,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         shutil.rmtree(other.saved_model, ignore_errors=True)
     details = {
         "method": kept,
+        "precision": config.precision,
         "val_accuracy": accuracy,
         "refused": refused,
         "calibration_images": len(images),
@@ -103,6 +123,28 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         **made[kept].details,
     }
     return ctx.save_tflite(made[kept].content, source, details=details)
+
+
+def _methods(config: Config, clustered: bool) -> tuple[list[str], dict[str, str]]:
+    """The methods to try, and by method why not another.
+
+    Raises:
+        ModelError: none is left.
+    """
+    from pipeline.errors import ModelError
+
+    if config.method != "auto":
+        return [config.method], {}
+    refused = {"int4": {"ptq": COARSE}, "int8": {}, "int16x8": {"qat": FINE}}[config.precision]
+    if clustered:
+        refused = {"ptq": CLUSTERED, **refused}
+    methods = [name for name in ("qat", "ptq") if name not in refused]
+    if not methods:
+        raise ModelError(
+            f"ptq {CLUSTERED}. Received: quantize.precision={config.precision}, which is had by "
+            "ptq. Take int8 or int4, or leave cluster out"
+        )
+    return methods, refused
 
 
 def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images: Any) -> Made:
@@ -113,9 +155,10 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
     from pipeline.errors import ModelError
     from pipeline.legacy import bridge, quantization, trainer
 
+    bits = 4 if config.precision == "int4" else 8
     settings = mending(source.settings, config.epochs, config.learning_rate)
     train = trainer.Trainer(settings, ctx, "quantize", lambda x: bridge.rescaled(model, x))
-    quantized, layers = quantization.quantize_aware(model, train, images)
+    quantized, layers = quantization.quantize_aware(model, train, images, bits)
     saved_model = ctx.directory / "qat"
     quantization.save(quantized, saved_model)
     try:
@@ -136,7 +179,8 @@ def _measured(model: Any, source: Artifact, config: Config, ctx: Context, images
 
     saved_model = ctx.directory / "ptq"
     litert.save_float(model, saved_model)
-    content = litert.convert_int8(saved_model, images.astype(np.float32))
+    convert = litert.convert_int16x8 if config.precision == "int16x8" else litert.convert_int8
+    content = convert(saved_model, images.astype(np.float32))
     weighted = {id(layer): layer for layer, _, _ in complexity.calls(model)}.values()
     layers = [
         {
