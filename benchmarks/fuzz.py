@@ -153,6 +153,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=10_000, help="files")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=RESULT, help="the table (default: %(default)s)")
     args = parser.parse_args()
     rng = np.random.default_rng(args.seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -175,8 +176,9 @@ def main() -> int:
                 print(f"{number} {name} {mutation.__name__}: {result} ({kept})", flush=True)
             if (number + 1) % 500 == 0:
                 print(f"{number + 1} of {args.count}", flush=True)
-    RESULT.write_text(_table(found, args.count, args.seed), encoding="utf-8")
-    print(RESULT.read_text(encoding="utf-8"))
+    table = _table(found, args.count, args.seed)
+    args.out.write_text(table, encoding="utf-8")
+    print(table)
     return int(any(result[:3].isupper() for _, result in found))
 
 

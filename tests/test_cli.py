@@ -16,9 +16,11 @@ from pipeline.__main__ import main
 
 ROOT = Path(pipeline.__file__).parents[1]
 OPTIONS = {
-    "": ["run", "recipes", "profile", "predict", "--version", "--help"],
+    "": ["run", "recipes", "profile", "predict", "check", "bench", "--version", "--help"],
     "run": ["--recipe", "--data", "--set", "--out", "--fresh", "--help"],
     "recipes": ["--help"],
+    "check": ["MODEL.tflite", "--target", "--ops", "--json", "--help"],
+    "bench": ["MODEL.tflite", "--vs", "--threads", "--ops", "--json", "--device", "--help"],
     "profile": ["MODEL", "--json", "--help"],
     "predict": ["MODEL.tflite", "IMAGE", "--top", "--json", "--help"],
 }
