@@ -16,7 +16,7 @@ from pipeline.artifact import Artifact
 from pipeline.settings import Distill, Exempt, ExemptSensitive, mending
 from pipeline.stage import CHECKPOINT, Context, Ladder, StageConfig
 
-AUTO = (128, 64, 32, 16, 8, 4)  # clusters, from mild to strong
+AUTO = (128, 64, 32, 16, 8, 6, 4)  # clusters, from mild to strong
 FIRST = 16  # of those, and what a run outside the guardrail takes
 MOST = 256
 IMAGES = 256  # train images that inputs are measured on
