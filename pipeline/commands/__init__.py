@@ -1,8 +1,8 @@
 """One file per command; the file name is what is typed after `flopsmith`.
 
 A command is a module with `add(commands)`, which adds a parser of that name, with its arguments and
-`set_defaults(call=...)`; `call(args)` runs it and may return an exit code. `guarded=True` beside it:
-the command reads foreign model files, and runs in a child process.
+`set_defaults(call=...)`; `call(args)` runs it and may return an exit code. With `guarded=True` in
+`set_defaults`, it reads foreign model files, and runs in a child process.
 """
 
 import importlib
