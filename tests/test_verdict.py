@@ -30,6 +30,13 @@ def test_the_first_operator_that_is_left_has_its_reason_and_the_rest_are_counted
     assert verdict.landing(one) == expected
 
 
+def test_what_fast_kernels_of_the_cpu_leave_is_still_where_it_is_to_run() -> None:
+    one = found({**MAPPED, "placement": "xnnpack"}, LEFT, target="mobile_cpu")
+    assert verdict.lands(one)
+    expected = "mobile_cpu: 1 of 2 operators on XNNPACK. Not RELU 1: no room."
+    assert verdict.landing(one) == expected
+
+
 def test_a_model_of_which_nothing_is_mapped_has_no_time_there() -> None:
     expected = "ethos_u: 0 of 1 operators on it. Not RELU 1: no room."
     assert verdict.landing(found(LEFT, inference_ms=0.0)) == expected
