@@ -74,7 +74,7 @@ class Bundle:
         saved_model = self.ctx.directory / "saved_model"
         litert.save_float(model, saved_model)
         images, _ = data.batch(self.ctx.data.train, count, self.ctx.seed)
-        content = litert.convert_int8(saved_model, images.astype(np.float32))
+        content = litert.convert_int8(saved_model, litert.calibration(images))
         reference = parity.floating(model)
         self.details["parity"] = parity.checked(content, reference, self.ctx.data, self.ctx.seed)
         return Quantized(content, saved_model, "ptq", images)

@@ -169,7 +169,7 @@ def _convert(name: str, arch: ArchBase, image_shape: Shape, num_classes: int) ->
     _vary(model)
     images = np.random.default_rng(0).uniform(0, 255, (CALIBRATION_IMAGES, *image_shape))
     try:
-        content = litert.ptq(model, images.astype(np.float32))
+        content = litert.ptq(model, images)
         runner = litert.Runner(content)
     except ModelError as error:
         return {"error": str(error)}

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from pipeline import costs, data, isolation, litert, measure, trial
 from pipeline.artifact import write_atomic
@@ -31,9 +30,7 @@ def run(
     """
     images, _ = data.batch(dataset.train, CALIBRATION_IMAGES, seed)
     try:
-        content = litert.ptq(
-            keras.models.load_model(model, compile=False), images.astype(np.float32)
-        )
+        content = litert.ptq(keras.models.load_model(model, compile=False), images)
         runner = litert.Runner(content)
         accuracy = measure.tflite_hits(runner, dataset.val).mean()
     except ModelError as error:

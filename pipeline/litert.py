@@ -20,6 +20,7 @@ __all__ = [
     "Operator",
     "Runner",
     "Tensor",
+    "calibration",
     "convert_float",
     "convert_int8",
     "convert_int16x8",
@@ -29,6 +30,17 @@ __all__ = [
 ]
 
 SIGNATURE_BYTES = 160  # at most: a signature and longer names, in a file made from a SavedModel
+
+
+def calibration(images: np.ndarray) -> np.ndarray:
+    """Raw images `[N, H, W, C]` to measure ranges with, float32; two corners of the first change.
+
+    Ranges begin and end with what is seen. Without a black and a white pixel the scale of the input
+    would be below 1, and the bytes of a photo darker pixels than the network was trained on.
+    """
+    made = np.array(images, np.float32)
+    made[0, 0, 0], made[0, -1, -1] = 0, 255
+    return made
 
 
 def convert_float(model: keras.Model) -> bytes:
@@ -109,7 +121,7 @@ def ptq(model: keras.Model, images: np.ndarray) -> bytes:
 
     Args:
         model: Functional, float.
-        images: What the input sees, float32 `[N, H, W, C]`.
+        images: Raw, `[N, H, W, C]` in 0..255; `calibration` is made of them.
 
     Raises:
         ModelError: as `convert_int8`.
@@ -119,7 +131,7 @@ def ptq(model: keras.Model, images: np.ndarray) -> bytes:
     module, function = _serving(model)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     converter.experimental_lower_to_saved_model = False  # it would write and read one
-    return _int8(converter, images)
+    return _int8(converter, calibration(images))
 
 
 def _int8(converter: Any, images: np.ndarray | None, io: str = "uint8") -> bytes:

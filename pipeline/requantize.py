@@ -57,15 +57,16 @@ def for_edgetpu(quantized: Quantized, model: Path | None) -> bytes:
     Raises:
         ModelError: the converter refuses, or finds a scale per channel in training.
     """
-    images = quantized.images.astype(np.float32)
     if quantized.method == "ptq":
-        return _per_tensor(litert.convert_int8(quantized.saved_model, images, "int8", False))
+        seen = litert.calibration(quantized.images)
+        return _per_tensor(litert.convert_int8(quantized.saved_model, seen, "int8", False))
     try:
         content = litert.convert_int8(quantized.saved_model, None, "int8", False)
     except ModelError:  # an operator within a layer has no range, as in the stage quantize
         if model is None:
             raise
-        content = litert.convert_int8(quantized.saved_model, _scaled(model, images), "int8", False)
+        images = _scaled(model, quantized.images.astype(np.float32))
+        content = litert.convert_int8(quantized.saved_model, images, "int8", False)
     return _per_tensor(content)
 
 

@@ -251,6 +251,14 @@ def test_scores_add_up_to_one_whatever_the_output_is_stored_as(
     np.testing.assert_allclose(scores.sum(axis=-1), 1, atol=3 / 256)
 
 
+def test_bytes_are_pixels_whatever_images_ranges_are_measured_with() -> None:
+    """Dark images would otherwise give the input a scale below 1."""
+    dark = np.random.default_rng(0).integers(20, 200, (4, *SHAPE), np.uint8)
+    content = litert.ptq(network(classifier), dark)
+    given = litert.read(content).inputs[0]
+    assert (given.dtype, given.scales[0], given.zero_points[0]) == ("UINT8", 1.0, 0)
+
+
 def test_an_int8_input_takes_the_same_pixels(int8: bytes, images: np.ndarray) -> None:
     """An int8 file whose ends were not made uint8: its first and last operators convert."""
 
