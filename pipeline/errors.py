@@ -21,6 +21,10 @@ class ModelError(PipelineError, ValueError):
     """A model file or layer that cannot be read, counted, converted or compressed."""
 
 
+class ParityError(ModelError):
+    """A file that computes something else than the network it was made of; milder ones may not."""
+
+
 class OutputError(PipelineError, OSError):
     """A place that results cannot be written to."""
 

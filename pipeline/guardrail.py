@@ -18,7 +18,7 @@ from typing import Any
 
 from pipeline import artifact, litert, measure
 from pipeline.artifact import Artifact, fingerprint, write_atomic
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, ParityError
 from pipeline.stage import CHECKPOINT, Context, Ladder, Log, StageConfig
 
 ATTEMPT = "attempt-"
@@ -64,10 +64,10 @@ class Guardrail:
             val accuracy, whether it `holds`, and the seconds. Their directories stay until `tidy`.
 
         Raises:
-            ModelError: the first attempt cannot be made.
+            ModelError: the first attempt cannot be made, or none computes what it should.
         """
         ladder: Ladder = self.module.ladder(config)
-        configs, tried = ladder.rungs, dict[int, Artifact]()
+        configs, tried, refused = ladder.rungs, dict[int, Artifact](), list[str]()
         held, failed, rung = -1, len(configs), ladder.start
         steps = 0
         while failed - held > 1:
@@ -75,9 +75,11 @@ class Guardrail:
             try:
                 tried[rung] = self._attempt(start, configs[rung], ctx, rung, steps)
             except ModelError as error:
-                if held < 0:  # what was asked for cannot be done
+                goes_on = isinstance(error, ParityError) and (rung > 0 or tried)
+                if held < 0 and not goes_on:  # what was asked for cannot be done
                     raise
-                log.warning("%s: %s cannot be done: %s", ctx.name, configs[rung], error)
+                refused.append(f"{_settings(_changes(configs[rung], config))}: {error}.")
+                log.warning("%s: cannot be done %s", ctx.name, refused[-1])
                 failed, rung = rung, (held + rung) // 2
                 continue
             steps += len(tried[rung].details.get("history", {}).get("val/loss", []))
@@ -92,7 +94,7 @@ class Guardrail:
         else:
             best = max(tried.values(), key=lambda made: made.metrics["val_accuracy"])
             kept = self._passed_on(source, best, ctx)
-        notes = filter(None, (kept.details.get("note"), self._note(rows)))
+        notes = filter(None, (kept.details.get("note"), self._note(rows), *refused))
         told = {"attempts": rows, "note": " ".join(notes)}
         return kept.model_copy(update={"details": {**kept.details, **told}})
 
@@ -120,10 +122,13 @@ class Guardrail:
         return made
 
     def _row(self, made: Artifact, tried: StageConfig, config: StageConfig) -> dict[str, Any]:
-        given = config.model_dump(mode="json")
-        changed = {k: v for k, v in tried.model_dump(mode="json").items() if v != given[k]}
         numbers = {"val_accuracy": made.metrics["val_accuracy"], "seconds": made.seconds}
-        return {"settings": changed, "holds": self._holds(made), "floor": self.floor, **numbers}
+        return {
+            "settings": _changes(tried, config),
+            "holds": self._holds(made),
+            "floor": self.floor,
+            **numbers,
+        }
 
     def _note(self, rows: list[dict[str, Any]]) -> str:
         """What the report says of the attempts."""
@@ -131,9 +136,8 @@ class Guardrail:
         return f"Val accuracy had to stay at {self.floor:.4f} or above. Tried: {tried}."
 
     def _told(self, row: dict[str, Any]) -> str:
-        settings = ", ".join(f"{key} {value}" for key, value in row["settings"].items())
         said = "holds" if row["holds"] else "too low"
-        return f"{settings or 'as asked'}: {row['val_accuracy']:.4f} {said}"
+        return f"{_settings(row['settings'])}: {row['val_accuracy']:.4f} {said}"
 
     def _adopted(self, made: Artifact, source: Artifact, ctx: Context) -> Artifact:
         """The artifact of an attempt as that of the stage."""
@@ -196,6 +200,16 @@ def tidy(directory: Path) -> None:
     """Delete the attempts of a stage, once its artifact is written."""
     for path in directory.glob(f"{ATTEMPT}*"):
         shutil.rmtree(path)
+
+
+def _changes(tried: StageConfig, config: StageConfig) -> dict[str, Any]:
+    """The settings of an attempt that are not what was asked for."""
+    given = config.model_dump(mode="json")
+    return {k: v for k, v in tried.model_dump(mode="json").items() if v != given[k]}
+
+
+def _settings(changed: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in changed.items()) or "as asked"
 
 
 def _directory(ctx: Context, rung: int) -> Path:

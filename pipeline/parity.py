@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pipeline import litert, replay
 from pipeline.data import Dataset, batch
-from pipeline.errors import ModelError
+from pipeline.errors import ParityError
 from pipeline.flatbuffer import named_after
 
 IMAGES = 1000  # test images that a stage compares
@@ -120,7 +120,7 @@ def checked(content: bytes, reference: Reference, dataset: Dataset, seed: int) -
     """`measured` on at most 1,000 test images, as many of each class.
 
     Raises:
-        ModelError: the file does not compute what was simulated; names the layer.
+        ParityError: the file does not compute what was simulated; names the layer.
     """
     images, _ = batch(dataset.test, min(IMAGES, len(dataset.test)), seed)
     found = measured(content, reference, images)
@@ -130,7 +130,7 @@ def checked(content: bytes, reference: Reference, dataset: Dataset, seed: int) -
     where = f"They part at layer {parted['layer']!r}" if parted else "No single layer is to blame"
     received = f"agreement={found['agreement']:.3f} on {len(images)} test images"
     if reference.kind == "simulation":
-        raise ModelError(
+        raise ParityError(
             f"LiteRT computes something else than training simulated. Received: {received}. "
             f"{where}. Build the network without it, or use quantize.method=ptq"
         )

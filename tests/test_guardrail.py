@@ -13,7 +13,7 @@ from pipeline import guardrail, measure
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import Dataset
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, ParityError
 from pipeline.guardrail import Guardrail
 from pipeline.stage import Context, Ladder, StageConfig
 from pipeline.stages import cluster, prune, quantize
@@ -276,3 +276,37 @@ def test_a_stronger_attempt_that_cannot_be_made_is_one_that_does_not_hold(
     assert run(Stage(RUNGS, start=2), 0.5, ctx, source).details["strength"] == 0.6
     with pytest.raises(ModelError, match="nothing would be left"):
         run(Stage(RUNGS, start=4), 0.5, ctx, source)
+
+
+def test_what_computes_something_else_is_tried_milder(
+    ctx: Context, source: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, right = Stage.run, 0.4
+
+    def wrong(self: Stage, source: Artifact, config: Config, ctx: Context) -> Artifact:
+        if config.strength > right:
+            raise ParityError("LiteRT computes something else")
+        return whole(self, source, config, ctx)
+
+    monkeypatch.setattr(Stage, "run", wrong)
+    made = run(Stage(RUNGS, start=4), 0.5, ctx, source)
+    assert made.details["strength"] == 0.4
+    assert "as asked: LiteRT computes something else" in made.details["note"]
+    guardrail.tidy(ctx.directory)
+    right = 0.0
+    with pytest.raises(ParityError):
+        run(Stage(RUNGS, start=4), 0.5, ctx, source)
+
+
+def test_the_input_is_passed_on_if_what_is_right_is_too_low(
+    ctx: Context, source: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Stage.run
+
+    def wrong(self: Stage, source: Artifact, config: Config, ctx: Context) -> Artifact:
+        if config.strength < 0.3:
+            raise ParityError("LiteRT computes something else")
+        return whole(self, source, config, ctx)
+
+    monkeypatch.setattr(Stage, "run", wrong)
+    assert "passed_on" in run(Stage(RUNGS, start=4), 0.99, ctx, source).details
