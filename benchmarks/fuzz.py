@@ -200,10 +200,8 @@ def _import_all() -> None:
     """Import what the commands do, so that a fork is all that each costs."""
     import importlib
 
-    from pipeline import quiet
-
-    quiet.import_keras()
-    modules = ("litert", "predict", "bench", "targets.mobile_cpu", "targets.edgetpu")
+    modules = ("predict", "bench", "bench_report", "footprint", "operators", "packing")
+    modules += ("targets.mobile_cpu", "targets.edgetpu")
     for name in modules:
         importlib.import_module(f"pipeline.{name}")
     importlib.import_module("ai_edge_litert.interpreter")

@@ -1,15 +1,14 @@
 """Convert, read, run and time `.tflite` files."""
 
 import re
-import statistics
-import time
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from pipeline import interpreter, quiet, replay
+from pipeline import quiet, replay
+from pipeline.classifier import Runner
 from pipeline.errors import ModelError
 from pipeline.flatbuffer import IDENTIFIER, Graph, Operator, Tensor, read
 
@@ -202,86 +201,3 @@ def _serving(model: keras.Model) -> tuple[Any, Any]:
     spec = tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.float32, name="image")
     function = tf.function(lambda image: {"scores": replay.called(model, image, scoped)})
     return module, function.get_concrete_function(spec)
-
-
-class Runner:
-    """A `.tflite` classifier, ready to run one image at a time."""
-
-    def __init__(self, model: bytes, threads: int = 1, keep: bool = False) -> None:
-        """Load a model.
-
-        Args:
-            model: A `.tflite` file.
-            threads: That one inference runs on.
-            keep: Keep what every operator makes, for `activations`; slower, and without XNNPACK.
-
-        Raises:
-            ModelError: LiteRT refuses it, or it is not an image classifier.
-        """
-        self.graph = read(model)
-        self._interpreter = interpreter.open(model, threads, keep)
-        interpreter.invoke(self._interpreter)
-        inputs, outputs = interpreter.ends(self._interpreter)
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise ModelError(
-                f"not an image classifier. Received: {len(inputs)} inputs, {len(outputs)} outputs. "
-                "Expected: one of each"
-            )
-        self._input, self._output = inputs[0], outputs[0]
-        shape = tuple(int(side) for side in self._input["shape"])
-        if len(shape) != 4 or shape[0] != 1 or len(self._output["shape"]) != 2:
-            raise ModelError(
-                f"not an image classifier. Received: input {list(shape)}, output "
-                f"{self._output['shape'].tolist()}. Expected: [1, H, W, C] and [1, K]"
-            )
-        self.image_shape = shape[1:]
-        self.num_classes = int(self._output["shape"][1])
-
-    def scores(self, images: Any) -> np.ndarray:
-        """Classify raw images `[N, H, W, C]`, 0..255; returns float32 scores `[N, K]`."""
-        scale, zero = self._output["quantization"]
-        scores = self.outputs(images).astype(np.float32)
-        return (scores - zero) * scale if scale else scores
-
-    def outputs(self, images: Any) -> np.ndarray:
-        """What the file itself makes of raw images `[N, H, W, C]`: `[N, K]`, perhaps quantized."""
-        rows = []
-        for image in images:
-            self._set(image)
-            self._interpreter.invoke()
-            rows.append(self._interpreter.get_tensor(self._output["index"])[0])
-        return np.array(rows, self._output["dtype"]).reshape(-1, self.num_classes)
-
-    def activations(self, image: Any) -> dict[str, np.ndarray]:
-        """What every operator makes of a raw image `[H, W, C]`, float32, by name of the tensor."""
-        self._set(image)
-        self._interpreter.invoke()
-        made = {t.name for op in self.graph.operators for t in op.outputs}
-        found = {}
-        for detail in self._interpreter.get_tensor_details():
-            if detail["name"] in made:
-                scale, zero = detail["quantization"]
-                values = self._interpreter.get_tensor(detail["index"]).astype(np.float32)
-                found[detail["name"]] = (values - zero) * scale if scale else values
-        return found
-
-    def latency_ms(self, runs: int = 50, seconds: float = 2.0) -> float:
-        """Median time of one inference, after warm-up, of at most `runs` runs in `seconds`."""
-        self._set(np.zeros(self.image_shape))
-        for _ in range(5):
-            self._interpreter.invoke()
-        times: list[float] = []
-        while len(times) < 5 or (len(times) < runs and sum(times) < seconds):
-            start = time.perf_counter()
-            self._interpreter.invoke()
-            times.append(time.perf_counter() - start)
-        return 1e3 * statistics.median(times)
-
-    def _set(self, image: Any) -> None:
-        dtype = self._input["dtype"]
-        pixels = np.asarray(image, np.float32)
-        if dtype == np.int8:  # the same pixels, shifted: what an accelerator's driver does
-            pixels = pixels - 128
-        if dtype != np.float32:
-            pixels = np.round(pixels)
-        self._interpreter.set_tensor(self._input["index"], pixels.astype(dtype)[None])

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import litert, metadata, pixels
+from pipeline import metadata, pixels
+from pipeline.classifier import Runner
 from pipeline.errors import DataError, ModelError
 
 
-def load(path: Path) -> tuple[litert.Runner, list[str] | None]:
+def load(path: Path) -> tuple[Runner, list[str] | None]:
     """Load a model and the names of its classes, from `labels.txt` beside it or else inside it.
 
     Raises:
@@ -20,7 +21,7 @@ def load(path: Path) -> tuple[litert.Runner, list[str] | None]:
     except OSError as error:
         raise ModelError(f"cannot read the model. Received: {path} ({error.strerror})") from error
     try:
-        runner = litert.Runner(content)
+        runner = Runner(content)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     names = path.parent / metadata.LABELS
@@ -42,7 +43,7 @@ def _read(names: Path) -> list[str]:
 
 
 def classify(
-    runner: litert.Runner, labels: list[str] | None, path: Path, top: int
+    runner: Runner, labels: list[str] | None, path: Path, top: int
 ) -> list[dict[str, Any]]:
     """Best classes of one image file, as `label` and `score`, best first.
 

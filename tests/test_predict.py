@@ -1,5 +1,7 @@
 """Images in, best classes out; and one line for whatever is wrong with a file."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -143,3 +145,11 @@ def test_a_model_that_is_not_a_tflite_file_is_an_error_that_names_it(model: Path
 def test_a_model_that_is_not_a_file_is_an_error_that_names_it(tmp_path: Path, name: str) -> None:
     with pytest.raises(ModelError, match=f"cannot read the model. Received: .*{tmp_path.name}"):
         predict.load(tmp_path / name)
+
+
+def test_predict_starts_without_keras() -> None:
+    code = "import sys, pipeline.predict; print({'keras', 'tensorflow'} & set(sys.modules))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ended.stdout == "set()\n"

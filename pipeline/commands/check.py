@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline import flatbuffer, quiet, targets
+from pipeline import flatbuffer, targets
 from pipeline.errors import ModelError, RecipeError, ToolError
 from pipeline.targets import Verdict
 
@@ -38,9 +38,6 @@ def call(args: argparse.Namespace) -> int:
     asked = tuple(dict.fromkeys(args.target or ()))
     if args.json and len(asked) != 1:
         raise RecipeError(f"--json takes one --target. Received: {', '.join(asked) or 'none'}")
-    for name in asked or targets.names():
-        with quiet.muted():  # some bring TensorFlow, which logs on import
-            targets.load(name)
     for name in asked:
         targets.require(name)
     content = _content(args.model)

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline import quiet
 from pipeline.errors import RecipeError
 
 
@@ -28,7 +27,6 @@ def call(args: argparse.Namespace) -> None:
     """Run the command."""
     if args.top < 1:
         raise RecipeError(f"--top takes a whole number from 1. Received: {args.top}")
-    quiet.import_keras()
     from pipeline import predict
 
     model, labels = predict.load(Path(args.model))

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import litert
+from pipeline import flatbuffer
 from pipeline.browser import chromium, inference, litertjs
+from pipeline.classifier import Runner
 from pipeline.errors import ModelError
 from pipeline.targets import Placement, Verdict
 
@@ -31,10 +32,10 @@ def check(model: bytes) -> Verdict:
         ModelError: the bytes are not a `.tflite` file.
         ToolError: Chromium or LiteRT.js is not installed, or does not work.
     """
-    graph = litert.read(model)
+    graph = flatbuffer.read(model)
     extras: dict[str, Any] = {}
     try:
-        refused = _compare(model, litert.Runner(model), extras)
+        refused = _compare(model, Runner(model), extras)
     except ModelError as error:
         refused = str(error)
     place, reason = ("none", "the file is refused") if refused else ("wasm", None)
@@ -55,7 +56,7 @@ def golden_images(shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
     return np.stack(images)
 
 
-def _compare(model: bytes, runner: litert.Runner, extras: dict[str, Any]) -> str | None:
+def _compare(model: bytes, runner: Runner, extras: dict[str, Any]) -> str | None:
     """Why the file is refused, None if it is not; fills in what was measured."""
     images = golden_images(runner.image_shape)
     expected = runner.scores(images)
