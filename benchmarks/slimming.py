@@ -4,7 +4,9 @@
 
 Every network is trained, slimmed and trained again by a recipe, run as a user would run it. Both
 networks are then quantized after training in the same way, and timed in turns, so that what else
-the machine does falls on both. Writes benchmarks/results/slimming.json and slimming.md.
+the machine does falls on both. These networks are so small that much of their time is not theirs;
+so networks of the size that phones run are slimmed as well, untrained, for their time alone. Writes
+benchmarks/results/slimming.json and slimming.md.
 """
 
 import argparse
@@ -21,13 +23,31 @@ import numpy as np
 import yaml
 
 import search_spaces
-from pipeline import artifact, complexity, data, litert, measure
+from pipeline import (
+    artifact,
+    channels,
+    complexity,
+    data,
+    litert,
+    measure,
+    slimming,
+    surgery,
+)
 from pipeline.data import DataConfig, Dataset
 from search_spaces.base import Cheapest, build
 
 RESULT = Path(__file__).parent / "results" / "slimming"
 WIDTHS = {"mobilenet": 1.5, "resnet": 32, "mobilenet_v1": 1.0}  # wide enough to lose half
-COLUMNS = ("flops", "float_test_accuracy", "int8_test_accuracy", "int8_bytes", "latency_ms")
+DIVISOR = 8  # of the channels that are left
+LARGE = ("MobileNet", "MobileNetV2", "ResNet50")  # of keras.applications, 224 pixels
+COLUMNS = (
+    "flops",
+    "float_test_accuracy",
+    "int8_test_accuracy",
+    "int8_bytes",
+    "latency_ms",
+    "float_latency_ms",
+)
 
 
 def main() -> None:
@@ -45,6 +65,9 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 rows += _pair(family, seed, Path(folder), args)
             print(json.dumps(rows[-2:], indent=1), flush=True)
+    for name in LARGE:
+        rows += _large(name)
+        print(json.dumps(rows[-2:], indent=1), flush=True)
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     RESULT.with_suffix(".md").write_text(_table(rows, args), encoding="utf-8")
@@ -100,6 +123,33 @@ def _measured(made: artifact.Artifact, dataset: Dataset) -> tuple[dict[str, floa
     }, content
 
 
+def _large(name: str) -> list[dict[str, Any]]:
+    """The rows of an untrained network: FLOPs, bytes and time before and after."""
+    keras.utils.set_random_seed(0)
+    model = getattr(keras.applications, name)(weights=None)
+    noise = np.random.default_rng(0).integers(0, 256, (4, *model.input_shape[1:]), np.uint8)
+    found = channels.find(model)
+    before = complexity.profile(model).flops
+    copies = slimming.choose(found, slimming.scores(found, "l2"), before // 2, DIVISOR, 1.0)
+    pair = {"untrained": model, "slim": surgery.resized(found, copies, slimming.NOISE, 0)}
+    files = [litert.ptq(each, noise) for each in pair.values()]
+    floats = _in_turns([litert.convert_float(each) for each in pair.values()])
+    return [
+        {
+            "family": f"{name}, 224 pixels",
+            "seed": 0,
+            "stage": stage,
+            "flops": complexity.profile(each).flops,
+            "int8_bytes": len(content),
+            "latency_ms": latency,
+            "float_latency_ms": floating,
+        }
+        for (stage, each), content, latency, floating in zip(
+            pair.items(), files, _in_turns(files), floats, strict=True
+        )
+    ]
+
+
 def _in_turns(files: list[bytes], turns: int = 20) -> list[float]:
     """Milliseconds of an inference of each file on one thread: the median of all turns."""
     runners = [litert.Runner(content, threads=1) for content in files]
@@ -116,23 +166,32 @@ def _table(rows: list[dict[str, Any]], args: argparse.Namespace) -> str:
         f"| family | network | {' | '.join(COLUMNS)} |",
         f"| --- | --- |{' ---: |' * len(COLUMNS)}",
     ]
-    for family in args.families:
+    for family in dict.fromkeys(row["family"] for row in rows):
         own = [row for row in rows if row["family"] == family]
         stages = list(dict.fromkeys(row["stage"] for row in own))
-        columns: dict[str, list[float]] = {
-            stage: [
-                statistics.median(row[key] for row in own if row["stage"] == stage)
-                for key in COLUMNS
-            ]
-            for stage in stages
-        }
+        columns = {stage: _medians([r for r in own if r["stage"] == stage]) for stage in stages}
         for stage, values in columns.items():
-            cells = [f"{value:,.4g}" if value < 1e4 else f"{value:,.0f}" for value in values]
-            lines.append(f"| {family} | {stage} | {' | '.join(cells)} |")
+            lines.append(f"| {family} | {stage} | {' | '.join(map(_cell, values))} |")
         before, after = (columns[stage] for stage in stages)
-        ratios = [f"{b / a:.3f}" for a, b in zip(before, after, strict=True)]
+        ratios = [
+            "" if b is None or a is None else f"{b / a:.3f}"
+            for a, b in zip(before, after, strict=True)
+        ]
         lines.append(f"| {family} | ratio | {' | '.join(ratios)} |")
     return "\n".join(lines) + "\n"
+
+
+def _medians(rows: list[dict[str, Any]]) -> list[float | None]:
+    """Of every column; None where the rows lack it."""
+    return [
+        statistics.median(row[key] for row in rows) if key in rows[0] else None for key in COLUMNS
+    ]
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.4g}" if value < 1e4 else f"{value:,.0f}"
 
 
 if __name__ == "__main__":
