@@ -132,7 +132,7 @@ def checked(content: bytes, reference: Reference, dataset: Dataset, seed: int) -
     if reference.kind == "simulation":
         raise ParityError(
             f"LiteRT computes something else than training simulated. Received: {received}. "
-            f"{where}. Build the network without it, or use quantize.method=ptq"
+            f"{where}. Build the network without it, or use another quantize.method or precision"
         )
     log.warning(
         "quantized after training, the scores of many images change: %s. %s", received, where

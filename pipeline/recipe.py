@@ -18,6 +18,7 @@ from pipeline.stage import StageConfig
 
 HERE = Path(__file__).parent
 FOLDERS = (HERE.parent / "recipes", HERE / "_recipes")  # a checkout; an installed wheel
+BRANCHES = ("literal[", "constrained-")  # what pydantic calls the kinds of a value
 
 
 @dataclass(frozen=True)
@@ -223,17 +224,18 @@ def _steps(entries: list[tuple[str, Any]], path: Path) -> tuple[Step, ...]:
     checked: list[Step] = []
     model = "nothing"
     for place, (name, settings) in enumerate(entries):
-        config = stage.load(name).Config
-        if model not in config.needs and "nothing" not in config.needs:
+        schema = stage.load(name).Config
+        if model not in schema.needs and "nothing" not in schema.needs:
             raise RecipeError(
-                f"{path}: stages.{place}.{name} needs {' or '.join(config.needs)}, but gets "
+                f"{path}: stages.{place}.{name} needs {' or '.join(schema.needs)}, but gets "
                 f"{model}. Put a stage before it that leaves one"
             )
-        if late := [step.name for step in checked if step.name in config.before]:
-            told = f"{name} would undo {late[0]}. Put {name} before {late[0]}"
-            raise RecipeError(f"{path}: stages.{place}.{told}")
-        checked.append(Step(name, _validate(config, settings, path, f"stages.{place}.{name}")))
-        model = config.leaves or model
+        config = _validate(schema, settings, path, f"stages.{place}.{name}")
+        for late in (step.name for step in checked if step.name in config.undoes()):
+            way = f"Put {name} before {late}" if late in schema.before else f"Leave out {late}"
+            raise RecipeError(f"{path}: stages.{place}.{name} would undo {late}. {way}")
+        checked.append(Step(name, config))
+        model = schema.leaves or model
     return tuple(checked)
 
 
@@ -251,9 +253,6 @@ def _validate(model: type[Any], raw: Any, path: Path, prefix: str) -> Any:
             raise RecipeError(f"{path}: {key}: missing. Add it") from error
         message = first["msg"].removeprefix("Value error, ")
         raise RecipeError(f"{path}: {key}: {message}. Received: {first['input']!r}") from error
-
-
-BRANCHES = ("literal[", "constrained-")  # what pydantic calls the kinds of a value
 
 
 def _told(error: ValidationError) -> Any:

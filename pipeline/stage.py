@@ -42,6 +42,10 @@ class StageConfig(BaseModel):
     leaves: ClassVar[Kind | None] = "keras"  # the model of its artifact; None: none of its own
     before: ClassVar[tuple[str, ...]] = ()  # stages that it would undo if it came after them
 
+    def undoes(self) -> tuple[str, ...]:
+        """Stages that it would undo, with these settings, if it came after them."""
+        return self.before
+
 
 @dataclass(frozen=True)
 class Ladder:

@@ -515,6 +515,7 @@ def test_a_mode_of_finetune_refuses_what_it_would_ignore(
         ("search, cluster, prune", "prune would undo cluster. Put prune before cluster"),
         ("search, prune, slim", "slim would undo prune"),
         ("search, prune, cluster, factorize", "factorize would undo prune"),
+        ("search, cluster, quantize: {precision: int16x8}", "undo cluster. Leave out cluster"),
     ],
 )
 def test_a_stage_that_would_undo_an_earlier_one_is_refused(

@@ -61,6 +61,10 @@ class Config(StageConfig):
             )
         return self
 
+    def undoes(self) -> tuple[str, ...]:
+        """Clustering, where there is no training to keep it."""
+        return ("cluster",) if METHODS[self.precision] == ("ptq",) else self.before
+
 
 def ladder(config: Config) -> Ladder:
     """As asked; if that costs too much, longer and slower training, and 8 bits instead of 4."""
