@@ -13,15 +13,18 @@ from pipeline.errors import ModelError, PipelineError
 
 def script() -> int:
     """Run the command of the command line; one that reads foreign models in a child process."""
-    args = _parser().parse_args()
-    _quieten()
-    if not getattr(args, "guarded", False):
-        return _run(args)
     try:
+        args = _parser().parse_args()
+        _quieten()
+        if not getattr(args, "guarded", False):
+            return _run(args)
         return guard.run(functools.partial(_run, args))
     except ModelError as error:
         print(f"flopsmith: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before the command has begun
+        print("flopsmith: stopped", file=sys.stderr)
+        return 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,16 +11,17 @@ from collections.abc import Callable
 
 from pipeline.errors import ModelError
 
+ASKED = ("SIGHUP", "SIGINT", "SIGTERM")  # sent to end a command, whatever it does
 SOFTWARE = 70  # exit code of an error that we did not foresee; its traceback is printed
 
 
 def run(command: Callable[[], int]) -> int:
-    """Return what `command()` returns in a forked process.
+    """Return what `command()` returns in a forked process; 128 + the signal if it was told to end.
 
     Call it while there is one thread, so before TensorFlow is imported.
 
     Raises:
-        ModelError: the process died of a signal.
+        ModelError: the process died of another signal.
     """
     if not hasattr(os, "fork"):
         return command()
@@ -33,6 +34,8 @@ def run(command: Callable[[], int]) -> int:
     if os.WIFEXITED(status):
         return os.WEXITSTATUS(status)
     number = os.WTERMSIG(status)
+    if signal.Signals(number).name in ASKED:
+        return 128 + number
     if number == signal.SIGKILL:
         reason = "it was killed (SIGKILL); the system does that when memory runs out"
     else:
