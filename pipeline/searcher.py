@@ -222,7 +222,7 @@ class Searcher:
         if self._until is not None:
             options["deadline"] = time.monotonic() + self._left()
         began = time.perf_counter()
-        with progress.bar(directory.name, epochs) as advance:
+        with progress.bar(directory.name, span.last if is_part else epochs) as advance:
             try:
                 isolation.call(
                     trial.run, options, directory, lambda e: advance(progress.note(e[1]), e[0])

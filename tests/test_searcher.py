@@ -1,7 +1,9 @@
 """The loop of a search: what ends a trial, what ends the search, what is left for the report."""
 
 import json
+import logging
 import os
+import re
 import signal
 import time
 from collections.abc import Mapping
@@ -329,7 +331,10 @@ def test_nothing_within_the_bounds_says_what_refused_it(ctx: Context) -> None:
     assert "tflite_bytes" in found.why()
 
 
-def test_a_promoted_network_goes_on_from_its_weights(ctx: Context) -> None:
+def test_a_promoted_network_goes_on_from_its_weights(
+    ctx: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     found = search(ctx, "hyperband", epochs=3)
     found.space = Space(("lenet",), ("adam",), (0.003, 0.003), batch_sizes=(8,))
     found.run(3, refine=False)
@@ -339,6 +344,8 @@ def test_a_promoted_network_goes_on_from_its_weights(ctx: Context) -> None:
     assert last["error"] is None, last["error"]
     assert last["history"]["train/loss"][0] < parent["history"]["train/loss"][0]
     assert last["memory_bytes"] > 1e8
+    told = re.findall(r"trial_\d+ (\d)/(\d) ", caplog.text)
+    assert told == [("1", "1")] * len(first) + [("2", "3"), ("3", "3")]
 
 
 def test_finalists_are_ranked_by_what_ships(ctx: Context) -> None:
