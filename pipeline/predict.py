@@ -54,7 +54,7 @@ def classify(
     try:
         image = pixels.decode(path, (height, width), channels)
     except pixels.UNREADABLE as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
         raise DataError(f"an image cannot be read: {reason}. Received: {path}") from error
     scores = runner.scores([image])[0]
     best = np.argsort(-scores, kind="stable")[:top]

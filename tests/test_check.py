@@ -84,9 +84,9 @@ def test_operators_are_grouped_by_reason(folder: Path, capsys: pytest.CaptureFix
     assert printed[:4] == [
         "edgetpu: runs; 1 of 6 operators mapped",
         "  1  tpu  1 CONV_2D",
-        "  1  cpu  is not supported: 1 HARD_SWISH",
-        "  4  cpu  comes after HARD_SWISH 1 on the CPU; there is one piece for the TPU: "
-        "1 CONV_2D, 1 MEAN, 1 FULLY_CONNECTED, 1 SOFTMAX",
+        "  1  cpu  1 HARD_SWISH: is not supported",
+        "  4  cpu  1 CONV_2D, 1 MEAN, 1 FULLY_CONNECTED, 1 SOFTMAX: "
+        "comes after HARD_SWISH 1 on the CPU; there is one piece for the TPU",
     ]
     assert "  by: prediction" in printed
 

@@ -119,9 +119,15 @@ def test_a_truncated_image_is_an_error_that_names_the_file(model: Path) -> None:
         predict.classify(*predict.load(model), half, 1)
 
 
-@pytest.mark.parametrize("name", ["missing.png", "."])
-def test_an_image_that_is_not_a_file_is_an_error_that_names_it(model: Path, name: str) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
+@pytest.mark.parametrize(
+    ("name", "why"), [("missing.png", "No such file or directory"), (".", "Is a directory")]
+)
+def test_an_image_that_is_not_a_file_is_an_error_that_names_it(
+    model: Path, name: str, why: str
+) -> None:
+    with pytest.raises(
+        DataError, match=f"^an image cannot be read: {why}. Received: {model.parent}"
+    ):
         predict.classify(*predict.load(model), model.parent / name, 1)
 
 

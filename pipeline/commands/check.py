@@ -121,7 +121,7 @@ def _groups(verdict: Verdict) -> list[tuple[str, str, str]]:
     for op in verdict.operators:
         groups.setdefault((op.placement, op.reason or ""), Counter())[op.name] += 1
     return [
-        (f"{found.total()}", f"{placement}", f"{reason + ': ' if reason else ''}{_counted(found)}")
+        (f"{found.total()}", f"{placement}", f"{_counted(found)}{': ' + reason if reason else ''}")
         for (placement, reason), found in groups.items()
     ]
 

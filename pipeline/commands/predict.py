@@ -14,7 +14,7 @@ def add(commands: Any) -> None:
         "predict",
         help="classify images with a .tflite model",
         description="Classify images; prints the best classes with their scores. Class names "
-        "come from a labels.txt beside the model.",
+        "come from a labels.txt beside the model, or from the model itself.",
     )
     predict.add_argument("model", metavar="MODEL.tflite", help="an exported model")
     predict.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG or BMP files")
