@@ -1,6 +1,7 @@
 """What `flopsmith bench` found, as plain data and as text."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pipeline import operators
@@ -82,25 +83,33 @@ def as_text(found: Json, top: int) -> str:
             f"{file['file']}: {file['size_bytes']:,} bytes, {file['operators']} operators, "
             f"{file['macs']:,} MACs, activations peak at {peak} bytes"
         )
-    parts += ["", *_timings(found["files"])]
+    names = _names(found["files"])
+    parts += ["", *_timings(found["files"], names)]
     if found.get("comparison"):
-        parts += ["", *_comparison(found)]
-    for file in found["files"]:
+        parts += ["", *_comparison(found, names)]
+    for name, file in zip(names, found["files"], strict=True):
         if "operator_times" in file:
-            parts += ["", *_operators(file, top)]
+            parts += ["", *_operators(file, name, top)]
     return "\n".join(parts)
 
 
-def _timings(files: Sequence[Json]) -> list[str]:
-    rows = [(file["file"], timing) for file in files for timing in file["timings"]]
+def _names(files: Sequence[Json]) -> list[str]:
+    """What to call the files: without their folders, unless they would be called the same."""
+    names = [Path(file["file"]).name for file in files]
+    return names if len({*names}) == len(names) else [file["file"] for file in files]
+
+
+def _timings(files: Sequence[Json], names: Sequence[str]) -> list[str]:
+    pairs = zip(names, files, strict=True)
+    rows = [(name, timing) for name, file in pairs for timing in file["timings"]]
     keys = [key for key in COLUMNS if any(timing.get(key) is not None for _, timing in rows)]
     table = [["file", *(COLUMNS[key] for key in keys)]]
     table += [[name, *(_number(timing.get(key)) for key in keys)] for name, timing in rows]
     return _aligned(table, left=1)
 
 
-def _comparison(found: Json) -> list[str]:
-    one, other = (file["file"] for file in found["files"])
+def _comparison(found: Json, names: Sequence[str]) -> list[str]:
+    one, other = names
     lines = []
     for row in found["comparison"]["speedups"]:
         spread = ""
@@ -113,17 +122,11 @@ def _comparison(found: Json) -> list[str]:
     return [*lines, f"size: {one} is {ratio:.2f} times smaller than {other}"]
 
 
-def _operators(file: Json, top: int) -> list[str]:
+def _operators(file: Json, name: str, top: int) -> list[str]:
     found = file["operator_times"]
     timed = [row for row in found["rows"] if row["microseconds"] is not None]
-    table = [["index", "operator", "layer", "output", "MACs", "us", "share", ""]]
-    for row in timed[:top]:
-        shape = "x".join(map(str, row["shape"]))
-        same = "" if row["timed_as"] == row["index"] else f"timed as {row['timed_as']}"
-        cells = [str(row["index"]), row["name"], row["layer"], shape, f"{row['macs']:,}"]
-        table.append([*cells, f"{row['microseconds']:.1f}", f"{100 * row['share']:.1f}%", same])
-    lines = [f"{file['file']}: operators alone, threads={found['threads']}"]
-    lines += _aligned(table, left=0)
+    lines = [f"{name}: operators alone, threads={found['threads']}"]
+    lines += _aligned(_operator_table(timed[:top]), left=0)
     if len(timed) > top:
         lines.append(f"and {len(timed) - top} faster ones (--top {len(timed)} shows all)")
     lines += [
@@ -138,6 +141,18 @@ def _operators(file: Json, top: int) -> list[str]:
         "The sum is not the whole: alone, each operator pays for its own start, and finds other",
         "things in the cache",
     ]
+
+
+def _operator_table(rows: Sequence[Json]) -> list[list[str]]:
+    """A row per operator; without their layers where the file has no names but its output's."""
+    table = [["index", "operator", "layer", "output", "MACs", "us", "share", ""]]
+    for row in rows:
+        shape = "x".join(map(str, row["shape"]))
+        same = "" if row["timed_as"] == row["index"] else f"timed as {row['timed_as']}"
+        cells = [str(row["index"]), row["name"], row["layer"], shape, f"{row['macs']:,}"]
+        table.append([*cells, f"{row['microseconds']:.1f}", f"{100 * row['share']:.1f}%", same])
+    named = sum(bool(row["layer"]) for row in rows) > 1
+    return table if named else [cells[:2] + cells[3:] for cells in table]
 
 
 def _number(value: float | None) -> str:

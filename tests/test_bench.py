@@ -213,11 +213,26 @@ def test_json_holds_what_was_measured(int8: Path, large: Path) -> None:
 def test_text_names_both_files_and_the_slowest_operators(int8: Path, large: Path) -> None:
     options = ["--ops", "--top", 1, "--runs", 40, "--seconds", 0.2]
     said = flopsmith(int8, "--vs", large, *options)
-    assert f"{int8} is " in said
+    assert "int8.tflite is " in said
     assert "95% interval" in said
     assert said.count("CONV_2D") == 2
     assert "faster ones (--top " in said
     assert "The sum is not the whole" in said
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(small: Path, place: Path) -> None:
+    (place / "other").mkdir()
+    (other := place / "other" / small.name).write_bytes(small.read_bytes())
+    said = flopsmith(small, "--vs", other, "--runs", 5, "--seconds", 0.1)
+    assert f"{small} is " in said
+    assert f"as fast as {other} " in said
+
+
+def test_layers_are_told_where_the_file_names_them(small: Path, place: Path) -> None:
+    (bare := place / "bare.tflite").write_bytes(packing.stripped(small.read_bytes()))
+    named, without = (flopsmith(x, "--ops", "--runs", 5, "--seconds", 0.1) for x in (small, bare))
+    assert "second" in named
+    assert "operator         output" in without
 
 
 def test_operators_without_a_time_are_told_with_the_reason() -> None:
@@ -241,6 +256,7 @@ def test_operators_without_a_time_are_told_with_the_reason() -> None:
         (["--top", "-1"], "--top takes a whole number from 1"),
         (["--seconds", "nan"], "--seconds takes a number in"),
         (["--device", "any", "--ops"], "--ops times operators on this machine"),
+        (["--benchmark-model", "program"], "--benchmark-model is a program for a phone"),
     ],
     ids=str,
 )

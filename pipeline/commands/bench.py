@@ -32,7 +32,9 @@ def add(commands: Any) -> None:
     bench.add_argument("--ops", action="store_true", help="also time every operator alone")
     bench.add_argument("--top", type=int, default=20, help="operators to show (default: 20)")
     bench.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    bench.add_argument("--runs", type=int, default=1000, help="most runs of each (default: 1000)")
+    bench.add_argument(
+        "--runs", type=int, default=1000, help="most runs of each, 5 at least (default: 1000)"
+    )
     bench.add_argument(
         "--seconds", type=float, default=3.0, help="most seconds of each (default: 3)"
     )
@@ -55,6 +57,10 @@ def call(args: argparse.Namespace) -> None:
         raise RecipeError(f"--seconds takes a number in (0, 3600]. Received: {args.seconds:g}")
     if args.device and args.ops:
         raise RecipeError("--ops times operators on this machine. Received: --device as well")
+    if args.benchmark_model and not args.device:
+        raise RecipeError(
+            "--benchmark-model is a program for a phone. Received: no --device. Add --device any"
+        )
     from pipeline import bench, bench_report
 
     files = [bench.read(path) for path in (args.model, args.vs) if path is not None]
