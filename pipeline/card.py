@@ -14,7 +14,17 @@ from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import Dataset
 from pipeline.metadata import About
-from pipeline.verdict import MISSING, count, label, percent, si, verdict
+from pipeline.verdict import (
+    MISSING,
+    TARGET_TITLES,
+    TARGET_WORDS,
+    count,
+    label,
+    percent,
+    si,
+    target_cells,
+    verdict,
+)
 
 TEMPLATE = "card.md.j2"
 NOT_STATED = "not stated"
@@ -115,12 +125,4 @@ def _stages(artifacts: Sequence[Artifact]) -> str:
 
 def _targets(verdicts: Sequence[Mapping[str, Any]]) -> str:
     """A row per target: whether it runs the file, how many operators, and why not the others."""
-    rows = []
-    for one in verdicts:
-        reasons = [op["reason"] for op in one["operators"] if op["reason"]]
-        why = one["refused"] or "; ".join(dict.fromkeys(reasons)) or MISSING
-        share = f"{one['mapped']} of {one['total']}"
-        name = f"{one['target']} ({one['by']})" if "by" in one else one["target"]
-        rows.append([name, one["file"], "yes" if one["runs"] else "no", why, share])
-    titles = ["Target", "File", "Runs", "Why not, or not all of it there", "Operators there"]
-    return markdown.table(titles, rows, words=4)
+    return markdown.table(TARGET_TITLES, [*map(target_cells, verdicts)], words=TARGET_WORDS)

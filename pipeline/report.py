@@ -14,14 +14,18 @@ from pipeline.artifact import Artifact
 from pipeline.verdict import (
     COLUMNS,
     MISSING,
+    TARGET_TITLES,
+    TARGET_WORDS,
     cells,
     count,
+    exported,
     finite,
     label,
     listed,
     milliseconds,
     percent,
     si,
+    target_cells,
     tenths,
     verdict,
 )
@@ -115,6 +119,7 @@ def render_html(artifacts: Sequence[Artifact], title: str, recipe_yaml: str) -> 
         verdict=verdict(artifacts),
         columns=COLUMNS,
         stages=[a for a in artifacts if a.metrics],
+        landed=_landed(artifacts),
         searches=[_search(a) for a in artifacts if a.details.get("trials")],
         details=[d for d in map(_details, artifacts) if d["plots"] or d["layers"] or d["note"]],
         classes=_classes(artifacts),
@@ -123,7 +128,7 @@ def render_html(artifacts: Sequence[Artifact], title: str, recipe_yaml: str) -> 
 
 
 def render_markdown(artifacts: Sequence[Artifact], title: str) -> str:
-    """Write the verdict, the stages and the best five trials of every search."""
+    """Write the verdict, the stages, the targets and the best five trials of every search."""
     heading, _, lead = title.strip().partition("\n")
     blocks = [
         f"# {markdown.text(heading)}",
@@ -132,6 +137,9 @@ def render_markdown(artifacts: Sequence[Artifact], title: str) -> str:
     ]
     if rows := [[label(a), *cells(a)] for a in artifacts if a.metrics]:
         blocks += ["## Stages", markdown.table(["Stage", *(c.title for c in COLUMNS)], rows)]
+    if landed := _landed(artifacts):
+        table = markdown.table(TARGET_TITLES, landed["rows"], words=TARGET_WORDS)
+        blocks += ["## Where it runs", table]
     for artifact in artifacts:
         if trials := read_trials(artifact):
             blocks += [
@@ -147,6 +155,21 @@ def render_markdown(artifacts: Sequence[Artifact], title: str) -> str:
             blocks += [markdown.table(titles, rows, words=2)] if rows else []
     blocks.append(f"Plots, every trial, layers and the recipe: [{PAGE}]({PAGE}).")
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _landed(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
+    """Gather what the last export says of its targets and files."""
+    last = exported(artifacts)
+    if last is None or not last.details["targets"]:
+        return None
+    return {
+        "label": label(last),
+        "titles": TARGET_TITLES,
+        "words": TARGET_TITLES[1:TARGET_WORDS],
+        "rows": [target_cells(found) for found in last.details["targets"]],
+        "files": last.deliverables,
+        "left_out": last.details.get("left_out") or {},
+    }
 
 
 def read_trials(artifact: Artifact) -> list[Trial]:

@@ -128,8 +128,8 @@ def verdict(artifacts: Sequence[Artifact]) -> str:
     for one in artifacts:
         if reason := one.details.get("passed_on"):
             text += f" {label(one)} passed its input on: {reason}."
-    asked = [a.details["targets"] for a in artifacts if "targets" in a.details]
-    text += "".join(f" {landing(found)}" for found in (asked or [[]])[-1])
+    last = exported(artifacts)
+    text += "".join(f" {landing(found)}" for found in (last.details["targets"] if last else []))
     return text.strip() or f"The final model, {label(final)}, has neither size nor test accuracy."
 
 
@@ -145,6 +145,11 @@ def _changes(base: Artifact, final: Artifact) -> list[str]:
         if before and after:
             ratios.append(f"{before / after:.2f} for {what}")
     return changes + ([f"the compression ratio is {listed(ratios)}"] if ratios else [])
+
+
+def exported(artifacts: Sequence[Artifact]) -> Artifact | None:
+    """The last that asked targets what they make of its files; None if there is none."""
+    return next((a for a in reversed(artifacts) if "targets" in a.details), None)
 
 
 PLACES = {"npu": "the NPU", "tpu": "the TPU", "cpu": "the CPU", "xnnpack": "XNNPACK"}
@@ -178,6 +183,28 @@ def landing(found: Mapping[str, Any]) -> str:
     more = f"; and {len(left) - 1} more" if len(left) > 1 else ""
     reason = str(left[0]["reason"]).rstrip(".")
     return f"{text}. Not {left[0]['name']} {left[0]['index']}: {reason}{more}."
+
+
+TARGET_TITLES = (
+    "Target",
+    "File",
+    "Runs",
+    "Why not, or not all of it there",
+    "Operators there",
+    "ms",
+)
+TARGET_WORDS = 4  # of these columns hold words, the others numbers
+
+
+def target_cells(found: Mapping[str, Any]) -> list[str]:
+    """Fill the row of a target in the order of `TARGET_TITLES`; `found` as in `landing`."""
+    name = f"{found['target']} ({found['by']})" if "by" in found else str(found["target"])
+    reasons = [op["reason"] for op in found["operators"] if op["reason"]]
+    why = found["refused"] or "; ".join(dict.fromkeys(reasons)) or MISSING
+    share = f"{found['mapped']} of {found['total']}"
+    time_ms = found.get("inference_ms", found.get("latency_ms")) if found["mapped"] else None
+    runs = "yes" if found["runs"] else "no"
+    return [name, found.get("file", MISSING), runs, why, share, milliseconds(time_ms)]
 
 
 def listed(parts: Iterable[str]) -> str:

@@ -135,7 +135,9 @@ def test_words_of_the_user_cannot_break_the_page(page: str) -> None:
 
 
 def test_a_verdict_says_what_does_not_run_there_and_why(page: str) -> None:
-    row = "edgetpu (prediction) | model\\_edgetpu.tflite | yes | HARD\\_SWISH is unknown | 1 of 2 |"
+    row = (
+        "edgetpu (prediction) | model\\_edgetpu.tflite | yes | HARD\\_SWISH is unknown | 1 of 2 | "
+    )
     assert row in page
 
 

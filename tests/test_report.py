@@ -129,6 +129,40 @@ def test_a_stage_without_metrics_has_no_row(page: Page) -> None:
     assert not [row for row in page.rows if row[0] == "01-search"]
 
 
+OPERATORS = [
+    {"index": 0, "name": "CONV_2D", "placement": "tpu", "reason": None},
+    {"index": 1, "name": "RELU", "placement": "cpu", "reason": "is <not> supported"},
+    {"index": 2, "name": "TANH", "placement": "cpu", "reason": "is <not> supported"},
+]
+LANDED = {"runs": True, "refused": None, "mapped": 1, "total": 3, "operators": OPERATORS}
+TARGETS = [
+    {**LANDED, "target": "edgetpu", "by": "prediction", "file": "model_edgetpu.tflite"},
+    {**LANDED, "target": "browser", "file": "model.tflite", "latency_ms": 0.25},
+]
+
+
+def test_every_target_of_the_last_export_has_a_row_and_every_file_is_named() -> None:
+    early = artifact("01-export", INT8, targets=[{**TARGETS[0], "target": "ethos_u"}])
+    left_out = {"demo.html": "npm is not installed"}
+    last = artifact("02-export", INT8, targets=TARGETS, left_out=left_out)
+    page = plain(early, last.model_copy(update={"deliverables": ("model.tflite", "labels.txt")}))
+    cells = ["yes", "is <not> supported", "1 of 3"]
+    predicted = [row for row in page.rows if row[0] == "edgetpu (prediction)"]
+    assert predicted == [["edgetpu (prediction)", "model_edgetpu.tflite", *cells, "\N{EN DASH}"]]
+    assert page.row("browser") == ["browser", "model.tflite", *cells, "0.250"]
+    assert not [row for row in page.rows if row[0].startswith("ethos_u")]
+    assert "Written: model.tflite, labels.txt. No demo.html: npm is not installed." in page.text
+    markdown = render_markdown([early, last], "x")
+    assert (
+        "| browser | model.tflite | yes | is &lt;not&gt; supported | 1 of 3 | 0.250 |" in markdown
+    )
+
+
+def test_a_run_that_asked_no_target_says_nothing_of_them() -> None:
+    for given in (artifact("01-export", INT8, targets=[]), artifact("01-finetune", INT8)):
+        assert "Where it runs" not in plain(given).text + render_markdown([given], "x")
+
+
 def test_repeated_stages_are_told_apart_by_their_directories() -> None:
     names = ["01-finetune", "02-prune", "03-finetune", "04-prune"]
     page = plain(*(artifact(name, FLOAT, history=HISTORY) for name in names))
