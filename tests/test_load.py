@@ -256,6 +256,23 @@ def test_the_pixels_that_a_network_was_trained_on_are_found(
     assert list(scores.argmax(axis=1)) == list(data.val.labels)
 
 
+@pytest.mark.parametrize(("strength", "kind"), [(20 / 255, "0..255"), (20, "0..1")])
+def test_of_pixels_that_are_classified_alike_those_count_that_give_sensible_scores(
+    strength: float, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a bias, a class is the same on every scale."""
+    data = blocks(32, 1)
+    inputs = keras.Input((32, 32, 1))
+    dense = keras.layers.Dense(4, use_bias=False)
+    x = keras.layers.Flatten()(keras.layers.AveragePooling2D(16)(inputs))
+    model = keras.Model(inputs, dense(x))
+    dense.set_weights([strength * np.eye(4, dtype=np.float32)[[0, 2, 1, 3]]])
+    model.save(tmp_path / "scales.keras")
+    caplog.set_level("INFO", logger="flopsmith")
+    run("load", None, data, tmp_path, model=str(tmp_path / "scales.keras"))
+    assert f"classifies 100.0% of 32 val images right with pixels {kind}" in caplog.text
+
+
 def test_a_network_that_guesses_is_told_and_given_bytes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -47,7 +47,8 @@ class Config(StageConfig):
     pixels: Literal["auto", "0..255", "0..1", "-1..1"] = Field(
         "auto",
         description="With model: what it was trained on; auto: of a model whose head is kept, that "
-        "with which it classifies most val images, otherwise 0..255",
+        "with which it classifies most val images and is neither too sure nor too unsure of them, "
+        "otherwise 0..255",
     )
 
     @model_validator(mode="after")
