@@ -10,13 +10,13 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pipeline import artifact, litert, measure
+from pipeline import artifact, litert, measure, stage
 from pipeline.artifact import Artifact, fingerprint, write_atomic
 from pipeline.errors import ModelError, ParityError
 from pipeline.stage import CHECKPOINT, Context, Ladder, Log, StageConfig
@@ -47,6 +47,23 @@ def floor(reference: float, drop: float, images: int, share: float) -> float:
     total = math.floor(drop * images + ROUNDING)
     lost = min(total, math.ceil(drop * images * share - ROUNDING))
     return reference - lost / images
+
+
+def foresee(steps: Sequence[tuple[str, StageConfig]], first: int, source: Artifact) -> None:
+    """Refuse, before it is compressed, a model of which a later stage could make nothing.
+
+    Args:
+        steps: All stages of the run, with their settings.
+        first: Place of the first of them that compresses.
+        source: What it starts from.
+
+    Raises:
+        ModelError: a stage has no use for the model; names the layer.
+    """
+    for place, (name, config) in enumerate(steps):
+        ask = getattr(stage.load(name), "foresee", None)
+        if ask and place >= first:
+            ask(config, source, [earlier for earlier, _ in steps[:place]])
 
 
 @dataclass(frozen=True)

@@ -91,16 +91,17 @@ def _stages(
     reference: Artifact | None = None  # the model that compression starts from
     for place, (step, name, code) in enumerate(zip(recipe.stages, names, prints, strict=True)):
         share = recipe.share(place)
+        done = _finished(out / name, code)
         if share and reference is None:
             reference = source
-        done = _finished(out / name, code)
+            if done is None:
+                guardrail.foresee([(s.name, s.config) for s in recipe.stages], place, source)
         with parent.child(name, {"resumed": str(done is not None).lower()}) as nested:
             nested.params(step.config.model_dump(mode="json"))
             if done is None:
                 write_atomic(out / name / MARK, json.dumps({"fingerprint": code}))
                 ctx = _context(recipe, dataset, out / name, code, nested)
-                floor = _floor(reference, recipe, dataset, share)
-                done = _run_stage(step, source, ctx, floor)
+                done = _run_stage(step, source, ctx, _floor(reference, recipe, dataset, share))
             else:
                 log.info("%s: done before, %s", step.name, _line(done))
                 for row in done.details.get("trials", []):
@@ -227,8 +228,7 @@ def _publish(finished: list[Artifact], out: Path) -> None:
 
 def _summarize(finished: list[Artifact], out: Path, parent: tracking.Run) -> None:
     """Give the parent run the final numbers and the deliverables."""
-    last = next((a for a in reversed(finished) if a.model_file), None)
-    if last:
+    if last := next((a for a in reversed(finished) if a.model_file), None):
         parent.metrics(last.metrics)
         parent.params({"family": last.family, "arch": last.arch or {}})
         parent.describe(verdict.verdict(finished))

@@ -7,6 +7,10 @@
     def ladder(config: Config) -> Ladder                         of a stage that compresses; `run`
                                                                  is called once or more, within
                                                                  `pipeline.guardrail`
+    def foresee(config, source: Artifact, before) -> None        optional; is called before the
+                                                                 first stage that compresses, with
+                                                                 what it starts from and the names
+                                                                 of the stages before this one
 
 `run` writes into `ctx.directory` and returns `ctx.done(source, ...)`; the loop in
 `pipeline.runner` measures the model it names and writes `artifact.json`.

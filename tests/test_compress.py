@@ -73,6 +73,25 @@ def test_a_trained_model_becomes_a_small_int8_file_as_far_as_accuracy_allows(
     assert json.loads((out / "02-prune" / "artifact.json").read_text())["details"]["attempts"]
 
 
+def test_a_layer_that_int8_lacks_is_refused_before_anything_is_trained(
+    place: Path, digits: Dataset
+) -> None:
+    model = keras.Sequential(
+        [
+            keras.Input(digits.image_shape),
+            layers.Conv2D(8, 3, strides=2, name="eyes"),
+            layers.ELU(name="bent"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(10),
+        ]
+    )
+    model.save(place / "elu.keras")
+    ended = command("elu.keras", "--data", "digits", place=place)
+    assert ended.returncode == 2
+    assert "layer 'bent' cannot be quantized. Received: ELU. Use LeakyReLU" in ended.stderr
+    assert "prune: started" not in ended.stderr
+
+
 def test_a_model_of_other_classes_is_refused(place: Path, digits: Dataset) -> None:
     model = keras.Sequential([keras.Input(digits.image_shape), layers.Flatten(), layers.Dense(7)])
     model.save(place / "seven.keras")

@@ -101,6 +101,16 @@ def quantize_aware(
     return quantized, rows
 
 
+def require(model: keras.Model) -> None:
+    """Refuse what `quantize_aware` would refuse, in less time.
+
+    Raises:
+        ModelError: a layer has no twin in tf_keras, or cannot be int8.
+    """
+    for layer in bridge.to_legacy(model, scaled_input=True).layers:
+        rules.config(layer, None)
+
+
 def clustered(model: keras.Model) -> bool:
     """Whether the channels of any kernel of a Keras 3 model share a few values."""
     return any(

@@ -9,6 +9,7 @@ Source:  Jacob et al. 2018, https://arxiv.org/abs/1712.05877.
 
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
@@ -75,6 +76,23 @@ def ladder(config: Config) -> Ladder:
     if config.precision == "int4":
         rungs = [one.model_copy(update={"precision": "int8"}) for one in rungs] + rungs
     return Ladder(tuple(rungs), len(rungs) - 1)
+
+
+def foresee(config: Config, source: Artifact, before: Sequence[str]) -> None:
+    """Refuse a model that cannot be trained as int8, where there is no other way.
+
+    Raises:
+        ModelError: names the layer.
+    """
+    ways = {*METHODS[config.precision]} if config.method == "auto" else {config.method}
+    if config.method == "auto" and "cluster" in before:
+        ways.discard("ptq")
+    if ways == {"qat"}:
+        import keras
+
+        from pipeline.legacy import quantization
+
+        quantization.require(keras.models.load_model(source.model_path, compile=False))
 
 
 class Made(NamedTuple):
