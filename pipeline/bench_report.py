@@ -28,6 +28,7 @@ def file_json(file: File) -> Json:
     """What a file is before it is run."""
     return {
         "file": str(file.path),
+        "inputs": [f"{t.dtype.lower()} {_shape(t.shape)}" for t in file.graph.inputs],
         "size_bytes": len(file.content),
         "operators": len(file.graph.operators),
         "macs": sum(op.macs for op in file.graph.operators),
@@ -80,8 +81,9 @@ def as_text(found: Json, top: int) -> str:
     for file in found["files"]:
         peak = _number(file["peak_activation_bytes"])
         parts.append(
-            f"{file['file']}: {file['size_bytes']:,} bytes, {file['operators']} operators, "
-            f"{file['macs']:,} MACs, activations peak at {peak} bytes"
+            f"{file['file']}: takes {', '.join(file['inputs'])}; {file['size_bytes']:,} bytes, "
+            f"{file['operators']} operators, {file['macs']:,} MACs, "
+            f"activations peak at {peak} bytes"
         )
     names = _names(found["files"])
     parts += ["", *_timings(found["files"], names)]
@@ -147,12 +149,16 @@ def _operator_table(rows: Sequence[Json]) -> list[list[str]]:
     """A row per operator; without their layers where the file has no names but its output's."""
     table = [["index", "operator", "layer", "output", "MACs", "us", "share", ""]]
     for row in rows:
-        shape = "x".join(map(str, row["shape"]))
+        shape = _shape(row["shape"])
         same = "" if row["timed_as"] == row["index"] else f"timed as {row['timed_as']}"
         cells = [str(row["index"]), row["name"], row["layer"], shape, f"{row['macs']:,}"]
         table.append([*cells, f"{row['microseconds']:.1f}", f"{100 * row['share']:.1f}%", same])
     named = sum(bool(row["layer"]) for row in rows) > 1
     return table if named else [cells[:2] + cells[3:] for cells in table]
+
+
+def _shape(sides: Sequence[int]) -> str:
+    return "x".join(map(str, sides))
 
 
 def _number(value: float | None) -> str:

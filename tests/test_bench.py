@@ -215,6 +215,8 @@ def test_text_names_both_files_and_the_slowest_operators(int8: Path, large: Path
     said = flopsmith(int8, "--vs", large, *options)
     assert "int8.tflite is " in said
     assert "95% interval" in said
+    assert f"{int8}: takes uint8 1x16x16x3; " in said
+    assert f"{large}: takes float32 1x16x16x3; " in said
     assert said.count("CONV_2D") == 2
     assert "faster ones (--top " in said
     assert "The sum is not the whole" in said
@@ -240,7 +242,7 @@ def test_operators_without_a_time_are_told_with_the_reason() -> None:
     row |= {"microseconds": None, "share": None, "reason": "runs another part of the file"}
     times = {"threads": 1, "sum_us": 0.0, "whole_us": 1.0, "whole_min_us": 1.0, "rows": [row]}
     file = {"file": "a", "size_bytes": 1, "operators": 1, "macs": 0, "timings": [{"threads": 1}]}
-    file |= {"peak_activation_bytes": None, "operator_times": times}
+    file |= {"peak_activation_bytes": None, "operator_times": times, "inputs": ["int8 1x2"]}
     said = bench_report.as_text({"files": [file]}, 5)
     assert "3 IF: no time, it runs another part of the file" in said
     assert "peak at - bytes" in said

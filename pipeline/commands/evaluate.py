@@ -19,7 +19,12 @@ def add(commands: Any) -> None:
         "that the model was trained on may be among those it is tested on.",
         epilog="example: flopsmith evaluate runs/mobile/export/model.tflite --data digits",
     )
-    evaluate.add_argument("model", metavar="MODEL", type=Path, help=".keras, .tflite, runs/DIR")
+    evaluate.add_argument(
+        "model",
+        metavar="MODEL",
+        type=Path,
+        help="a .keras or .tflite file, or runs/DIR: its last Keras model, not yet quantized",
+    )
     evaluate.add_argument("--data", required=True, metavar="SOURCE", help="as in a recipe")
     evaluate.add_argument("--image-size", type=int, help="pixels per side (default: the data's)")
     evaluate.add_argument("--seed", type=int, default=0, help="of the division (default: 0)")
