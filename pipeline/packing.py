@@ -109,7 +109,9 @@ def attached(model: bytes) -> dict[str, bytes]:
 def stripped(model: bytes) -> bytes:
     """Leave out what no runtime reads: names of inner tensors, ranges of floats, notes of tools.
 
-    Names of inputs, outputs and signatures stay, and so does every number that is computed with.
+    Inputs and outputs are called what the signature calls them: `image` and `scores`, instead of
+    the converter's `serving_default_image:0` and `StatefulPartitionedCall:0`. Every number that is
+    computed with stays.
     """
     return changed(model, _strip)
 
@@ -125,6 +127,10 @@ def _strip(root: Any) -> None:
                 tensor.name = None
             if tensor.quantization is not None:
                 tensor.quantization.min = tensor.quantization.max = None
+    for signature in root.signatureDefs or ():
+        tensors = root.subgraphs[signature.subgraphIndex].tensors
+        for end in (*(signature.inputs or ()), *(signature.outputs or ())):
+            tensors[end.tensorIndex].name = end.name
     _drop_unused_buffers(root)
 
 

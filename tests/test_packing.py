@@ -96,12 +96,10 @@ def test_kernels_keep_their_values_scales_and_order(content: bytes) -> None:
         np.testing.assert_array_equal(kernel.zero_points, other.zero_points)
 
 
-def test_inputs_outputs_and_the_signature_keep_their_names(content: bytes) -> None:
+def test_inputs_and_outputs_have_the_names_of_the_signature_which_stays(content: bytes) -> None:
     stripped = packing.stripped(content)
-    before, after = (litert.read(x) for x in (content, stripped))
-    ends = [[t.name for t in (*graph.inputs, *graph.outputs)] for graph in (before, after)]
-    assert ends[0] == ends[1]
-    assert all(ends[1])
+    graph = litert.read(stripped)
+    assert [t.name for t in (*graph.inputs, *graph.outputs)] == ["image", "scores"]
     interpreters = [Interpreter(model_content=x) for x in (content, stripped)]
     assert interpreters[0].get_signature_list() == interpreters[1].get_signature_list() != {}
 
