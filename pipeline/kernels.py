@@ -192,7 +192,7 @@ def balance(kernels: Sequence[Kernel], targets: Mapping[str, float], lanes: int)
     before, after = np.sum(list(cycles.values()), axis=0).tolist()
     note = (
         f"A product with every pruned kernel takes {lanes} processing elements {after:,} cycles; "
-        f"{before:,} if zeros were not balanced"
+        f"{before:,} if zeros were not balanced."
     )
     return {"cycles": cycles, "note": note}
 

@@ -31,8 +31,8 @@ def of(layer: Any, inputs: list[Shape], output: Shape) -> int:
         return RULES[kind](layer, inputs, output)
     if getattr(layer, "weights", None) and kind not in FREE:
         raise ModelError(
-            f"cannot count the MACs of layer {layer.name!r}. Received: {kind}. "
-            f"Countable: {', '.join(sorted(RULES))}"
+            f"there is no rule for layer {layer.name!r}. Received: {kind}. Use layers without "
+            f"weights, normalizations, or one of {', '.join(sorted(RULES))} instead"
         )
     return 0
 

@@ -169,7 +169,7 @@ def sensitivity(name: str, curves: Mapping[str, Sequence[tuple[float, float]]]) 
             axes.plot(*zip(*curves[key], strict=True), label=key, clip_on=False, zorder=3, **style)
         for i, key in enumerate(others):
             style = {"color": MUTED, "linewidth": 0.7, "zorder": 2}
-            style["label"] = None if i else f"{len(others)} others"
+            style["label"] = None if i else f"{len(others)} other{'s' * (len(others) > 1)}"
             axes.plot(*zip(*curves[key], strict=True), **style)
         _percent_axis(axes, "Validation accuracy")
         _percent_axis(axes, "Zeros in the kernel", axis="x")

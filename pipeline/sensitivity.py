@@ -44,7 +44,8 @@ def scan(
     with progress.bar("sensitivity", len(kernels)) as advance:
         for kernel in kernels:
             curves[kernel.name] = [(0.0, whole), *_alone(kernel, score, pattern)]
-            advance(f"{kernel.name} at {SPARSITIES[-1]:.0%}: {curves[kernel.name][-1][1]:.4f}")
+            left = curves[kernel.name][-1][1]
+            advance(f"{kernel.name}: val accuracy {left:.4f} with {SPARSITIES[-1]:.0%} zeros")
     return curves, count
 
 

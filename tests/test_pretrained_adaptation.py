@@ -1,6 +1,7 @@
 """A trained network on other images and classes: what stays computes what it did."""
 
 import urllib.error
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -336,10 +337,31 @@ def test_a_file_that_mlflow_keeps_is_loaded(workplace: Path) -> None:
 
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
     inputs = keras.Input((4, 4, 3))
-    model = keras.Model(inputs, layers.Lambda(lambda x: x + 1)(inputs))
+    model = keras.Model(inputs, layers.Lambda(lambda x: x + 1, name="code")(inputs))
     model.save(tmp_path / "lambda.keras")
-    with pytest.raises(ModelError, match="Keras cannot load it"):
+    with pytest.raises(ModelError, match=r"layer 'code' cannot be loaded.*keras\.ops, instead"):
         pretrained.load(str(tmp_path / "lambda.keras"))
+
+
+class Gate(layers.Layer):  # type: ignore[misc]
+    """A layer of one's own, without weights."""
+
+    def call(self, x: Any) -> Any:
+        return x * keras.ops.sigmoid(x)
+
+
+def test_a_layer_of_a_class_of_its_own_is_refused_by_its_name(tmp_path: Path) -> None:
+    inputs = keras.Input((4, 4, 3))
+    keras.Model(inputs, Gate(name="gate")(inputs)).save(tmp_path / "own.keras")
+    with zipfile.ZipFile(tmp_path / "own.keras") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    module = Gate.__module__.encode()
+    parts["config.json"] = parts["config.json"].replace(module, b"not_installed")
+    with zipfile.ZipFile(tmp_path / "own.keras", "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    with pytest.raises(ModelError, match=r"layer 'gate' cannot be loaded.*Gate, a.*instead"):
+        pretrained.load(str(tmp_path / "own.keras"))
 
 
 @pytest.mark.parametrize(

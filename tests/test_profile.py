@@ -148,6 +148,8 @@ def test_damage_that_the_archive_does_not_notice_is_no_other_error(
 
 def test_code_inside_a_model_is_not_run(tmp_path: Path) -> None:
     inputs = keras.Input((4,))
-    keras.Model(inputs, layers.Lambda(lambda x: x + 1)(inputs)).save(tmp_path / "lambda.keras")
-    with pytest.raises(ModelError, match=r"lambda\.keras: Keras cannot load it"):
+    keras.Model(inputs, layers.Lambda(lambda x: x + 1, name="lambda")(inputs)).save(
+        tmp_path / "lambda.keras"
+    )
+    with pytest.raises(ModelError, match=r"lambda\.keras: layer .* cannot be loaded"):
         profile.of_file(tmp_path / "lambda.keras")

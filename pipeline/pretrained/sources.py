@@ -1,5 +1,6 @@
 """Trained networks by name: from a package, keras.applications, a file, a run or MLflow."""
 
+import json
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -80,7 +81,31 @@ def from_file(path: Path) -> keras.Model:
         return keras.models.load_model(path, compile=False)
     except UNLOADABLE as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ModelError(f"{path}: Keras cannot load it: {reason}") from error
+        found = _foreign(path) or f"Keras cannot load it: {reason}"
+        raise ModelError(f"{path}: {found}") from error
+
+
+def _foreign(path: Path) -> str | None:
+    """Say which layer of a `.keras` file Keras does not load, and what to do; None: not known."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            layers = json.loads(archive.read("config.json"))["config"]["layers"]
+        named = [(one["class_name"], one["config"]["name"], one) for one in layers]
+    except UNLOADABLE:  # damaged
+        return None
+    for kind, name, layer in named:
+        known = keras.saving.get_registered_object(str(layer.get("registered_name") or kind))
+        received = None
+        if kind == "Lambda":
+            received = "Lambda, code that Keras does not run from a file"
+        elif known is None and not str(layer.get("module")).startswith("keras"):
+            received = f"{kind}, a class that Keras does not have"
+        if received:
+            return (
+                f"layer {name!r} cannot be loaded. Received: {received}. Use layers of Keras, and "
+                "operations on tensors such as `x * 2` or those of keras.ops, instead"
+            )
+    return None
 
 
 def _lite(weights: bool) -> Loaded:
