@@ -17,7 +17,8 @@ from pipeline.__main__ import main
 
 pytestmark = pytest.mark.slow
 
-NAMES = {0: "naught", 1: "one", 4: "four"}  # digit -> class
+NAMES = {0: "naught", 1: "one"}
+INKS = {"red": [230, 40, 40], "blue": [40, 40, 230]}
 SIDE = 16
 STEP = 1 / 256  # of the scores of an int8 file
 CONFIDENT = 0.9
@@ -35,17 +36,17 @@ Rows = list[dict[str, float]]  # per image: class -> score
 
 
 def write_digits(folder: Path) -> None:
-    """The digits of scikit-learn, each in a bright colour on a dark one."""
+    """Digits of scikit-learn in two colours: a class for each digit in each."""
     from sklearn.datasets import load_digits
 
     rng = np.random.default_rng(0)
     digits = load_digits()
     for row, (image, digit) in enumerate(zip(digits.images / 16, digits.target, strict=True)):
         if digit in NAMES:
-            ink, paper = rng.integers(120, 256, 3), rng.integers(0, 90, 3)
-            coloured = image[..., None] * ink + (1 - image[..., None]) * paper
+            name, ink = list(INKS.items())[rng.integers(len(INKS))]
+            coloured = image[..., None] * ink + (1 - image[..., None]) * rng.integers(0, 40, 3)
             picture = Image.fromarray(coloured.round().astype(np.uint8))
-            place = folder / NAMES[digit]
+            place = folder / f"{name} {NAMES[digit]}"
             place.mkdir(parents=True, exist_ok=True)
             picture.resize((SIDE, SIDE)).save(place / f"{row}.png")
 
@@ -157,7 +158,7 @@ def test_every_runtime_gives_the_golden_images_their_scores_and_names(
 ) -> None:
     rows = runtime(export, golden["images"])
     found = np.array([[row[name] for name in classes] for row in rows])
-    assert found.shape == (bundle.EXAMPLES, len(NAMES))
+    assert found.shape == (bundle.EXAMPLES, len(NAMES) * len(INKS))
     np.testing.assert_allclose(found, golden["scores"], rtol=0, atol=STEP + 1e-6)
     assert [best(row) for row in rows] == [classes[i] for i in golden["scores"].argmax(axis=1)]
 
@@ -167,7 +168,7 @@ def test_confident_scores_of_golden_images_are_those_of_their_classes(
 ) -> None:
     """So that neither the images nor the names are in another order than the scores."""
     sure = golden["scores"].max(axis=1) >= CONFIDENT
-    assert {classes[label] for label in golden["labels"][sure]} == {*NAMES.values()}
+    assert {classes[label] for label in golden["labels"][sure]} == {*classes}
     np.testing.assert_array_equal(golden["scores"].argmax(axis=1)[sure], golden["labels"][sure])
 
 
@@ -180,3 +181,11 @@ def test_golden_images_are_of_the_classes_whose_folders_they_lie_in(
     }
     shown = [lies_in[image.tobytes()] for image in golden["images"]]
     assert shown == [classes[label] for label in golden["labels"]]
+
+
+def test_colours_in_another_order_get_other_scores(
+    export: Path, golden: dict[str, np.ndarray], classes: list[str]
+) -> None:
+    """So that a runtime that swapped red and blue would be noticed."""
+    swapped = in_litert(export, golden["images"][..., ::-1])
+    assert [best(row) for row in swapped] != [classes[i] for i in golden["scores"].argmax(axis=1)]
