@@ -90,7 +90,7 @@ def fit(
                 view.after_step = average.update
                 own.append(average.callback(api))
             with (
-                progress.bar(label, last - done) as advance,
+                progress.bar(label, last) as advance,
                 optimizers.penalized(view, settings, api),
             ):
                 view.fit(
@@ -285,7 +285,7 @@ class _Watcher:
             point = {curve: float(logs[key]) for key, curve in CURVES.items()}
             if self.course.add(point):
                 self.course.best_weights = self.scored()
-            advance(progress.note(point))
+            advance(progress.note(point), epoch + 1)
             if self.on_epoch:
                 self.on_epoch(epoch + 1, point)
             if self.checkpoint:

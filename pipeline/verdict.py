@@ -106,7 +106,7 @@ def cells(artifact: Artifact) -> list[str]:
 
 
 def verdict(artifacts: Sequence[Artifact]) -> str:
-    """Say what came out, and what it cost compared with the first fine-tuned model."""
+    """Say what came out, and what it cost beside the first fine-tuned model, or the one given."""
     measured = [
         a for a in artifacts if a.model_file and any(map(math.isfinite, a.metrics.values()))
     ]
@@ -122,15 +122,22 @@ def verdict(artifacts: Sequence[Artifact]) -> str:
     facts += [] if accuracy is None else [f"a test accuracy of {percent(accuracy)}%"]
     facts += [] if latency is None else [f"a latency of {milliseconds(latency)} ms"]
     text = f"The final model, {label(final)}, has {listed(facts)}." if facts else ""
-    base = next((a for a in measured if a.stage == "finetune"), final)
-    if base is not final and (changes := _changes(base, final)):
-        text += f" Compared with the fine-tuned float model, {label(base)}, {listed(changes)}."
+    base, called = _base(measured)
+    if base is not None and base is not final and (changes := _changes(base, final)):
+        text += f" Compared with the {called}, {label(base)}, {listed(changes)}."
     for one in artifacts:
         if reason := one.details.get("passed_on"):
             text += f" {label(one)} passed its input on: {reason}."
     last = exported(artifacts)
     text += "".join(f" {landing(found)}" for found in (last.details["targets"] if last else []))
     return text.strip() or f"The final model, {label(final)}, has neither size nor test accuracy."
+
+
+def _base(measured: Sequence[Artifact]) -> tuple[Artifact | None, str]:
+    """What the final model is compared with, and what it is called."""
+    finetuned = next((a for a in measured if a.stage == "finetune"), None)
+    whole = (a for a in measured if a.stage == "load" and a.details.get("new_layers") == [])
+    return finetuned or next(whole, None), "fine-tuned float model" if finetuned else "model given"
 
 
 def _changes(base: Artifact, final: Artifact) -> list[str]:

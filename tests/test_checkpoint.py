@@ -98,6 +98,17 @@ def test_training_goes_on_as_if_it_had_not_stopped(
     assert_equal(resumed, straight)
 
 
+def test_epochs_are_counted_from_the_first_one_of_all(
+    train: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Killed):
+        train(tmp_path / "checkpoint.npz", on_epoch=die(3))
+    caplog.clear()
+    caplog.set_level("INFO", logger="flopsmith")
+    train(tmp_path / "checkpoint.npz")
+    assert [line.split()[1] for line in caplog.messages if "val/loss" in line] == ["3/4", "4/4"]
+
+
 def test_the_best_epoch_may_have_been_before_the_interruption(
     few_digits: Dataset, tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from report_run import INT8, artifact
+from report_run import FLOAT, INT8, artifact
 
 from pipeline import verdict
 
@@ -63,3 +63,16 @@ def test_the_verdict_of_a_run_ends_with_every_target_of_the_last_stage_that_aske
         " ethos_u: 1 of 1 operators on the NPU. edgetpu: 1 of 1 operators on the NPU."
     )
     assert "RELU" not in said
+
+
+def test_a_model_that_was_given_is_what_the_final_one_is_compared_with() -> None:
+    final = artifact("02-quantize", INT8)
+    said = verdict.verdict([artifact("01-load", FLOAT, new_layers=[]), final])
+    assert "Compared with the model given, 01-load, test accuracy changes by" in said
+    assert "3.63 for file bytes" in said
+
+
+def test_a_network_that_is_not_trained_yet_is_compared_with_nothing() -> None:
+    final = artifact("02-quantize", INT8)
+    said = verdict.verdict([artifact("01-load", FLOAT, new_layers=["logits"]), final])
+    assert "Compared" not in said
