@@ -21,7 +21,7 @@ NAMES = {0: "naught", 1: "one"}
 INKS = {"red": [230, 40, 40], "blue": [40, 40, 230]}
 SIDE = 16
 STEP = 1 / 256  # of the scores of an int8 file
-CONFIDENT = 0.9
+CONFIDENT = 0.7
 RECIPE = """
 description: Coloured digits, to see that every runtime agrees
 data: folder:images
