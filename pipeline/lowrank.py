@@ -7,7 +7,7 @@ Source:  truncated SVD of dense layers, Denton et al. 2014, https://arxiv.org/ab
 
 import bisect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,6 +35,8 @@ class Factors:
         """Channels between the parts, for people."""
         if self.kind == "separable":
             return str(self.kernels[0].shape[-1])
+        if self.kind == "tucker":
+            return " x ".join(map(str, self.kernels[_core(self.kernels)].shape[-2:]))
         return " x ".join(str(kernel.shape[-1]) for kernel in self.kernels[:-1])
 
 
@@ -62,19 +64,30 @@ def tucker(kernel: np.ndarray, energy: float) -> tuple[np.ndarray, ...]:
     The columns of the outer parts are the first left singular vectors of the kernel unfolded
     along its input, and along its output; the core is the kernel in these bases. Each of the two
     ranks keeps `energy` of the squares. With `k = kh kw` and as many places in and out, it costs
-    `in r + k r s + s out` in place of `k in out`. Source: Kim et al. 2016, section 3.1.
+    `in r + k r s + s out` in place of `k in out`. Source: Kim et al. 2016, section 3.1. A basis of
+    all inputs, or of all outputs, would cost its MACs for nothing and is left out.
 
-    >>> parts = tucker(np.random.default_rng(0).normal(size=(3, 3, 4, 5)), 1.0)
-    >>> [part.shape for part in parts]
-    [(1, 1, 4, 4), (3, 3, 4, 5), (1, 1, 5, 5)]
+    >>> [part.shape for part in tucker(np.ones((3, 3, 4, 5)), 0.9)]
+    [(1, 1, 4, 1), (3, 3, 1, 1), (1, 1, 1, 5)]
+    >>> [part.shape for part in tucker(np.ones((3, 3, 1, 5)), 0.9)]
+    [(3, 3, 1, 1), (1, 1, 1, 5)]
     """
     bases = []
     for axis in (2, 3):
         unfolded = np.moveaxis(kernel, axis, 0).reshape(kernel.shape[axis], -1)
         u, s, _ = np.linalg.svd(unfolded, full_matrices=False)
-        bases.append(u[:, : _rank(s, energy)])
-    core = np.einsum("hwio,ir,os->hwrs", kernel, *bases)
-    return bases[0][None, None], core, bases[1].T[None, None]
+        rank = _rank(s, energy)
+        bases.append(u[:, :rank] if rank < kernel.shape[axis] else None)
+    (inner, outer), core = bases, kernel
+    core = core if inner is None else np.einsum("hwio,ir->hwro", core, inner)
+    core = core if outer is None else np.einsum("hwro,os->hwrs", core, outer)
+    first = () if inner is None else (inner[None, None],)
+    return (*first, core) if outer is None else (*first, core, outer.T[None, None])
+
+
+def _core(kernels: Sequence[np.ndarray]) -> int:
+    """Place of the part of a Tucker form that looks at more than one pixel."""
+    return next(place for place, kernel in enumerate(kernels) if max(kernel.shape[:2]) > 1)
 
 
 def separable(kernel: np.ndarray, energy: float) -> tuple[np.ndarray, ...]:
@@ -141,9 +154,11 @@ def factors(model: keras.Model, energy: float, method: Method) -> dict[int, Fact
         kernel, kind = np.asarray(layer.kernel), _form(layer, method)
         places = [math.prod(t.shape[1:-1]) for t in (sources[0], output)]  # in and out
         parts = FORMS[kind](kernel, energy)
-        at = {"svd": (1, 1), "tucker": (0, 1, 1), "separable": (1, 1)}[kind]
-        if kind == "svd" and layer.kernel.ndim == 4:
-            at = (0, 1) if max(layer.strides) == 1 else (1, 1)
+        at = [1] * len(parts)
+        if kind == "tucker":
+            at[: _core(parts)] = [0] * _core(parts)
+        elif kind == "svd" and layer.kernel.ndim == 4 and max(layer.strides) == 1:
+            at[0] = 0
         cost = sum(part.size * places[i] for part, i in zip(parts, at, strict=True))
         if cost < macs.size(layer.kernel) * places[1]:
             found[id(layer)] = Factors(kind, parts, energy, cost)
@@ -221,14 +236,15 @@ def _parts(layer: Any, config: dict[str, Any], own: Factors, taken: set[str]) ->
             name=_free(config, "depthwise", taken),
         )
         return deep, type(layer).from_config({**config, **plain})
-    shapes = [moves, plain] if own.kind == "svd" and max(layer.strides) > 1 else [plain, moves]
-    names = ["rank", "core"]
+    tucker = own.kind == "tucker"
+    core = _core(own.kernels) if tucker else int(max(layer.strides) == 1)
+    shapes = [moves if place == core else plain for place in range(len(own.kernels))]
+    words = ["core" if tucker and place == core else "rank" for place in range(len(shapes))]
     parts = [
-        {**bare, **shape, "filters": kernel.shape[-1], "name": _free(config, name, taken)}
-        for shape, kernel, name in zip(shapes, own.kernels[:-1], names, strict=False)
+        {**bare, **shape, "filters": kernel.shape[-1], "name": _free(config, word, taken)}
+        for shape, kernel, word in zip(shapes[:-1], own.kernels[:-1], words[:-1], strict=True)
     ]
-    last = {**config, **(plain if len(parts) == 2 else shapes[1])}
-    return tuple(type(layer).from_config(part) for part in (*parts, last))
+    return tuple(type(layer).from_config(part) for part in (*parts, {**config, **shapes[-1]}))
 
 
 def _free(config: dict[str, Any], word: str, taken: set[str]) -> str:

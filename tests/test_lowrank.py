@@ -88,6 +88,35 @@ def test_tucker_of_the_second_layer_of_alexnet_has_a_third_of_its_weights() -> N
     assert sum(part.size for part in parts) == 45_627  # of 153,600
 
 
+@pytest.mark.parametrize(
+    ("ranks", "shapes"),
+    [
+        ((2, 3), [(1, 1, 4, 2), (3, 3, 2, 3), (1, 1, 3, 8)]),
+        ((4, 3), [(3, 3, 4, 3), (1, 1, 3, 8)]),
+        ((2, 8), [(1, 1, 4, 2), (3, 3, 2, 8)]),
+    ],
+)
+@pytest.mark.parametrize("strides", [1, 2])
+def test_tucker_has_no_part_that_saves_nothing(
+    ranks: tuple[int, int], shapes: list[tuple[int, ...]], strides: int
+) -> None:
+    random = np.random.default_rng(0)
+    core = random.normal(size=(3, 3, *ranks))
+    kernel = np.einsum("hwrs,ri,so->hwio", core, random.normal(size=(ranks[0], 4)),
+                       random.normal(size=(ranks[1], 8)))  # fmt: skip
+    model = keras.Sequential(
+        [keras.Input((9, 9, 4)), layers.Conv2D(8, 3, strides, "same", activation="relu")]
+    )
+    model.layers[0].set_weights([kernel, random.normal(size=8)])
+    parts = lowrank.tucker(kernel, 1 - 1e-9)
+    assert [part.shape for part in parts] == shapes
+    factors = Factors("tucker", parts, 1.0, 0)
+    assert factors.rank == f"{ranks[0]} x {ranks[1]}"
+    made = lowrank.replaced(model, {id(model.layers[0]): factors})
+    images = random.normal(size=(2, 9, 9, 4))
+    np.testing.assert_allclose(made(images), model(images), atol=1e-3)
+
+
 def test_the_stage_says_what_it_did_to_every_layer(few_digits: Dataset, tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
     inputs = keras.Input(few_digits.image_shape)
