@@ -15,7 +15,6 @@ from pipeline.budget import Budget
 from pipeline.data import Dataset
 from pipeline.metadata import About
 from pipeline.verdict import (
-    MISSING,
     TARGET_TITLES,
     TARGET_WORDS,
     count,
@@ -85,7 +84,7 @@ def render(artifacts: Sequence[Artifact], facts: Facts) -> str:
         facts=facts,
         purpose=FILES,
         last=last,
-        network=last.family or MISSING,
+        network=last.family,
         verdict=verdict(artifacts),
         size={"height": height, "width": width, "channels": channels},
         dtype=image.dtype.lower(),

@@ -274,7 +274,7 @@ class _Watcher:
         found: list[Any] = self.average.weights() if self.average else self.view.get_weights()
         return found
 
-    def callback(self, api: Any, advance: Callable[[str], None]) -> Any:
+    def callback(self, api: Any, advance: Callable[..., None]) -> Any:
         """The callback of `api` that goes last; `advance` is told of every epoch."""
 
         def began(logs: Any = None) -> None:

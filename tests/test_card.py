@@ -128,6 +128,11 @@ def test_a_card_says_what_a_stranger_asks(page: str) -> None:
         assert fact in page
 
 
+def test_a_network_without_a_family_has_none_in_its_card(content: bytes) -> None:
+    own = [one.model_copy(update={"family": None}) for one in artifacts()]
+    assert f"images into {len(CLASSES)} classes.\n" in card.render(own, facts(content))
+
+
 def test_words_of_the_user_cannot_break_the_page(page: str) -> None:
     assert "| a\\|b &lt;i&gt; | \N{EN DASH} | 0 |" in page
     assert r"Tells \*pets\* apart" in page
