@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
 
 from pipeline import augmentation
 from pipeline.augmentation import Augmentation, Strength
@@ -19,7 +19,11 @@ Distill = Annotated[
         "for one more look at each image"
     ),
 ]
-Exempt = Annotated[tuple[str, ...], Field(description="Names of layers whose kernels stay whole")]
+Exempt = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    Field(description="Names of layers whose kernels stay whole"),
+]
 ExemptSensitive = Annotated[
     int,
     Field(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline import settings
+from pipeline import settings, stage
 from pipeline.errors import RecipeError
 
 
@@ -19,3 +19,9 @@ def test_a_found_warm_up_goes_where_the_given_schedule_has_none() -> None:
 def test_settings_that_cannot_be_had_together_are_one_line() -> None:
     with pytest.raises(RecipeError, match="nothing would be trained"):
         settings.merged({"epochs": 3}, {"old_rate": 0.0})
+
+
+@pytest.mark.parametrize("name", ["prune", "cluster"])
+def test_a_single_layer_is_exempt_without_brackets(name: str) -> None:
+    config = stage.load(name).Config
+    assert config(exempt="stem").exempt == config(exempt=["stem"]).exempt == ("stem",)
