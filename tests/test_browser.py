@@ -87,7 +87,7 @@ def test_a_dynamic_batch_is_refused_with_the_reason_of_litert_js() -> None:
 
 def test_other_scores_than_those_of_litert_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     another = litert.Runner(uint8_ends(seed=1))
-    monkeypatch.setattr(litert, "Runner", lambda model: another)
+    monkeypatch.setattr(browser, "Runner", lambda model: another)
     verdict = browser.check(uint8_ends())
     assert not verdict.runs
     assert "gives other scores than LiteRT" in verdict.refused

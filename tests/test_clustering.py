@@ -259,6 +259,7 @@ def test_training_moves_the_values_and_adds_none(
     assert np.any(np.asarray(start.get_layer(first).kernel) != after[first])
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
     source: Artifact, few_digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -210,6 +210,7 @@ def test_at_least_one_kernel_is_pruned(run: Callable[..., Any]) -> None:
 # going on
 
 
+@pytest.mark.slow
 def test_pruning_goes_on_as_if_it_had_not_been_interrupted(run: Callable[..., Any]) -> None:
     settings = {"epochs": 8, "rounds": 2, "sparsity": 0.8, "learning_rate": 0.01}
     expected = loaded(run("straight", **settings)).get_weights()

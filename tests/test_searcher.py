@@ -202,6 +202,7 @@ def test_a_refined_round_is_another_search_around_the_best(ctx: Context) -> None
         assert min(rates) / 1.5 <= row["settings"]["learning_rate"] <= max(rates) * 1.5
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fake")
 def test_a_refined_hyperband_lies_around_three_networks_and_not_trials_of_one(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
@@ -216,6 +217,7 @@ def test_a_refined_hyperband_lies_around_three_networks_and_not_trials_of_one(
     assert all(one != other for i, one in enumerate(plain) for other in plain[:i])
 
 
+@pytest.mark.slow
 def test_a_refined_search_in_limited_time_has_both_rounds(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,11 +313,12 @@ def test_a_search_ends_when_its_time_is_up(ctx: Context, monkeypatch: pytest.Mon
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.slow
 def test_in_limited_time_the_best_network_is_trained_to_the_end(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(searcher.trial, "run", paced)
-    found = search(ctx, "hyperband", seconds=12.0)
+    found = search(ctx, "hyperband", seconds=20.0)
     found.run(1000, refine=False)
     assert max(r["settings"]["epochs"] for r in found.rows if r["error"] is None) == EPOCHS
     assert len(found.rows) > 3
