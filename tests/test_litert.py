@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
 import keras
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from keras import layers
 import search_spaces
 from pipeline import complexity, litert
 from pipeline.errors import ModelError
+from pipeline.packing import changed
 from search_spaces.base import Cheapest, build
 
 SHAPE = (12, 12, 3)
@@ -61,15 +61,6 @@ def int8(model: keras.Model, images: np.ndarray, tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="module", params=["floating", "int8"])
 def content(request: pytest.FixtureRequest) -> bytes:
     return request.getfixturevalue(request.param)
-
-
-def changed(content: bytes, change: Callable[[Any], None]) -> bytes:
-    """Change the file's tables and write them again."""
-    root = schema.ModelT.InitFromPackedBuf(bytearray(content), 0)
-    change(root)
-    builder = flatbuffers.Builder(len(content))
-    builder.Finish(root.Pack(builder), file_identifier=litert.IDENTIFIER)
-    return bytes(builder.Output())
 
 
 # convert
