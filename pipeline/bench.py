@@ -92,14 +92,7 @@ def read(path: Path) -> File:
     Raises:
         ModelError: it is not there, or not a whole `.tflite` file.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read the model. Received: {path} ({error.strerror})") from error
-    try:
-        return File(path, content, flatbuffer.read(content))
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+    return File(path, *flatbuffer.load(path))
 
 
 def timings(

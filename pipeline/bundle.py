@@ -128,8 +128,6 @@ class Bundle:
 
     def add_card(self, made: Artifact) -> None:
         """Add the model card; `made` has the numbers."""
-        earlier = artifact.load_all(self.ctx.run_dir)
-        earlier = [a for a in earlier if a.directory.name < self.ctx.directory.name]
         facts = card.Facts(
             title=self.ctx.title,
             about=self.about,
@@ -138,7 +136,7 @@ class Bundle:
             graph=litert.read(self.files[MODEL]),
             files={name: len(content) for name, content in self.files.items()},
         )
-        self.files[CARD] = card.render([*earlier, made], facts).encode()
+        self.files[CARD] = card.render([*self.ctx.earlier(), made], facts).encode()
 
     def add_demo(self) -> None:
         """Add a page that runs the model, if what it is made of is installed."""

@@ -5,6 +5,7 @@ import re
 import struct
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,31 @@ class Graph:
             for op in self.operators
         ]
         return memory.most_alive(steps, size, [id(t) for t in self.inputs])
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a model file.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read the model. Received: {path} ({error.strerror})") from error
+
+
+def load(path: Path) -> tuple[bytes, Graph]:
+    """The bytes of a `.tflite` file, and what `read` makes of them.
+
+    Raises:
+        ModelError: it cannot be read, or is not a whole `.tflite` file; names it.
+    """
+    model = content(path)
+    try:
+        return model, read(model)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
 
 
 def read(model: bytes) -> Graph:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import metadata, pixels
+from pipeline import flatbuffer, metadata, pixels
 from pipeline.classifier import Runner
 from pipeline.errors import DataError, ModelError
 
@@ -16,10 +16,7 @@ def load(path: Path) -> tuple[Runner, list[str] | None]:
     Raises:
         ModelError: not a `.tflite` classifier, or the labels do not belong to it.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read the model. Received: {path} ({error.strerror})") from error
+    content = flatbuffer.content(path)
     try:
         runner = Runner(content)
     except ModelError as error:

@@ -140,7 +140,7 @@ def _run_stage(step: Step, source: Artifact, ctx: Context, floor: float | None) 
         counted, told = measure.measure(made, ctx.data)
         metrics, details = {**counted, **metrics}, {**told, **details}
     if "ledger" in details:
-        rows = ledger.checked(details["ledger"], ctx.name, _earlier(ctx))
+        rows = ledger.checked(details["ledger"], ctx.name, ctx.earlier())
         details = {**details, "ledger": rows}
     seconds = round(time.perf_counter() - start, 2)
     made = made.model_copy(update={"metrics": metrics, "details": details, "seconds": seconds})
@@ -149,11 +149,6 @@ def _run_stage(step: Step, source: Artifact, ctx: Context, floor: float | None) 
     guardrail.tidy(made.directory)
     log.info("%s: finished, %s", ctx.name, _line(made))
     return made
-
-
-def _earlier(ctx: Context) -> list[Artifact]:
-    """What the stages before this one left."""
-    return [a for a in artifact.load_all(ctx.run_dir) if a.directory.name < ctx.directory.name]
 
 
 def _context(

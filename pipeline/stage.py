@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from pipeline import artifact
 from pipeline.artifact import Artifact, write_atomic
 from pipeline.budget import Budget
 from pipeline.data import Dataset
@@ -91,6 +92,11 @@ class Context:
     title: str  # of the recipe; its description on a second line
     recipe_yaml: str  # the resolved recipe
     log: Log
+
+    def earlier(self) -> list[Artifact]:
+        """What the stages of the run before this one left, in order."""
+        every = artifact.load_all(self.run_dir)
+        return [one for one in every if one.directory.name < self.directory.name]
 
     def done(self, source: Artifact, **changes: Any) -> Artifact:
         """Build this stage's artifact: what `source` says of the network, with `changes`."""

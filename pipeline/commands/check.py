@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import flatbuffer, targets
-from pipeline.errors import ModelError, RecipeError, ToolError
+from pipeline.errors import RecipeError, ToolError
 from pipeline.targets import Verdict
 
 
@@ -40,7 +40,7 @@ def call(args: argparse.Namespace) -> int:
         raise RecipeError(f"--json takes one --target. Received: {', '.join(asked) or 'none'}")
     for name in asked:
         targets.require(name)
-    content = _content(args.model)
+    content, _ = flatbuffer.load(args.model)
     if not asked:
         return _ask_all(content, args.ops)
     verdicts = [targets.check(name, content) for name in asked]
@@ -73,19 +73,6 @@ def _ask_all(content: bytes, every: bool) -> int:
     if failed:
         raise failed
     return 0 if runs else 1
-
-
-def _content(path: Path) -> bytes:
-    """The file, once it is known to be what the targets read."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read the model. Received: {path} ({error.strerror})") from error
-    try:
-        flatbuffer.read(content)
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
-    return content
 
 
 def _print(verdict: Verdict, every: bool) -> None:
