@@ -23,16 +23,7 @@ import numpy as np
 import yaml
 
 import search_spaces
-from pipeline import (
-    artifact,
-    channels,
-    complexity,
-    data,
-    litert,
-    measure,
-    slimming,
-    surgery,
-)
+from pipeline import artifact, channels, complexity, data, litert, measure, slimming, surgery
 from pipeline.data import DataConfig, Dataset
 from search_spaces.base import Cheapest, build
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from pipeline import complexity
+from pipeline import walk
 from pipeline.ties import POINTWISE, Call, Group, Labels, Ties
 
 
@@ -34,7 +34,7 @@ class Channels:
 def find(model: keras.Model) -> Channels:
     """Follow the channels of a functional or sequential model from the image to the scores."""
     ties = Ties()
-    calls = list(complexity.calls(model))
+    calls = list(walk.calls(model))
     times = Counter(id(layer) for layer, _, _ in calls)
     of: dict[int, Labels] = {}
     for tensor in model.inputs:

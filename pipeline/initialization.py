@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import complexity
+from pipeline import walk
 
 SMALLEST = 1e-6  # a layer whose output does not vary is left as it is
 
@@ -24,7 +24,7 @@ def lsuv(model: keras.Model, images: np.ndarray) -> None:
         images: `[N, H, W, C]`, 0..255; a batch of 32 or more.
     """
     values = {id(model.inputs[0]): keras.ops.convert_to_tensor(images, "float32")}
-    for layer, sources, output in complexity.calls(model):
+    for layer, sources, output in walk.calls(model):
         args = [values[id(tensor)] for tensor in sources]
         made = call(layer, args)
         if hasattr(layer, "kernel") and (std := float(keras.ops.std(made))) > SMALLEST:

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import complexity, masks, measure, structure
+from pipeline import masks, measure, structure, walk
 from pipeline.errors import ModelError
 from pipeline.masks import Mask, Matrix, Pattern
 
@@ -102,7 +102,7 @@ def find(
     """
     found = list(structure.kernels(model))
     often = Counter(layer.name for layer, _ in found)
-    readers = (layer for layer, _, _ in complexity.calls(model) if _has_kernel(layer))
+    readers = (layer for layer, _, _ in walk.calls(model) if _has_kernel(layer))
     first, kernels = next(readers, None), []
     for layer, variable in found:
         name, path = _names(layer, variable)
@@ -160,7 +160,7 @@ def weighed(kernels: Sequence[Kernel], model: keras.Model, images: np.ndarray) -
         model: What the layers are of.
         images: `[N, H, W, C]` that its inputs are measured on.
     """
-    sources = {id(layer): given for layer, given, _ in complexity.calls(model)}
+    sources = {id(layer): given for layer, given, _ in walk.calls(model)}
     read = {id(k.layer): sources[id(k.layer)][0] for k in kernels if id(k.layer) in sources}
     outputs = keras.Model(model.inputs, list(read.values()))
     squares: list[Any] = [0.0 for _ in read]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from pipeline import complexity, macs, measure, replay
+from pipeline import complexity, macs, measure, replay, walk
 from pipeline.errors import BudgetError
 
 Method = Literal["tucker", "separable"]
@@ -147,7 +147,7 @@ def _form(layer: Any, method: Method) -> str:
 def factors(model: keras.Model, energy: float, method: Method) -> dict[int, Factors]:
     """The factors of every layer that has fewer MACs with them, by the `id` of the layer."""
     found, seen = {}, set()
-    for layer, sources, output in complexity.calls(model):
+    for layer, sources, output in walk.calls(model):
         if not hasattr(layer, "kernel") or id(layer) in seen or refusal(layer, method):
             continue
         seen.add(id(layer))
@@ -171,7 +171,7 @@ def within(model: keras.Model, flops: int, method: Method) -> dict[int, Factors]
     Raises:
         BudgetError: not even rank one keeps the bound.
     """
-    rows = zip(complexity.calls(model), complexity.profile(model).layers, strict=True)
+    rows = zip(walk.calls(model), complexity.profile(model).layers, strict=True)
     costs = [(id(layer), row.macs) for (layer, _, _), row in rows]
 
     def total(energy: float) -> int:
@@ -189,7 +189,7 @@ def within(model: keras.Model, flops: int, method: Method) -> dict[int, Factors]
 
 def replaced(model: keras.Model, found: Mapping[int, Factors]) -> keras.Model:
     """The model with `found[id(layer)]` in place of a layer; the rest keep their weights."""
-    taken = {layer.name for layer, _, _ in complexity.calls(model)}
+    taken = {layer.name for layer, _, _ in walk.calls(model)}
 
     def make(layer: Any, config: dict[str, Any]) -> Any:
         if id(layer) not in found:
@@ -259,7 +259,7 @@ def rows(
     before: keras.Model, after: keras.Model, found: Mapping[int, Factors], method: Method
 ) -> list[dict[str, Any]]:
     """A row per layer with a kernel, as `measure.kernel_rows`: its rank, or why it stayed whole."""
-    was = {layer.name: layer for layer, _, _ in complexity.calls(before)}
+    was = {layer.name: layer for layer, _, _ in walk.calls(before)}
     listed = []
     for row in measure.kernel_rows(after):
         layer = was.get(row["layer"])

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import complexity, ledger, litert
+from pipeline import complexity, ledger, litert, walk
 from pipeline.artifact import Artifact
 from pipeline.data import Dataset, Split, stream
 
@@ -117,7 +117,7 @@ def kernel_rows(model: keras.Model) -> list[dict[str, Any]]:
     """A row per layer with a kernel: its zeros and distinct values; not yet what was done to it."""
     return [
         kernel_row(layer.name, layer, layer.kernel, "", None)
-        for layer, _, _ in complexity.calls(model)
+        for layer, _, _ in walk.calls(model)
         if getattr(layer, "weights", None) and hasattr(layer, "kernel")
     ]
 

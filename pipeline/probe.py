@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import complexity
+from pipeline import walk
 from pipeline.errors import ModelError
 from pipeline.initialization import call, lsuv
 from search_spaces.base import Activation, Init, activation, initializer
@@ -72,7 +72,7 @@ def measure(model: keras.Model, inputs: np.ndarray, seed: int = 0) -> list[Row]:
     shown = _shown(model)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(values[id(model.inputs[0])])
-        for layer, sources, output in complexity.calls(model):
+        for layer, sources, output in walk.calls(model):
             args = [values[id(t)] for t in sources]
             values[id(output)] = call(layer, args)
         top = values[id(model.outputs[0])]
@@ -88,11 +88,11 @@ def measure(model: keras.Model, inputs: np.ndarray, seed: int = 0) -> list[Row]:
 
 def _shown(model: keras.Model) -> list[tuple[Any, Any]]:
     found = []
-    for layer, _, output in complexity.calls(model):
+    for layer, _, output in walk.calls(model):
         kind = type(layer).__name__
         if kind in ("Activation", "ReLU") or (hasattr(layer, "kernel") and _applies(layer)):
             found.append((layer, output))
-    return found or [(layer, output) for layer, _, output in complexity.calls(model)]
+    return found or [(layer, output) for layer, _, output in walk.calls(model)]
 
 
 def _applies(layer: Any) -> bool:

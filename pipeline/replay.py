@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from pipeline import complexity
+from pipeline import walk
 
 Make = Callable[[Any, dict[str, Any]], Any]  # a layer and its settings -> what is called instead
 
@@ -26,7 +26,7 @@ class Replay:
 
     def run(self, model: keras.Model, values: dict[int, Any], prefix: str = "") -> None:
         """Add to `values` what each tensor of `model` becomes; it holds those of its inputs."""
-        for node in complexity.graph(model):
+        for node in walk.graph(model):
             layer = node.operation
             if isinstance(layer, keras.layers.InputLayer):
                 continue

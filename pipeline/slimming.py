@@ -17,9 +17,9 @@ import numpy as np
 
 from pipeline import measure, surgery
 from pipeline.channels import Channels
-from pipeline.complexity import calls
 from pipeline.errors import BudgetError
 from pipeline.ties import Group
+from pipeline.walk import calls
 
 Score = Literal["l1", "l2", "gamma"]
 NOISE = 0.05  # spread of the kernels of channels that are there twice

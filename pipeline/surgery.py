@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import complexity, macs, replay
+from pipeline import complexity, macs, replay, walk
 from pipeline.channels import Channels
 from pipeline.ties import Labels
 
@@ -69,7 +69,7 @@ class Count:
         self._channels = channels
         self._rows: list[tuple[int, Any]] = []
         rows = complexity.profile(channels.model).layers
-        for (layer, _, _), row in zip(complexity.calls(channels.model), rows, strict=True):
+        for (layer, _, _), row in zip(walk.calls(channels.model), rows, strict=True):
             if row.macs:
                 self._rows.append((row.macs, layer))
 

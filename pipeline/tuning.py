@@ -17,7 +17,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from pipeline import complexity, data, structure, training
+from pipeline import data, structure, training, walk
 from pipeline.artifact import write_atomic
 from pipeline.data import Dataset, Split
 from pipeline.stage import CHECKPOINT
@@ -182,7 +182,7 @@ def head(model: keras.Model, new_layers: tuple[str, ...]) -> tuple[Any, list[ker
         model: Ends in a chain of new layers, and layers without weights.
         new_layers: Their names; none: the last layer with a kernel.
     """
-    readers = {id(output): (layer, sources) for layer, sources, output in complexity.calls(model)}
+    readers = {id(output): (layer, sources) for layer, sources, output in walk.calls(model)}
     wanted = set(new_layers) or {[la.name for la in model.layers if hasattr(la, "kernel")][-1]}
     tensor, layers = model.outputs[0], list[keras.Layer]()
     while id(tensor) in readers:

@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 
 import search_spaces
-from pipeline import channels, complexity, slimming, surgery
+from pipeline import channels, complexity, slimming, surgery, walk
 from pipeline.channels import Channels
 from search_spaces.base import Cheapest, build
 
@@ -42,7 +42,7 @@ def halved(found: Channels) -> np.ndarray:
 
 def silenced(found: Channels, copies: np.ndarray) -> None:
     """Make zero what every kernel reads removed channels with."""
-    for layer, _, _ in complexity.calls(found.model):
+    for layer, _, _ in walk.calls(found.model):
         kind = type(layer).__name__
         if kind not in surgery.MAKERS:
             continue

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 from test_compression_chain import run, saved
 
-from pipeline import complexity, lowrank
+from pipeline import complexity, lowrank, walk
 from pipeline.data import Dataset
 from pipeline.errors import BudgetError
 from pipeline.lowrank import Factors, Method
@@ -53,7 +53,7 @@ def test_at_full_rank_the_scores_stay_as_they_are(model: keras.Model, method: Me
 @pytest.mark.parametrize("method", ["tucker", "separable"])
 def test_the_count_of_factors_is_that_of_the_model(model: keras.Model, method: Method) -> None:
     found = lowrank.factors(model, 0.3, method)
-    rows = zip(complexity.calls(model), complexity.profile(model).layers, strict=True)
+    rows = zip(walk.calls(model), complexity.profile(model).layers, strict=True)
     expected = sum(found[id(c[0])].macs if id(c[0]) in found else r.macs for c, r in rows)
     macs = complexity.profile(lowrank.replaced(model, found)).macs
     assert macs == expected < complexity.profile(model).macs

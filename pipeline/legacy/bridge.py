@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tf_keras
 
-from pipeline import complexity
+from pipeline import walk
 from pipeline.errors import ModelError
 from pipeline.legacy import twins
 
@@ -69,7 +69,7 @@ def rescaled(model: keras.Model, images: Any) -> Any:
 def _operations(model: keras.Model) -> Iterator[Any]:
     """Every layer and operation once, nested models opened."""
     seen: set[int] = set()
-    for operation, _, _ in complexity.calls(model):
+    for operation, _, _ in walk.calls(model):
         if id(operation) not in seen:
             seen.add(id(operation))
             yield operation
@@ -99,7 +99,7 @@ def _twin(node: Any, name: str) -> twins.Twin:
 
 def _nodes(model: keras.Model) -> Iterator[Any]:
     """Calls of layers and operations in topological order, nested models opened."""
-    for node in complexity.graph(model):
+    for node in walk.graph(model):
         if isinstance(node.operation, keras.Model):
             yield from _nodes(node.operation)
         elif not node.is_input:
@@ -110,7 +110,7 @@ def _run(
     model: keras.Model, tensors: dict[int, Any], made: dict[int, twins.Twin], left_out: set[int]
 ) -> None:
     """Call the twins; `tensors` maps the tensors of the model to theirs."""
-    for node in complexity.graph(model):
+    for node in walk.graph(model):
         if node.is_input:
             continue
         operation = node.operation
@@ -133,7 +133,7 @@ def _leading(model: keras.Model) -> tuple[set[int], float, float]:
     """
     left_out: set[int] = set()
     scale, offset = 1.0, 0.0
-    calls = list(complexity.calls(model))
+    calls = list(walk.calls(model))
     nodes = {id(node.operation): node for node in _nodes(model)}
     tensor = model.inputs[0]
     while len(model.inputs) == 1 and not any(tensor is t for t in model.outputs):

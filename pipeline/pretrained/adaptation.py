@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import keras
 
-from pipeline import complexity
+from pipeline import walk
 from pipeline.errors import ModelError
 from pipeline.pretrained.rebuild import Shape, copy_weights, first_convolution, rebuild
 
@@ -42,7 +42,7 @@ def adapt(
     Raises:
         ModelError: the model cannot take such images, or keeps a head with other classes.
     """
-    complexity.graph(model)  # refuses what is no graph of layers
+    walk.graph(model)  # refuses what is no graph of layers
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ModelError(
             f"model {model.name!r} is no image classifier. Received: {len(model.inputs)} inputs, "
@@ -104,7 +104,7 @@ def _keeps(model: keras.Model, num_classes: int, head: Head, imagenet: bool) -> 
 
 def _scores(body: keras.Model) -> Any:
     """The outputs, with a softmax where they are logits."""
-    last = next(layer for layer, _, out in complexity.calls(body) if out is body.outputs[0])
+    last = next(layer for layer, _, out in walk.calls(body) if out is body.outputs[0])
     function = getattr(getattr(last, "activation", None), "__name__", "")
     if isinstance(last, keras.layers.Softmax) or function == "softmax":
         return body.outputs[0]
@@ -132,7 +132,7 @@ def _new_head(body: keras.Model, num_classes: int) -> tuple[Any, list[str]]:
 def _features(body: keras.Model) -> Any:
     """What the classifier reads; the output itself of a model without one."""
     calls: dict[int, tuple[Any, list[Any]]] = {
-        id(out): (layer, sources) for layer, sources, out in complexity.calls(body)
+        id(out): (layer, sources) for layer, sources, out in walk.calls(body)
     }
     tensor, classes = body.outputs[0], body.outputs[0].shape[-1]
     for _ in calls:
@@ -150,7 +150,7 @@ def _features(body: keras.Model) -> Any:
 
 def _free(name: str, model: keras.Model) -> str:
     """`name`, or with a number if a layer has it."""
-    nested = {layer.name for layer, _, _ in complexity.calls(model)}
+    nested = {layer.name for layer, _, _ in walk.calls(model)}
     taken = nested | {layer.name for layer in model.layers}
     names = (name if n == 1 else f"{name}_{n}" for n in range(1, len(taken) + 2))
     return next(free for free in names if free not in taken)

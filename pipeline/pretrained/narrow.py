@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import complexity
+from pipeline import walk
 from pipeline.errors import ModelError
 
 IMAGE = "image"
@@ -42,7 +42,7 @@ def copy(source: keras.Model, target: keras.Model, leave: tuple[str, ...] = ()) 
     ranks = importance(source, theirs)
     layers = {layer.name: layer for layer in source.layers}
     fresh: set[str] = set()
-    for layer, _, _ in complexity.calls(target):
+    for layer, _, _ in walk.calls(target):
         if not layer.weights:
             continue
         reads, writes = ours[layer.name]
@@ -67,7 +67,7 @@ def ends(model: keras.Model) -> Ends:
 
     of = {id(model.inputs[0]): IMAGE}
     found: Ends = {}
-    for layer, sources, output in complexity.calls(model):
+    for layer, sources, output in walk.calls(model):
         kind = type(layer).__name__
         if layer.weights and kind not in KNOWN:
             raise ModelError(f"layer {layer.name!r} cannot be narrowed. Received: {kind}")

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import complexity
+from pipeline import walk
 from pipeline.errors import ModelError
 from pipeline.replay import Replay
 
@@ -89,7 +89,7 @@ def copy_weights(target: keras.Model, rebuilt: Rebuilt, folded: Any = None) -> N
 
 def first_convolution(model: keras.Model) -> keras.layers.Conv2D | None:
     """The convolution that alone sees the image, with all channels treated alike up to it."""
-    calls = list(complexity.calls(model))
+    calls = list(walk.calls(model))
     tensor = model.inputs[0]
     for _ in calls:
         readers = [

@@ -195,13 +195,13 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
 
 def _measured(model: Any, source: Artifact, config: Config, ctx: Context, images: Any) -> Made:
     """Post-training quantization."""
-    from pipeline import complexity, litert, parity
+    from pipeline import litert, parity, walk
 
     saved_model = ctx.directory / "ptq"
     litert.save_float(model, saved_model)
     convert = litert.convert_int16x8 if config.precision == "int16x8" else litert.convert_int8
     content = convert(saved_model, litert.calibration(images))
-    weighted = {id(layer): layer for layer, _, _ in complexity.calls(model)}.values()
+    weighted = {id(layer): layer for layer, _, _ in walk.calls(model)}.values()
     layers = [
         {
             "layer": layer.name,
