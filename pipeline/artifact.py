@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+
+from pipeline.files import write_atomic
 
 FILE = "artifact.json"
 
@@ -61,16 +62,6 @@ def load_all(run_dir: Path) -> list[Artifact]:
     return sorted((a for a in found if a), key=lambda a: int(a.directory.name.split("-")[0]))
 
 
-def fingerprint(*parts: Any) -> str:
-    """Hash plain data to 16 hexadecimal digits, the same in every process.
-
-    >>> fingerprint("digits", {"b": 1, "a": 2}) == fingerprint("digits", {"a": 2, "b": 1})
-    True
-    """
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def digest(source: str | None) -> Any:
     """What tells whether a file, or the stages of a run, hold what they held; None of the rest."""
     path = Path(source) if source else None
@@ -79,18 +70,3 @@ def digest(source: str | None) -> Any:
     if path is not None and path.is_dir():
         return sorted((str(p), p.stat().st_mtime_ns) for p in path.rglob(FILE))
     return None
-
-
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file that is either whole or not there, whatever kills the process."""
-    data = content.encode() if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -13,9 +13,10 @@ import keras
 import numpy as np
 
 from pipeline import artifact, card, data, litert, metadata, packing, parity, requantize, targets
-from pipeline.artifact import Artifact, write_atomic
+from pipeline.artifact import Artifact
 from pipeline.data import Dataset
 from pipeline.errors import ModelError, ToolError
+from pipeline.files import write_atomic
 from pipeline.metadata import About
 from pipeline.requantize import Quantized
 from pipeline.stage import Context

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.artifact import fingerprint, write_atomic
+from pipeline.files import fingerprint, write_atomic
 
 Arrays = list[npt.NDArray[Any]]
 log = logging.getLogger(__name__)

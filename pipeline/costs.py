@@ -12,9 +12,9 @@ import keras
 import numpy as np
 
 from pipeline import complexity, litert
-from pipeline.artifact import fingerprint, write_atomic
 from pipeline.budget import Budget
 from pipeline.errors import BudgetError, ModelError, RecipeError
+from pipeline.files import fingerprint, write_atomic
 from search_spaces import family
 from search_spaces.base import ArchBase, Cheapest, Deployable, Shape, build, undeployable
 

@@ -15,9 +15,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline import decoded
-from pipeline.artifact import fingerprint
 from pipeline.decoded import Source, Spans
 from pipeline.errors import DataError
+from pipeline.files import fingerprint
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.artifact import fingerprint, write_atomic
 from pipeline.errors import DataError, OutputError
+from pipeline.files import cache_root, fingerprint, write_atomic
 
 FORMAT = 1  # raise it when the same source is decoded to other pixels than before
 IMAGES, LABELS, META = "images.npy", "labels.npy", "meta.json"
@@ -74,12 +74,6 @@ class _Meta(BaseModel):
     class_names: tuple[str, ...]
     spans: Spans
     fingerprint: str
-
-
-def cache_root() -> Path:
-    """Return the folder that holds everything kept between runs."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "flopsmith"
 
 
 def folder_of(source: Source, image_size: int | None) -> Path:

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow_datasets
 
 from pipeline import tfds
-from pipeline.decoded import Contents, Source, cache_root
+from pipeline.decoded import Contents, Source
+from pipeline.files import cache_root
 
 VERSION = "1.0.0"
 IMAGE_SIZE = 32  # pixels per side, unless the recipe says otherwise; the originals have 8

@@ -9,10 +9,10 @@ from typing import Any
 import keras
 
 from pipeline import costs, data, isolation, litert, measure, trial
-from pipeline.artifact import write_atomic
 from pipeline.budget import Budget
 from pipeline.data import Dataset
 from pipeline.errors import ModelError
+from pipeline.files import write_atomic
 
 log = logging.getLogger("flopsmith")
 RESULT = "int8.json"

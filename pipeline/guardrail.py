@@ -17,8 +17,9 @@ from types import ModuleType
 from typing import Any
 
 from pipeline import artifact, litert, measure, stage
-from pipeline.artifact import Artifact, fingerprint, write_atomic
+from pipeline.artifact import Artifact
 from pipeline.errors import ModelError, ParityError
+from pipeline.files import fingerprint, write_atomic
 from pipeline.stage import CHECKPOINT, Context, Ladder, Log, StageConfig
 
 ATTEMPT = "attempt-"

@@ -10,10 +10,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipeline import stage, targets
-from pipeline.artifact import digest, fingerprint
+from pipeline.artifact import digest
 from pipeline.budget import Budget
 from pipeline.data import DataConfig, parse
 from pipeline.errors import DataError, RecipeError
+from pipeline.files import fingerprint
 from pipeline.stage import StageConfig
 
 HERE = Path(__file__).parent

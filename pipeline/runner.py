@@ -22,8 +22,9 @@ from pipeline import (
     tracking,
     verdict,
 )
-from pipeline.artifact import Artifact, write_atomic
+from pipeline.artifact import Artifact
 from pipeline.errors import OutputError, RecipeError
+from pipeline.files import write_atomic
 from pipeline.recipe import Recipe, Step
 from pipeline.stage import EXPORT, Context
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline import training
-from pipeline.artifact import write_atomic
+from pipeline.files import write_atomic
 from pipeline.stage import Context
 
 PICTURE = "augmented.png"

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from pipeline import isolation, oracles, pareto, progress, trial
-from pipeline.artifact import write_atomic
 from pipeline.costs import Costs
+from pipeline.files import write_atomic
 from pipeline.oracles.base import Span
 from pipeline.preprocessing import Preprocessing
 from pipeline.space import Space, refined

@@ -27,10 +27,11 @@ from typing import Any, ClassVar, Literal, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from pipeline import artifact
-from pipeline.artifact import Artifact, write_atomic
+from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import Dataset
 from pipeline.errors import RecipeError
+from pipeline.files import write_atomic
 
 FOLDER = Path(__file__).parent / "stages"
 CHECKPOINT = "checkpoint.npz"  # of a stage's training; the loop deletes it once all is done

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 from pipeline import objective, pretrained, training
-from pipeline.artifact import write_atomic
 from pipeline.data import Dataset, batch
+from pipeline.files import write_atomic
 from pipeline.initialization import lsuv
 from pipeline.preprocessing import Preprocessing
 from pipeline.preprocessing import apply as preprocess

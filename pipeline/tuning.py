@@ -18,8 +18,8 @@ import keras
 import numpy as np
 
 from pipeline import data, structure, training, walk
-from pipeline.artifact import write_atomic
 from pipeline.data import Dataset, Split
+from pipeline.files import write_atomic
 from pipeline.stage import CHECKPOINT
 from pipeline.training import History, Settings
 

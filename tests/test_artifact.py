@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipeline.artifact import FILE, Artifact, fingerprint, load, load_all, write_atomic
+from pipeline.artifact import FILE, Artifact, load, load_all
+from pipeline.files import fingerprint, write_atomic
 
 
 @pytest.fixture

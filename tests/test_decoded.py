@@ -15,6 +15,7 @@ import pytest
 from pipeline import decoded
 from pipeline.decoded import Contents, Source
 from pipeline.errors import DataError, OutputError
+from pipeline.files import cache_root
 
 LABELS = np.array([0, 1, 1], np.int32)
 
@@ -54,10 +55,10 @@ def test_what_was_written_is_read_back_as_a_read_only_memory_map(cache: Path) ->
 
 
 def test_the_cache_lies_where_xdg_says(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert decoded.cache_root() == cache
+    assert cache_root() == cache
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", "/home/someone")
-    assert decoded.cache_root() == Path("/home/someone/.cache/flopsmith")
+    assert cache_root() == Path("/home/someone/.cache/flopsmith")
 
 
 def test_the_folder_follows_content_and_size() -> None:

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from pipeline import finalists, searcher, trial
-from pipeline.artifact import write_atomic
 from pipeline.budget import Budget
 from pipeline.costs import Costs
 from pipeline.data import Dataset
+from pipeline.files import write_atomic
 from pipeline.oracles.base import Span
 from pipeline.searcher import Searcher, front, networks
 from pipeline.space import Space

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline import decoded
 from pipeline.errors import OutputError, ToolError
+from pipeline.files import cache_root
 
 HERE = Path(__file__).parent
 NAME = "@litertjs/core"
@@ -54,7 +55,7 @@ def modules() -> Path:
 
 
 def _place() -> Path:
-    return decoded.cache_root() / f"litertjs-{version()}"
+    return cache_root() / f"litertjs-{version()}"
 
 
 def _install(place: Path) -> None:

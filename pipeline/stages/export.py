@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from pipeline.artifact import Artifact, write_atomic
+from pipeline.artifact import Artifact
+from pipeline.files import write_atomic
 from pipeline.stage import Context, Kind, StageConfig
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ Source:  none; the numbers are defined in `pipeline.measure`.
 from typing import ClassVar
 
 from pipeline import artifact
-from pipeline.artifact import Artifact, write_atomic
+from pipeline.artifact import Artifact
+from pipeline.files import write_atomic
 from pipeline.stage import Context, Kind, StageConfig
 
 
