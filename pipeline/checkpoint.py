@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from pipeline.files import fingerprint, write_atomic
 
+CHECKPOINT = "checkpoint.npz"  # of a stage's training; the loop deletes it once all is done
+
 Arrays = list[npt.NDArray[Any]]
 log = logging.getLogger(__name__)
 

@@ -23,6 +23,7 @@ from pipeline import (
     verdict,
 )
 from pipeline.artifact import Artifact
+from pipeline.checkpoint import CHECKPOINT
 from pipeline.errors import OutputError, RecipeError
 from pipeline.files import write_atomic
 from pipeline.recipe import Recipe, Step
@@ -146,7 +147,7 @@ def _run_stage(step: Step, source: Artifact, ctx: Context, floor: float | None) 
     seconds = round(time.perf_counter() - start, 2)
     made = made.model_copy(update={"metrics": metrics, "details": details, "seconds": seconds})
     made.save()
-    (made.directory / stage.CHECKPOINT).unlink(missing_ok=True)
+    (made.directory / CHECKPOINT).unlink(missing_ok=True)
     guardrail.tidy(made.directory)
     log.info("%s: finished, %s", ctx.name, _line(made))
     return made

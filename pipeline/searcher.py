@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from pipeline import isolation, oracles, pareto, progress, trial
+from pipeline.checkpoint import CHECKPOINT
 from pipeline.costs import Costs
 from pipeline.files import write_atomic
 from pipeline.oracles.base import Span
 from pipeline.preprocessing import Preprocessing
 from pipeline.space import Space, refined
-from pipeline.stage import CHECKPOINT, Context
+from pipeline.stage import Context
 
 log = logging.getLogger("flopsmith")
 Row = dict[str, Any]

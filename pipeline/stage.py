@@ -34,7 +34,6 @@ from pipeline.errors import RecipeError
 from pipeline.files import write_atomic
 
 FOLDER = Path(__file__).parent / "stages"
-CHECKPOINT = "checkpoint.npz"  # of a stage's training; the loop deletes it once all is done
 EXPORT = "export"  # the directory of a run's deliverables
 Kind = Literal["nothing", "keras", "tflite"]
 

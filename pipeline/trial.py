@@ -13,12 +13,12 @@ import keras
 import numpy as np
 
 from pipeline import objective, pretrained, training
+from pipeline.checkpoint import CHECKPOINT
 from pipeline.data import Dataset, batch
 from pipeline.files import write_atomic
 from pipeline.initialization import lsuv
 from pipeline.preprocessing import Preprocessing
 from pipeline.preprocessing import apply as preprocess
-from pipeline.stage import CHECKPOINT
 from search_spaces.base import build
 
 RESULT = "result.json"

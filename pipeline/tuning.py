@@ -18,9 +18,9 @@ import keras
 import numpy as np
 
 from pipeline import data, structure, training, walk
+from pipeline.checkpoint import CHECKPOINT
 from pipeline.data import Dataset, Split
 from pipeline.files import write_atomic
-from pipeline.stage import CHECKPOINT
 from pipeline.training import History, Settings
 
 Mode = Literal["auto", "full", "head_then_all", "frozen"]

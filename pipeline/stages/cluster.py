@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pipeline.artifact import Artifact
+from pipeline.checkpoint import CHECKPOINT
 from pipeline.settings import Distill, Exempt, ExemptSensitive, mending
-from pipeline.stage import CHECKPOINT, Context, Ladder, StageConfig
+from pipeline.stage import Context, Ladder, StageConfig
 
 AUTO = (128, 64, 32, 16, 8, 6, 4)  # clusters, from mild to strong
 FIRST = 16  # of those, and what a run outside the guardrail takes

@@ -14,8 +14,9 @@ from pydantic import Field
 
 from pipeline.artifact import Artifact
 from pipeline.budget import Count
+from pipeline.checkpoint import CHECKPOINT
 from pipeline.settings import Settings
-from pipeline.stage import CHECKPOINT, Context, Ladder, StageConfig
+from pipeline.stage import Context, Ladder, StageConfig
 
 log = logging.getLogger("flopsmith")
 

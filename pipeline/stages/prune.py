@@ -14,9 +14,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.artifact import Artifact
+from pipeline.checkpoint import CHECKPOINT
 from pipeline.masks import Pattern
 from pipeline.settings import Distill, Exempt, ExemptSensitive, mending
-from pipeline.stage import CHECKPOINT, Context, Ladder, StageConfig
+from pipeline.stage import Context, Ladder, StageConfig
 
 AUTO = (0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # sparsities, from mild to strong
 FIRST = 0.7  # of those

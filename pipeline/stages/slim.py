@@ -15,8 +15,9 @@ from pydantic import Field, model_validator
 
 from pipeline.artifact import Artifact
 from pipeline.budget import Count
+from pipeline.checkpoint import CHECKPOINT
 from pipeline.settings import Settings
-from pipeline.stage import CHECKPOINT, Context, Ladder, StageConfig
+from pipeline.stage import Context, Ladder, StageConfig
 
 NARROWED = "narrowed.keras"  # what an interrupted run goes on from
 
