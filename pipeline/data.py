@@ -14,10 +14,17 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline import decoded
+from pipeline import data, decoded
+from pipeline.augmentation import Augmentation as Augmentation
 from pipeline.decoded import Source, Spans
 from pipeline.errors import DataError
 from pipeline.files import fingerprint
+from pipeline.objective import Lessons as Lessons
+from pipeline.optimizers import Optimizer as Optimizer
+from pipeline.optimizers import Schedule as Schedule
+from pipeline.settings import Settings as Settings
+
+CHANCE = 1.2  # an accuracy up to this times the share of the largest class is chance
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -303,3 +310,13 @@ def batch(
         turn[labels == label] = np.arange(np.count_nonzero(labels == label))
     chosen = shuffled[np.argsort(turn, kind="stable")][:count]
     return np.asarray(split.images[split.index[chosen]]), split.labels[chosen]
+
+
+def chance(val: data.Split) -> float:
+    """The accuracy that a network has to exceed to have learned anything.
+
+    1.2 times the share of the largest class; where that is most of the images, half of the way
+    from it to 1.
+    """
+    share = float(np.bincount(val.labels).max() / len(val))
+    return min(CHANCE * share, (1 + share) / 2)

@@ -28,7 +28,6 @@ CURVES = {
     "val_accuracy": "val/accuracy",
 }
 TEMPERATURE = 2.0  # of a network that teaches what was made of it
-CHANCE = 1.2  # an accuracy up to this times the share of the largest class is chance
 
 
 def fit(
@@ -73,7 +72,7 @@ def fit(
         view = _compiled(model, dataset, settings, lessons, api)
         average = Average(view, settings.ema, api) if settings.ema else None
         last = min(settings.epochs, last or settings.epochs)
-        course = _Course(settings, chance(dataset.val), deadline, last)
+        course = _Course(settings, data.chance(dataset.val), deadline, last)
         lowering = optimizers.plateau(settings, api)
         file = None
         if checkpoint:
@@ -191,16 +190,6 @@ def first_images(
     train, _ = _streams(dataset, settings, seed, None, 0)
     batches = train.take(-(-count // settings.batch_size)).as_numpy_iterator()
     return np.concatenate([images for images, _ in batches])[:count]
-
-
-def chance(val: data.Split) -> float:
-    """The accuracy that a network has to exceed to have learned anything.
-
-    1.2 times the share of the largest class; where that is most of the images, half of the way
-    from it to 1.
-    """
-    share = float(np.bincount(val.labels).max() / len(val))
-    return min(CHANCE * share, (1 + share) / 2)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import data, training
+from pipeline import data
 from pipeline.data import Dataset, Split
 from pipeline.pretrained.adaptation import Pixels
 
@@ -38,7 +38,7 @@ def recognized(adapted: Callable[[Pixels], Any], dataset: Dataset, name: str) ->
     found = {kind: float(np.mean(np.argmax(s, -1) == labels)) for kind, s in scores.items()}
     close = [kind for kind in found if found[kind] >= max(found.values()) - CLOSE]
     best = min(close, key=lambda kind: surprise(scores[kind], labels))
-    if max(found.values()) <= training.chance(sample):
+    if max(found.values()) <= data.chance(sample):
         best = get_args(Pixels)[0]
         log.warning(
             "load: %s does no better than guessing; it is given pixels 0..255. If its classes are "
