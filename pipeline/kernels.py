@@ -10,9 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import masks, measure, structure, walk
+from pipeline import masks, structure, walk
 from pipeline.errors import ModelError
 from pipeline.masks import Mask, Matrix, Pattern
+from pipeline.rows import kernel_row
 
 Axes = tuple[int, ...]
 BATCH = 32
@@ -199,7 +200,7 @@ def balance(kernels: Sequence[Kernel], targets: Mapping[str, float], lanes: int)
 
 def rows(kernels: Sequence[Kernel]) -> list[dict[str, Any]]:
     """A row per kernel: whether it was pruned, its zeros and distinct values."""
-    return [measure.kernel_row(k.name, k.layer, k.variable, "pruned", k.reason) for k in kernels]
+    return [kernel_row(k.name, k.layer, k.variable, "pruned", k.reason) for k in kernels]
 
 
 def _fitting(kernel: Kernel, sizes: Mapping[int, Any]) -> Any:

@@ -14,8 +14,9 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from pipeline import complexity, macs, measure, replay, walk
+from pipeline import complexity, macs, replay, walk
 from pipeline.errors import BudgetError
+from pipeline.rows import kernel_rows
 
 Method = Literal["tucker", "separable"]
 GRAIN = 10_000  # shares of energy that a FLOPs target is met with are multiples of 1 / this
@@ -261,7 +262,7 @@ def rows(
     """A row per layer with a kernel, as `measure.kernel_rows`: its rank, or why it stayed whole."""
     was = {layer.name: layer for layer, _, _ in walk.calls(before)}
     listed = []
-    for row in measure.kernel_rows(after):
+    for row in kernel_rows(after):
         layer = was.get(row["layer"])
         own = found.get(id(layer))
         news: dict[str, str | None]

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import complexity, ledger, litert, walk
+from pipeline import complexity, ledger, litert
 from pipeline.artifact import Artifact
 from pipeline.data import Dataset, Split, stream
 
@@ -111,28 +111,6 @@ def tflite_hits(runner: litert.Runner, split: Split) -> np.ndarray:
 def tflite_classes(runner: litert.Runner, split: Split) -> np.ndarray:
     """The class with the highest score of each image, `[N]`."""
     return np.asarray(np.argmax(runner.scores(_images(split)), axis=-1))
-
-
-def kernel_rows(model: keras.Model) -> list[dict[str, Any]]:
-    """A row per layer with a kernel: its zeros and distinct values; not yet what was done to it."""
-    return [
-        kernel_row(layer.name, layer, layer.kernel, "", None)
-        for layer, _, _ in walk.calls(model)
-        if getattr(layer, "weights", None) and hasattr(layer, "kernel")
-    ]
-
-
-def kernel_row(
-    name: str, layer: Any, kernel: Any, treatment: str, reason: str | None
-) -> dict[str, Any]:
-    """What was done to one kernel, or the reason why nothing was, its zeros and distinct values."""
-    return {
-        "layer": name,
-        "kind": type(layer).__name__,
-        "treatment": "skipped" if reason else treatment,
-        "reason": reason,
-        **ledger.counts(np.asarray(kernel)),
-    }
 
 
 def gzip_bytes(content: bytes) -> int:

@@ -15,9 +15,10 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from pipeline import measure, surgery
+from pipeline import surgery
 from pipeline.channels import Channels
 from pipeline.errors import BudgetError
+from pipeline.rows import kernel_rows
 from pipeline.ties import Group
 from pipeline.walk import calls
 
@@ -249,7 +250,7 @@ def rows(channels: Channels, narrowed: keras.Model) -> list[dict[str, Any]]:
     now = {layer.name: out.shape[-1] for layer, _, out in calls(narrowed)}
     together = {int(g.classes[0]) for g in channels.groups if len(g.classes) == 1}
     found = []
-    for row in measure.kernel_rows(narrowed):
+    for row in kernel_rows(narrowed):
         name = row["layer"]
         layer, before = was.get(name, (None, None))
         classes = [] if layer is None else channels.writes[id(layer)].tolist()

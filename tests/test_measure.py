@@ -11,6 +11,7 @@ from keras import layers
 from pipeline import litert, measure
 from pipeline.artifact import Artifact
 from pipeline.data import Dataset, Split
+from pipeline.rows import kernel_row, kernel_rows
 
 # kernel [2, 2, 1, 2]: 8 weights, 5 of them zero, 3 distinct
 CONV = np.array([0, 1, 0, 2, 0, 0, 1, 0], np.float32).reshape(2, 2, 1, 2)
@@ -65,7 +66,7 @@ def test_a_model_without_kernels_is_neither_sparse_nor_clustered() -> None:
 
 
 def test_a_row_per_kernel_says_what_it_holds(counted: keras.Model) -> None:
-    rows = measure.kernel_rows(counted)
+    rows = kernel_rows(counted)
     assert {row["layer"]: (row["sparsity"], row["distinct"]) for row in rows} == {
         "conv": (5 / 8, 3),
         "depthwise": (2 / 8, 7),
@@ -76,7 +77,7 @@ def test_a_row_per_kernel_says_what_it_holds(counted: keras.Model) -> None:
 def test_a_kernel_with_a_reason_was_skipped(counted: keras.Model) -> None:
     conv = counted.get_layer("conv")
     for reason, treatment in ((None, "pruned"), ("too small", "skipped")):
-        row = measure.kernel_row("conv", conv, conv.kernel, "pruned", reason)
+        row = kernel_row("conv", conv, conv.kernel, "pruned", reason)
         assert (row["kind"], row["treatment"], row["reason"]) == ("Conv2D", treatment, reason)
 
 

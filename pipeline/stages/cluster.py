@@ -67,7 +67,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Cluster the kernels of `source`'s model; zeros stay zeros."""
     import keras
 
-    from pipeline import clustering, data, kernels, measure, sensitivity, structure, training
+    from pipeline import clustering, data, kernels, sensitivity, structure, training
+    from pipeline.rows import kernel_row
 
     keras.utils.set_random_seed(ctx.seed)
     model = keras.models.load_model(source.model_path, compile=False)
@@ -94,5 +95,5 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             checkpoint=ctx.directory / CHECKPOINT,
             lessons=training.taught(source.model_path) if config.distill else None,
         )
-    layers = [measure.kernel_row(k.name, k.layer, k.variable, "clustered", k.reason) for k in found]
+    layers = [kernel_row(k.name, k.layer, k.variable, "clustered", k.reason) for k in found]
     return ctx.save_keras(model, source, details={"history": history, "layers": layers})
