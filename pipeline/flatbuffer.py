@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import memory
+from pipeline import liveness
 from pipeline.errors import ModelError
 
 IDENTIFIER = b"TFL3"
@@ -116,7 +116,7 @@ class Graph:
             ([id(t) for t in op.inputs if id(t) in size], [id(t) for t in op.outputs])
             for op in self.operators
         ]
-        return memory.most_alive(steps, size, [id(t) for t in self.inputs])
+        return liveness.most_alive(steps, size, [id(t) for t in self.inputs])
 
 
 def content(path: Path) -> bytes:

@@ -11,13 +11,13 @@ one operator each.
 
 import math
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipeline import liveness
 from search_spaces.tracing import Call, Symbol
 
-Step = tuple[Collection[Hashable], Collection[Hashable]]  # what is read, what is written
 KERNELS = ("Conv2D", "DepthwiseConv2D", "Dense")
 FOLDED = ("BatchNormalization", "ChannelScale")
 GONE = ("Dropout", "Identity", "SpatialDropout2D", "StochasticDepth")
@@ -40,30 +40,12 @@ CHAINS: dict[str, tuple[tuple[int, ...], ...]] = {
 }
 
 
-def most_alive(steps: Sequence[Step], size: Mapping[Any, int], given: Iterable[Hashable]) -> int:
-    """Largest sum of sizes alive at once when steps run one after the other.
-
-    A tensor is alive from the step that writes it to the last that reads it; what is never read
-    is a result and stays.
-
-    >>> most_alive([("x", "a"), ("a", "b"), ("ab", "c")], {"x": 9, "a": 2, "b": 3, "c": 4}, "x")
-    11
-    """
-    last = {key: i for i, (read, _) in enumerate(steps) for key in read}
-    alive, peak = set(given), 0
-    for i, (_, written) in enumerate(steps):
-        alive.update(written)
-        peak = max(peak, sum(size[key] for key in alive))
-        alive = {key for key in alive if last.get(key, len(steps)) > i}
-    return peak
-
-
 def peak_values(calls: Sequence[Call], inputs: Sequence[Any]) -> int:
     """Most values alive at once when layers run in the given order, each into an output."""
     size: dict[Hashable, int] = {id(t): _values(t) for t in inputs}
     size |= {id(call.output): _values(call.output) for call in calls}
     steps = [([id(t) for t in call.inputs], [id(call.output)]) for call in calls]
-    return most_alive(steps, size, map(id, inputs))
+    return liveness.most_alive(steps, size, map(id, inputs))
 
 
 def peak_bytes(
@@ -85,10 +67,10 @@ def peak_bytes(
     size: dict[Hashable, int] = {op.written: op.bytes for op in file.operators} | images
     size |= {id(t): _values(t) for t in inputs}
     size |= {("uint8", key): _values(t) for key, t in zip(ends, outputs, strict=True)}
-    steps: list[Step] = [([("uint8", id(t))], [id(t)]) for t in inputs]
+    steps: list[liveness.Step] = [([("uint8", id(t))], [id(t)]) for t in inputs]
     steps += [(op.read, [op.written]) for op in file.operators]
     steps += [([key], [("uint8", key)]) for key in ends]
-    return most_alive(steps, size, images)
+    return liveness.most_alive(steps, size, images)
 
 
 @dataclass(eq=False)
