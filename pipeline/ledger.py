@@ -11,7 +11,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from pipeline import structure
 from pipeline.artifact import Artifact
@@ -26,19 +25,6 @@ UNDID = "undid what was done before to layer"
 Row = dict[str, Any]
 
 
-def counts(kernel: npt.NDArray[Any]) -> dict[str, Any]:
-    """`weights`, `sparsity` and `distinct` of a kernel.
-
-    >>> counts(np.array([[0, 2], [2, 5]]))
-    {'weights': 4, 'sparsity': 0.25, 'distinct': 3}
-    """
-    return {
-        "weights": int(kernel.size),
-        "sparsity": float(np.mean(kernel == 0)),
-        "distinct": len(np.unique(kernel)),
-    }
-
-
 def of_keras(model: keras.Model) -> list[Row]:
     """The rows of a Keras model; kernels of one layer, or of two with one name, have their path."""
     found = list(structure.kernels(model))
@@ -50,7 +36,9 @@ def of_keras(model: keras.Model) -> list[Row]:
         own = {"kernel": str(variable.dtype)}
         if alone:
             own |= {w.name: str(w.dtype) for w in layer.weights if w is not variable}
-        rows.append({"layer": name, "kind": type(layer).__name__, **counts(np.asarray(variable))})
+        rows.append(
+            {"layer": name, "kind": type(layer).__name__, **structure.counts(np.asarray(variable))}
+        )
         rows[-1]["dtypes"] = own
     return rows
 
@@ -61,7 +49,7 @@ def of_tflite(graph: Graph) -> list[Row]:
     for op in graph.operators:
         kernel = op.kernel
         if kernel is not None and kernel.data is not None and id(kernel) not in rows:
-            row = {"layer": kernel.name, "kind": op.name, **counts(kernel.data)}
+            row = {"layer": kernel.name, "kind": op.name, **structure.counts(kernel.data)}
             also = ";".join(t.name for t in (op.outputs[0], *op.inputs[2:]) if t is not kernel)
             # a normalization with a negative factor turns the signs of its channel
             sizes = len(np.unique(np.abs(kernel.data.astype(np.float64))))

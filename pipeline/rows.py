@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import ledger, walk
+from pipeline import structure, walk
 
 
 def kernel_rows(model: keras.Model) -> list[dict[str, Any]]:
@@ -26,5 +26,5 @@ def kernel_row(
         "kind": type(layer).__name__,
         "treatment": "skipped" if reason else treatment,
         "reason": reason,
-        **ledger.counts(np.asarray(kernel)),
+        **structure.counts(np.asarray(kernel)),
     }

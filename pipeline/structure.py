@@ -136,3 +136,16 @@ def _sharing(kernel: Array, clusters: Array) -> Constraint:
         return keras.ops.reshape(keras.ops.take(means, cluster), shape)
 
     return mean
+
+
+def counts(kernel: npt.NDArray[Any]) -> dict[str, Any]:
+    """`weights`, `sparsity` and `distinct` of a kernel.
+
+    >>> counts(np.array([[0, 2], [2, 5]]))
+    {'weights': 4, 'sparsity': 0.25, 'distinct': 3}
+    """
+    return {
+        "weights": int(kernel.size),
+        "sparsity": float(np.mean(kernel == 0)),
+        "distinct": len(np.unique(kernel)),
+    }
