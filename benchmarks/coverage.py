@@ -138,7 +138,8 @@ def quantize(model: Any, images: Any, scaled: Any) -> dict[str, Any]:
     """Train as int8, convert, run; what is in the file."""
     import numpy as np
 
-    from pipeline import litert
+    from pipeline import flatbuffer, litert
+    from pipeline.classifier import Runner
     from pipeline.errors import ModelError
     from pipeline.legacy import quantization
 
@@ -149,9 +150,9 @@ def quantize(model: Any, images: Any, scaled: Any) -> dict[str, Any]:
             content, calibrated = litert.convert_int8(Path(place)), False
         except ModelError:
             content, calibrated = litert.convert_int8(Path(place), scaled), True
-    graph = litert.read(content)
+    graph = flatbuffer.read(content)
     kernels = [op.kernel.data for op in graph.operators if op.kernel and "DEPTH" not in op.name]
-    scores = litert.Runner(content).scores(images)
+    scores = Runner(content).scores(images)
     skipped = Counter((r["kind"], r["reason"]) for r in rows if r["treatment"] == "skipped")
     treated = Counter(
         (r["kind"], r["reason"]) for r in rows if r["treatment"] == "quantized" and r["reason"]

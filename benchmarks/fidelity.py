@@ -29,6 +29,7 @@ from pipeline import complexity, data, training
 from pipeline.budget import Budget
 from pipeline.costs import Costs
 from pipeline.oracles import load
+from pipeline.settings import Settings
 from pipeline.space import Candidate, Space
 from pipeline.stages.search import Config
 from search_spaces.base import build
@@ -89,10 +90,10 @@ def _row(point: Candidate, dataset: data.Dataset, epochs: int, seed: int) -> dic
     row |= _scores(network(), dataset, seed)
     model, cycles = network(), []
     for first, last in zip([0, *ends], ends, strict=False):
-        settings = training.Settings(**point.settings, epochs=last - first)
+        settings = Settings(**point.settings, epochs=last - first)
         history = training.fit(model, dataset, settings, seed, label="cycle")
         cycles.append(_last(history, last - first))
-    settings = training.Settings(**point.settings, epochs=epochs)
+    settings = Settings(**point.settings, epochs=epochs)
     history = training.fit(network(), dataset, settings, seed, label="whole")
     keras.backend.clear_session()
     return row | {"cycles": cycles, "whole": [_last(history, end) for end in ends]}

@@ -24,6 +24,7 @@ import yaml
 
 import search_spaces
 from pipeline import artifact, channels, complexity, data, litert, measure, slimming, surgery
+from pipeline.classifier import Runner
 from pipeline.data import DataConfig, Dataset
 from search_spaces.base import Cheapest, build
 
@@ -105,7 +106,7 @@ def _measured(made: artifact.Artifact, dataset: Dataset) -> tuple[dict[str, floa
     model = keras.models.load_model(made.model_path, compile=False)
     images, _ = data.batch(dataset.train, 100, 0)
     content = litert.ptq(model, np.asarray(images, np.float32))
-    hits = measure.tflite_hits(litert.Runner(content), dataset.test)
+    hits = measure.tflite_hits(Runner(content), dataset.test)
     return {
         "flops": complexity.profile(model).flops,
         "float_test_accuracy": made.metrics["test_accuracy"],
@@ -143,7 +144,7 @@ def _large(name: str) -> list[dict[str, Any]]:
 
 def _in_turns(files: list[bytes], turns: int = 20) -> list[float]:
     """Milliseconds of an inference of each file on one thread: the median of all turns."""
-    runners = [litert.Runner(content, threads=1) for content in files]
+    runners = [Runner(content, threads=1) for content in files]
     times = [[runner.latency_ms(runs=50, seconds=0.2) for runner in runners] for _ in range(turns)]
     return [statistics.median(column) for column in zip(*times, strict=True)]
 

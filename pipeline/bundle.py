@@ -12,8 +12,20 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import artifact, card, data, litert, metadata, packing, parity, requantize, targets
+from pipeline import (
+    artifact,
+    card,
+    data,
+    flatbuffer,
+    litert,
+    metadata,
+    packing,
+    parity,
+    requantize,
+    targets,
+)
 from pipeline.artifact import Artifact
+from pipeline.classifier import Runner
 from pipeline.data import Dataset
 from pipeline.errors import ModelError, ToolError
 from pipeline.files import write_atomic
@@ -134,7 +146,7 @@ class Bundle:
             about=self.about,
             data=self.ctx.data,
             budget=self.ctx.budget,
-            graph=litert.read(self.files[MODEL]),
+            graph=flatbuffer.read(self.files[MODEL]),
             files={name: len(content) for name, content in self.files.items()},
         )
         self.files[CARD] = card.render([*self.ctx.earlier(), made], facts).encode()
@@ -177,7 +189,7 @@ def golden(model: bytes, dataset: Dataset, seed: int) -> bytes:
     output as the file has it.
     """
     images, labels = data.batch(dataset.test, EXAMPLES, seed)
-    runner = litert.Runner(model)
+    runner = Runner(model)
     whole = io.BytesIO()
     scores, raw = runner.scores(images), runner.outputs(images)
     np.savez_compressed(whole, images=images, labels=labels, scores=scores, raw=raw)

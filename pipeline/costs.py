@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline import complexity, litert
 from pipeline.budget import Budget
+from pipeline.classifier import Runner
 from pipeline.errors import BudgetError, ModelError, RecipeError
 from pipeline.files import fingerprint, write_atomic
 from search_spaces import family
@@ -170,7 +171,7 @@ def _convert(name: str, arch: ArchBase, image_shape: Shape, num_classes: int) ->
     images = np.random.default_rng(0).uniform(0, 255, (CALIBRATION_IMAGES, *image_shape))
     try:
         content = litert.ptq(model, images)
-        runner = litert.Runner(content)
+        runner = Runner(content)
     except ModelError as error:
         return {"error": str(error)}
     size = len(content) + litert.SIGNATURE_BYTES
@@ -186,7 +187,7 @@ def _vary(model: keras.Model) -> None:
             variable.assign(values + rng.uniform(-0.1, 0.1, values.shape))
 
 
-def latency_ms(runner: litert.Runner) -> float:
+def latency_ms(runner: Runner) -> float:
     """Smallest of several medians: what else the machine does only ever adds time."""
     medians = []
     for _ in range(ROUNDS):

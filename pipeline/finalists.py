@@ -10,6 +10,7 @@ import keras
 
 from pipeline import costs, data, isolation, litert, measure, trial
 from pipeline.budget import Budget
+from pipeline.classifier import Runner
 from pipeline.data import Dataset
 from pipeline.errors import ModelError
 from pipeline.files import write_atomic
@@ -31,7 +32,7 @@ def run(
     images, _ = data.batch(dataset.train, CALIBRATION_IMAGES, seed)
     try:
         content = litert.ptq(keras.models.load_model(model, compile=False), images)
-        runner = litert.Runner(content)
+        runner = Runner(content)
         accuracy = measure.tflite_hits(runner, dataset.val).mean()
     except ModelError as error:
         return {"int8_error": str(error)}

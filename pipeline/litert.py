@@ -8,25 +8,8 @@ import keras
 import numpy as np
 
 from pipeline import quiet, replay
-from pipeline.classifier import Runner
 from pipeline.errors import ModelError
-from pipeline.flatbuffer import IDENTIFIER, Graph, Operator, Tensor, read
-
-__all__ = [
-    "IDENTIFIER",
-    "SIGNATURE_BYTES",
-    "Graph",
-    "Operator",
-    "Runner",
-    "Tensor",
-    "calibration",
-    "convert_float",
-    "convert_int8",
-    "convert_int16x8",
-    "ptq",
-    "read",
-    "save_float",
-]
+from pipeline.flatbuffer import read
 
 SIGNATURE_BYTES = 160  # at most: a signature and longer names, in a file made from a SavedModel
 

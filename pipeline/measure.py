@@ -12,9 +12,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import complexity, ledger, litert
+from pipeline import complexity, flatbuffer, ledger, litert
 from pipeline.artifact import Artifact
+from pipeline.classifier import Runner
 from pipeline.data import Dataset, Split, stream
+from pipeline.flatbuffer import Graph
 
 # Layers whose kernels pruning and clustering change (and so `sparsity`, `distinct_weights`).
 COMPRESSIBLE = ("Conv2D", "Conv2DTranspose", "Dense")
@@ -33,9 +35,9 @@ def measure(artifact: Artifact, dataset: Dataset) -> tuple[dict[str, float], dic
         return {}, {}
     if path.suffix == ".tflite":
         content = path.read_bytes()
-        graph = litert.read(content)
+        graph = flatbuffer.read(content)
         numbers, rows = tflite_numbers(graph), ledger.of_tflite(graph)
-        hits = partial(tflite_hits, litert.Runner(content, threads=2))
+        hits = partial(tflite_hits, Runner(content, threads=2))
     else:
         model = keras.models.load_model(path, compile=False)
         content = litert.convert_float(model)
@@ -49,7 +51,7 @@ def measure(artifact: Artifact, dataset: Dataset) -> tuple[dict[str, float], dic
         **numbers,
         "size_bytes": len(content),
         "gzip_bytes": gzip_bytes(content),
-        "latency_ms": litert.Runner(content).latency_ms(),
+        "latency_ms": Runner(content).latency_ms(),
     }
     if same := artifact.details.get("parity"):
         metrics["parity_agreement"] = same["agreement"]
@@ -62,7 +64,7 @@ def val_accuracy(artifact: Artifact, dataset: Dataset) -> float:
     if path is None:
         raise ValueError(f"no model to measure. Received: {artifact.directory}")
     if path.suffix == ".tflite":
-        hits = tflite_hits(litert.Runner(path.read_bytes(), threads=2), dataset.val)
+        hits = tflite_hits(Runner(path.read_bytes(), threads=2), dataset.val)
     else:
         hits = keras_hits(keras.models.load_model(path, compile=False), dataset.val)
     return float(hits.mean())
@@ -81,7 +83,7 @@ def keras_numbers(model: keras.Model) -> dict[str, float]:
     }
 
 
-def tflite_numbers(graph: litert.Graph) -> dict[str, float]:
+def tflite_numbers(graph: Graph) -> dict[str, float]:
     """Count a `.tflite` file; params are its constant kernels and biases, norms folded in."""
     seen: dict[int, np.ndarray] = {}
     for op in graph.operators:
@@ -103,12 +105,12 @@ def keras_hits(model: keras.Model, split: Split) -> np.ndarray:
     return _hits(scores, split)
 
 
-def tflite_hits(runner: litert.Runner, split: Split) -> np.ndarray:
+def tflite_hits(runner: Runner, split: Split) -> np.ndarray:
     """Whether the highest score of each image is that of its label, bool `[N]`."""
     return np.asarray(tflite_classes(runner, split) == split.labels)
 
 
-def tflite_classes(runner: litert.Runner, split: Split) -> np.ndarray:
+def tflite_classes(runner: Runner, split: Split) -> np.ndarray:
     """The class with the highest score of each image, `[N]`."""
     return np.asarray(np.argmax(runner.scores(_images(split)), axis=-1))
 

@@ -13,10 +13,11 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import litert, replay
+from pipeline import replay
+from pipeline.classifier import Runner
 from pipeline.data import Dataset, batch
 from pipeline.errors import ParityError
-from pipeline.flatbuffer import named_after
+from pipeline.flatbuffer import Graph, named_after
 
 IMAGES = 1000  # test images that a stage compares
 LOOKED_AT = 4  # images whose layers are compared: those with the largest differences
@@ -94,7 +95,7 @@ def measured(content: bytes, reference: Reference, images: Images) -> dict[str, 
         `first_parting` (the first layer that computes something else, by Keras's name, and its
         difference; None where there is no such layer) and `compared_with`.
     """
-    runner = litert.Runner(content, threads=2)
+    runner = Runner(content, threads=2)
     parts = [reference.scores(images[i : i + CHUNK]) for i in range(0, len(images), CHUNK)]
     expected, received = np.concatenate(parts), runner.scores(images)
     differences = np.max(np.abs(expected - received), axis=-1)
@@ -150,7 +151,7 @@ def first_parting(content: bytes, reference: Reference, images: Images) -> dict[
     Returns:
         `layer`, by its name in Keras, and `difference`, in steps; None where no layer does.
     """
-    runner = litert.Runner(content, keep=True)
+    runner = Runner(content, keep=True)
     rows = [runner.activations(image) for image in images]
     steps: dict[str, float] = {}
     partners = _partners(runner.graph, reference.calls(images))
@@ -170,7 +171,7 @@ def first_parting(content: bytes, reference: Reference, images: Images) -> dict[
     return None
 
 
-def _partners(graph: litert.Graph, calls: Sequence[Call]) -> dict[int, tuple[str, list[Call]]]:
+def _partners(graph: Graph, calls: Sequence[Call]) -> dict[int, tuple[str, list[Call]]]:
     """By the index of an operator, its layer, and the calls that may have its output.
 
     The layer is the one with the kernel, or else the first of those that became the operator. The

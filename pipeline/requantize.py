@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from pipeline import data, flatbuffer, litert, measure, packing
 from pipeline.artifact import Artifact
+from pipeline.classifier import Runner
 from pipeline.data import Dataset
 from pipeline.errors import ModelError
 
@@ -110,7 +111,5 @@ def _per_tensor(content: bytes) -> bytes:
 
 def agreement(one: bytes, other: bytes, split: data.Split) -> dict[str, Any]:
     """On how many images two files name the same class: `images` and `agreement`, a fraction."""
-    first, second = (
-        measure.tflite_classes(litert.Runner(x, threads=2), split) for x in (one, other)
-    )
+    first, second = (measure.tflite_classes(Runner(x, threads=2), split) for x in (one, other))
     return {"images": len(split), "agreement": float(np.mean(first == second))}

@@ -9,6 +9,7 @@ from PIL import Image
 
 from pipeline import training
 from pipeline.files import write_atomic
+from pipeline.settings import Settings
 from pipeline.stage import Context
 
 PICTURE = "augmented.png"
@@ -18,7 +19,7 @@ GAP = 4  # between images, pixels
 PAPER = 128  # tone between them
 
 
-def record(settings: training.Settings, ctx: Context) -> None:
+def record(settings: Settings, ctx: Context) -> None:
     """Leave the picture with the stage and in MLflow, if training changes its images."""
     images = training.first_images(ctx.data, settings, ctx.seed, ROWS * COLUMNS)
     if images is not None:

@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 
 from pipeline import augmentation, data, objective, optimizers, progress, transfer
-from pipeline.augmentation import Augmentation as Augmentation
 from pipeline.augmentation import Strength
 from pipeline.averaging import Average
 from pipeline.checkpoint import Checkpoint, State
-from pipeline.objective import Lessons as Lessons
-from pipeline.optimizers import Optimizer as Optimizer
-from pipeline.optimizers import Schedule as Schedule
-from pipeline.settings import Settings as Settings
+from pipeline.objective import Lessons
+from pipeline.settings import Settings
 
 History = dict[str, list[float]]
 Report = Callable[[int, dict[str, float]], None]

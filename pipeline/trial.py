@@ -17,8 +17,10 @@ from pipeline.checkpoint import CHECKPOINT
 from pipeline.data import Dataset, batch
 from pipeline.files import write_atomic
 from pipeline.initialization import lsuv
+from pipeline.objective import Lessons
 from pipeline.preprocessing import Preprocessing
 from pipeline.preprocessing import apply as preprocess
+from pipeline.settings import Settings
 from search_spaces.base import build
 
 RESULT = "result.json"
@@ -100,15 +102,13 @@ def run(
         history = training.fit(
             model,
             dataset,
-            training.Settings(**settings),
+            Settings(**settings),
             seed,
             label=directory.name,
             on_epoch=report,
             checkpoint=directory / CHECKPOINT,
             deadline=deadline,
-            lessons=training.Lessons(
-                heads=objective.heads(family, arch, model, dataset.num_classes)
-            ),
+            lessons=Lessons(heads=objective.heads(family, arch, model, dataset.num_classes)),
             last=last,
         )
         found["fit_seconds"] = round(time.perf_counter() - began, 3)

@@ -21,7 +21,9 @@ from pipeline import data, structure, training, walk
 from pipeline.checkpoint import CHECKPOINT
 from pipeline.data import Dataset, Split
 from pipeline.files import write_atomic
-from pipeline.training import History, Settings
+from pipeline.objective import Lessons
+from pipeline.settings import Settings
+from pipeline.training import History
 
 Mode = Literal["auto", "full", "head_then_all", "frozen"]
 FEATURES = "features.npz"  # of all images, for both phases and for a run that goes on
@@ -44,7 +46,7 @@ class Tuning:
     seed: int
     directory: Path
     new_layers: tuple[str, ...] = ()  # with random weights; none: the last one with a kernel
-    lessons: training.Lessons | None = None  # for the whole model; a head has labels alone
+    lessons: Lessons | None = None  # for the whole model; a head has labels alone
     on_epoch: training.Report | None = None
     reason: str = ""
     history: History = field(default_factory=dict)

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline import training
 from pipeline.data import Dataset
-from pipeline.training import Settings
+from pipeline.settings import Settings
 
 both = pytest.mark.parametrize("api", ["keras", "tf_keras"])
 

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from rgb_network import SHAPE, any_batch, int8_ends, network, noise, uint8_ends
+from support.networks import SHAPE, any_batch, int8_ends, network, noise, uint8_ends
 
 from pipeline import litert, targets
 from pipeline.browser import inference, litertjs
+from pipeline.classifier import Runner
 from pipeline.errors import ToolError
 from pipeline.targets import Verdict, browser
 
@@ -60,7 +61,7 @@ def test_a_browser_gives_the_scores_of_litert(
 
 
 def test_the_images_that_are_compared_get_different_scores() -> None:
-    runner = litert.Runner(uint8_ends())
+    runner = Runner(uint8_ends())
     scores = runner.scores(browser.golden_images(runner.image_shape))
     assert len(np.unique(scores, axis=0)) > browser.IMAGES / 2
     assert len(np.unique(np.argmax(scores, axis=1))) > 1
@@ -86,7 +87,7 @@ def test_a_dynamic_batch_is_refused_with_the_reason_of_litert_js() -> None:
 
 
 def test_other_scores_than_those_of_litert_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    another = litert.Runner(uint8_ends(seed=1))
+    another = Runner(uint8_ends(seed=1))
     monkeypatch.setattr(browser, "Runner", lambda model: another)
     verdict = browser.check(uint8_ends())
     assert not verdict.runs

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from keras import layers
 from PIL import Image
-from report_run import INT8, artifact, trial
+from support.report_run import INT8, artifact, trial
 
-from pipeline import browser, bundle, card, litert
+from pipeline import browser, bundle, card, flatbuffer, litert
 from pipeline.browser import chromium, litertjs
 from pipeline.browser.server import serving
 from pipeline.budget import Budget
+from pipeline.classifier import Runner
 from pipeline.data import Dataset, Split
 from pipeline.metadata import About
 
@@ -71,7 +72,7 @@ def content(request: pytest.FixtureRequest) -> bytes:
 
 
 def facts(content: bytes) -> card.Facts:
-    graph = litert.read(content)
+    graph = flatbuffer.read(content)
     return card.Facts(
         title="pets\nTells *pets* apart",
         about=About("pets"),
@@ -207,9 +208,9 @@ def test_the_python_of_the_card_classifies_a_photo(
     assert len(others) == 2
     name, score = first.rsplit(" ", 1)
     assert name == best
-    channels = litert.read(content).inputs[0].shape[-1]
+    channels = flatbuffer.read(content).inputs[0].shape[-1]
     pixels = np.full((1, 10, 8, channels), 255 * (colour == "white"), np.uint8)
-    expected = litert.Runner(content).scores(pixels)[0].max()
+    expected = Runner(content).scores(pixels)[0].max()
     assert float(score) == pytest.approx(expected, abs=1e-4)
 
 
@@ -251,9 +252,9 @@ def test_the_javascript_of_the_card_classifies_a_photo(
         answer = json.loads(server.posted.get(timeout=90))
     assert "error" not in answer
     assert [len(answer["said"]), answer["said"][0][0]] == [3, best]
-    channels = litert.read(content).inputs[0].shape[-1]
+    channels = flatbuffer.read(content).inputs[0].shape[-1]
     pixels = np.full((1, 10, 8, channels), 255 * (colour == "white"), np.uint8)
-    expected = litert.Runner(content).scores(pixels)[0].max()
+    expected = Runner(content).scores(pixels)[0].max()
     assert answer["said"][0][1] == pytest.approx(expected, abs=1e-4)
 
 

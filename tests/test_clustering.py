@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 from pydantic import ValidationError
-from test_compression_chain import run, saved, trained
+from support.chain import run, saved, trained
 
 import search_spaces
 from pipeline import clustering, data, structure, training
@@ -16,6 +16,7 @@ from pipeline.artifact import Artifact
 from pipeline.clustering import Centroids, Plan
 from pipeline.data import Dataset
 from pipeline.errors import ModelError
+from pipeline.settings import Settings
 from pipeline.stage import Context
 from pipeline.stages.cluster import IMAGES, Config, ladder
 from search_spaces.base import Cheapest, build
@@ -302,7 +303,7 @@ def test_any_optimizer_trains_a_shared_value_as_one_weight(
     draw = np.random.default_rng(0).choice([-0.1, 0.05, 0.2], dense.kernel.shape)
     dense.kernel.assign(draw)
     rate = {"optimizer": "adam", "learning_rate": 0.01, "schedule": "constant", "epochs": 1}
-    settings = training.Settings(**rate, batch_size=len(few_digits.train), **paced)
+    settings = Settings(**rate, batch_size=len(few_digits.train), **paced)
     with structure.kept(model):
         training.fit(model, few_digits, settings, 0, label="one step")
     moved = np.unique(np.round(np.abs(np.asarray(dense.kernel) - draw), 4))

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline import artifact, data, litert, measure
+from pipeline import artifact, data, flatbuffer, measure
+from pipeline.classifier import Runner
 from pipeline.data import DataConfig, Dataset
 
 
@@ -59,14 +60,14 @@ def test_a_trained_model_becomes_a_small_int8_file_as_far_as_accuracy_allows(
     out = place / "runs" / "compress-my"
     stages = {done.stage: done for done in artifact.load_all(out)}
     content = (out / "export" / "model.tflite").read_bytes()
-    assert litert.read(content).float_operators == ()
+    assert flatbuffer.read(content).float_operators == ()
     start = stages["load"].metrics["val_accuracy"]
     for name in ("prune", "cluster", "quantize", "export"):
         assert stages[name].metrics["val_accuracy"] >= start - 0.02 - 1e-9, name
     assert stages["export"].metrics["sparsity"] >= 0.3
     assert stages["export"].metrics["distinct_weights"] <= 64
     assert stages["quantize"].metrics["parity_agreement"] >= 0.97
-    hits = measure.tflite_hits(litert.Runner(content), digits.test)
+    hits = measure.tflite_hits(Runner(content), digits.test)
     assert hits.mean() == stages["export"].metrics["test_accuracy"]
     again = command(*words, place=place)
     assert again.stderr.count("done before") == len(stages)

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,33 +13,22 @@ import pytest
 import tf_keras
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
+from support.chain import run, saved, trained
 
 import search_spaces
-from pipeline import clustering, complexity, ledger, litert, measure, stage, training
+from pipeline import clustering, complexity, flatbuffer, ledger, litert, measure
 from pipeline.artifact import Artifact
-from pipeline.budget import Budget
+from pipeline.classifier import Runner
 from pipeline.data import Dataset, Split
 from pipeline.errors import ModelError
+from pipeline.flatbuffer import Graph, Tensor
 from pipeline.legacy import affine, bridge, quantization
-from pipeline.stage import Context
 from search_spaces.base import Cheapest, build
 
 SPARSITY, CLUSTERS = 0.5, 12
 COMPRESSIBLE = ("Conv2D", "Dense")
 PIXEL = "as a depthwise convolution of one pixel"
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("vgg", "densenet")]
-
-
-class Silence:
-    """A log that keeps nothing."""
-
-    def params(self, values: Mapping[str, Any]) -> None: ...
-
-    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None: ...
-
-    def file(self, path: Path, folder: str | None = None) -> None: ...
-
-    def trial(self, row: Mapping[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -85,46 +74,6 @@ def data(digits: Dataset) -> Dataset:
     return Dataset("some", digits.class_names, **parts, test=test, fingerprint="some")
 
 
-def run(name: str, source: Artifact, data: Dataset, place: Path, **settings: Any) -> Artifact:
-    """Run one stage in a directory of its own."""
-    directory = place / name
-    directory.mkdir(exist_ok=True)
-    context = Context(
-        directory=directory,
-        run_dir=place,
-        name=name,
-        fingerprint=name,
-        data=data,
-        seed=0,
-        budget=Budget(),
-        targets=(),
-        title="",
-        recipe_yaml="",
-        log=Silence(),
-    )
-    module = stage.load(name)
-    return module.run(source, module.Config(**settings), context)
-
-
-def saved(model: keras.Model, place: Path) -> Artifact:
-    place.mkdir(exist_ok=True)
-    model.save(place / "model.keras")
-    settings = {"batch_size": 32}
-    return Artifact(
-        stage="finetune",
-        fingerprint="",
-        directory=place,
-        model_file="model.keras",
-        settings=settings,
-    )
-
-
-def trained(model: keras.Model, data: Dataset, epochs: int) -> keras.Model:
-    settings = training.Settings(epochs=epochs, learning_rate=1e-2, batch_size=16)
-    training.fit(model, data, settings, seed=0, label="float")
-    return model
-
-
 @pytest.fixture(scope="module", params=["mobilenet", "resnet", *SLOW])
 def chain(
     request: pytest.FixtureRequest, data: Dataset, tmp_path_factory: pytest.TempPathFactory
@@ -151,8 +100,8 @@ class Quantized:
     difference: float  # largest one of the scores of LiteRT and of the simulation
 
     @property
-    def graph(self) -> litert.Graph:
-        return litert.read(self.content)
+    def graph(self) -> Graph:
+        return flatbuffer.read(self.content)
 
 
 def quantized(body: Callable[[Any], Any], place: Path, **settings: Any) -> Quantized:
@@ -185,7 +134,7 @@ def quantized_model(
     twin, _ = quantization.quantize_aware(model, fit, images)
     quantization.save(twin, place)
     content = litert.convert_int8(place, scaled if calibrate else None)
-    difference = litert.Runner(content).scores(images) - twin(scaled, training=False)
+    difference = Runner(content).scores(images) - twin(scaled, training=False)
     return Quantized(content, float(np.max(np.abs(difference))))
 
 
@@ -199,7 +148,7 @@ def simulated(artifact: Artifact, images: np.ndarray) -> np.ndarray:
     return np.concatenate([serve(tf.constant(image[None]))["scores"] for image in scaled])
 
 
-def by_layer(graph: litert.Graph) -> dict[str, litert.Tensor]:
+def by_layer(graph: Graph) -> dict[str, Tensor]:
     """Kernels of the file by the layer that they were converted from."""
     found = [(re.search(r"/quant_(\w+)/", kernel.name), kernel) for kernel in graph.kernels]
     named = {match[1]: kernel for match, kernel in found if match}
@@ -285,20 +234,20 @@ def test_every_kernel_has_no_more_values_than_clusters(chain: Chain) -> None:
 
 
 def test_every_kernel_keeps_its_zeros_in_the_file(chain: Chain) -> None:
-    kernels, graph = chain.kernels("cluster"), litert.read(chain.tflite)
+    kernels, graph = chain.kernels("cluster"), flatbuffer.read(chain.tflite)
     stored = {name: zeros(kernel.data) for name, kernel in by_layer(graph).items()}
     lost = {name: stored[name] for name, k in kernels.items() if stored[name] < zeros(k)}
     assert not lost
 
 
 def test_every_kernel_has_no_more_int8_values_than_clusters_in_the_file(chain: Chain) -> None:
-    stored = by_layer(litert.read(chain.tflite))
+    stored = by_layer(flatbuffer.read(chain.tflite))
     distinct = {name: len(np.unique(stored[name].data)) for name in chain.kernels("cluster")}
     assert max(distinct.values()) <= CLUSTERS
 
 
 def test_every_kernel_is_int8_in_the_file(chain: Chain) -> None:
-    graph = litert.read(chain.tflite)
+    graph = flatbuffer.read(chain.tflite)
     assert {kernel.dtype for kernel in graph.kernels} == {"INT8"}
     pixels = [row for row in chain.rows("quantize").values() if row["reason"] == PIXEL]
     own = [*chain.kernels("float"), *depthwise(chain.model("float")), *pixels]
@@ -306,11 +255,11 @@ def test_every_kernel_is_int8_in_the_file(chain: Chain) -> None:
 
 
 def test_no_operator_of_the_file_computes_in_floating_point(chain: Chain) -> None:
-    assert litert.read(chain.tflite).float_operators == ()
+    assert flatbuffer.read(chain.tflite).float_operators == ()
 
 
 def test_the_file_takes_raw_pixels_and_gives_uint8(chain: Chain) -> None:
-    graph = litert.read(chain.tflite)
+    graph = flatbuffer.read(chain.tflite)
     (taken,), (given,) = graph.inputs, graph.outputs
     assert (taken.dtype, given.dtype) == ("UINT8", "UINT8")
     assert taken.scales.tolist() == pytest.approx([1 / 128], rel=1e-6)
@@ -340,7 +289,7 @@ def test_the_file_classifies_as_the_simulation_of_it_does(chain: Chain) -> None:
     split = chain.data.test
     images = split.images[split.index]
     scores = simulated(chain.artifacts["quantize"], images)
-    received = np.argmax(litert.Runner(chain.tflite).scores(images), axis=-1)
+    received = np.argmax(Runner(chain.tflite).scores(images), axis=-1)
     # a network that says one class for all agrees with any other
     assert len(set(np.argmax(scores, axis=-1))) > 5
     # after so little training many scores are close
@@ -366,7 +315,7 @@ def test_the_method_that_does_better_on_validation_is_kept(data: Dataset, tmp_pa
     accuracy = made.details["val_accuracy"]
     assert set(accuracy) == {"ptq", "qat"}
     assert accuracy[made.details["method"]] == max(accuracy.values())
-    runner = litert.Runner(made.model_path.read_bytes())
+    runner = Runner(made.model_path.read_bytes())
     assert measure.tflite_hits(runner, data.val).mean() == max(accuracy.values())
     assert re.fullmatch("[0-9a-f]{64}", made.details["calibration_sha256"])
     assert made.details["calibration_images"] == 20
@@ -703,7 +652,7 @@ def test_a_slimmed_network_is_compressed_like_any_other(
     assert (
         complexity.profile(loaded(slim.model_path)).flops <= 0.6 * complexity.profile(model).flops
     )
-    graph = litert.read(quantize.model_path.read_bytes())
+    graph = flatbuffer.read(quantize.model_path.read_bytes())
     rows = ledger.named(ledger.of_tflite(graph), ledger.of_keras(loaded(cluster.model_path)))
     left = {row["layer"]: row for row in ledger.of_keras(loaded(prune.model_path))}
     for row in rows:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import complexity, costs, litert
+from pipeline import complexity, costs, flatbuffer, litert
 from pipeline.budget import Budget
 from pipeline.costs import Costs
 from pipeline.errors import BudgetError, ModelError, RecipeError
@@ -197,7 +197,7 @@ def test_the_file_is_as_large_as_that_of_the_trained_network(name: str, tmp_path
     content = litert.convert_int8(tmp_path, images[:16])
     some = Costs(SHAPE, CLASSES, FILE_COSTS)
     assert some.exported(name, cheapest(name))["tflite_bytes"] == len(content)
-    peak = litert.read(content).peak_memory_bytes
+    peak = flatbuffer.read(content).peak_memory_bytes
     assert some.of(name, cheapest(name))["peak_memory_bytes"] == peak
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from devtools import Tab, tab
 from PIL import Image
-from rgb_network import SHAPE, int8_ends, network, uint8_ends
+from support.devtools import Tab, tab
+from support.networks import SHAPE, int8_ends, network, uint8_ends
 
 from pipeline import litert, pixels
 from pipeline.browser import demo
+from pipeline.classifier import Runner
 from pipeline.errors import ModelError
 from pipeline.targets import browser
 
@@ -101,7 +102,7 @@ def test_a_page_turns_a_photo_upright(page: Tab, tmp_path: Path) -> None:
 def test_a_page_gives_the_scores_of_litert(page: Tab, tmp_path: Path) -> None:
     file = drawn(tmp_path / "picture.png", "RGB", 200, 200)
     image = pixels.decode(file, SHAPE[:2], SHAPE[2])
-    expected = litert.Runner(uint8_ends()).scores([image])[0]
+    expected = Runner(uint8_ends()).scores([image])[0]
     assert choose(page, file)["scores"] == pytest.approx(expected, abs=1 / 256)
 
 
@@ -148,7 +149,7 @@ def test_a_page_takes_a_grey_floating_point_model(tmp_path: Path) -> None:
         start(opened, demo(model, LABELS, "grey"), tmp_path)
         seen = choose(opened, file)
     assert seen["pixels"].reshape(16, 16, 1).tolist() == image.tolist()
-    assert seen["scores"] == pytest.approx(litert.Runner(model).scores([image])[0], abs=1e-5)
+    assert seen["scores"] == pytest.approx(Runner(model).scores([image])[0], abs=1e-5)
 
 
 def test_a_page_is_the_same_text_each_time(html: str) -> None:

@@ -11,11 +11,12 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from test_compression_chain import Silence
+from support.chain import Silence
 
-from pipeline import artifact, browser, bundle, ledger, litert, metadata, runner, stage
+from pipeline import artifact, browser, bundle, flatbuffer, ledger, litert, metadata, runner, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
+from pipeline.classifier import Runner
 from pipeline.data import Dataset, Split
 from pipeline.errors import ModelError, ToolError
 from pipeline.recipe import Step
@@ -156,7 +157,7 @@ def test_the_same_network_gives_the_same_files(exported: Artifact, again: Export
 
 def test_the_numbers_are_those_of_the_file(exported: Artifact, data: Dataset) -> None:
     model = content(exported, bundle.MODEL)
-    scores = litert.Runner(model).scores(data.test.images[data.test.index])
+    scores = Runner(model).scores(data.test.images[data.test.index])
     accuracy = np.mean(np.argmax(scores, axis=-1) == data.test.labels)
     assert exported.metrics["test_accuracy"] == accuracy > 0.9
     assert exported.metrics["size_bytes"] == len(model)
@@ -168,9 +169,9 @@ def test_the_numbers_are_those_of_the_file(exported: Artifact, data: Dataset) ->
 def test_the_model_takes_and_gives_uint8_and_computes_what_was_quantized(
     exported: Artifact, quantized: Artifact, data: Dataset
 ) -> None:
-    model = litert.Runner(content(exported, bundle.MODEL))
+    model = Runner(content(exported, bundle.MODEL))
     assert [t.dtype for t in (*model.graph.inputs, *model.graph.outputs)] == ["UINT8", "UINT8"]
-    expected = litert.Runner(quantized.model_path.read_bytes())
+    expected = Runner(quantized.model_path.read_bytes())
     images = data.test.images[data.test.index]
     np.testing.assert_array_equal(model.outputs(images), expected.outputs(images))
 
@@ -178,7 +179,7 @@ def test_the_model_takes_and_gives_uint8_and_computes_what_was_quantized(
 def test_the_model_knows_its_classes_and_forgot_its_tensors(exported: Artifact) -> None:
     model = content(exported, bundle.MODEL)
     assert metadata.labels(model) == list(CLASSES)
-    assert {kernel.name for kernel in litert.read(model).kernels} == {""}
+    assert {kernel.name for kernel in flatbuffer.read(model).kernels} == {""}
 
 
 def test_without_metadata_and_stripping_the_model_is_the_file_of_the_converter(
@@ -220,7 +221,7 @@ def test_kernels_of_a_file_without_names_have_the_names_of_their_layers(
 def test_without_the_names_of_the_tensors_layers_of_one_size_would_be_mistaken(
     exported: Artifact, place: Path
 ) -> None:
-    rows = ledger.of_tflite(litert.read(content(exported, bundle.MODEL)))
+    rows = ledger.of_tflite(flatbuffer.read(content(exported, bundle.MODEL)))
     with pytest.raises(ModelError, match="export undid what was done before to layer 'right'"):
         ledger.checked(rows, "export", [artifact.load(place / "01-prune")])
 
@@ -229,7 +230,7 @@ def test_without_the_names_of_the_tensors_layers_of_one_size_would_be_mistaken(
 
 
 def test_the_edge_tpu_gets_int8_and_one_scale_for_a_dense_layer(exported: Artifact) -> None:
-    graph = litert.read(content(exported, bundle.EDGETPU))
+    graph = flatbuffer.read(content(exported, bundle.EDGETPU))
     assert [t.dtype for t in (*graph.inputs, *graph.outputs)] == ["INT8", "INT8"]
     assert graph.float_operators == ()
     scales = {op.name: op.kernel.scales.size for op in graph.operators if op.kernel is not None}
@@ -240,7 +241,7 @@ def test_the_edge_tpu_gets_int8_and_one_scale_for_a_dense_layer(exported: Artifa
 def test_the_edge_tpu_names_the_same_classes(exported: Artifact, data: Dataset) -> None:
     images = data.val.images[data.val.index]
     one, other = (
-        np.argmax(litert.Runner(content(exported, name)).scores(images), axis=-1)
+        np.argmax(Runner(content(exported, name)).scores(images), axis=-1)
         for name in (bundle.MODEL, bundle.EDGETPU)
     )
     assert exported.details["edgetpu"] == {
@@ -268,7 +269,7 @@ def test_after_training_in_int8_the_edge_tpu_names_exactly_the_same_classes(
     trained = run("quantize", source, ctx, method="qat", epochs=1)
     made = again(trained)
     assert made.details["edgetpu"] == {"images": 36, "agreement": 1.0, "method": "qat"}
-    graph = litert.read(content(made, bundle.EDGETPU))
+    graph = flatbuffer.read(content(made, bundle.EDGETPU))
     dense = [op.kernel.scales.size for op in graph.operators if op.name == "FULLY_CONNECTED"]
     assert dense == [1]
 
@@ -303,7 +304,7 @@ def test_what_quantize_passed_on_in_float_goes_out_in_float(
     passed = ctx.save_tflite(floating, pruned, details={"passed_on": "every attempt fell"})
     passed.save()
     made = run("export", passed, context(tmp_path, "03-export", data), demo=False)
-    assert litert.read(content(made, bundle.MODEL)).inputs[0].dtype == "FLOAT32"
+    assert flatbuffer.read(content(made, bundle.MODEL)).inputs[0].dtype == "FLOAT32"
     assert made.details["left_out"] == {
         bundle.EDGETPU: "quantize passed its input on: every attempt fell"
     }
@@ -322,7 +323,7 @@ def test_a_float_model_is_quantized_after_training(place: Path, again: Export) -
 
 def test_the_float_file_computes_what_keras_does(exported: Artifact, data: Dataset) -> None:
     images = data.test.images[data.test.index].astype(np.float32)
-    found = litert.Runner(content(exported, bundle.FLOAT)).scores(images)
+    found = Runner(content(exported, bundle.FLOAT)).scores(images)
     np.testing.assert_allclose(found, np.asarray(network()(images)), atol=1e-5)
 
 
@@ -336,7 +337,7 @@ def test_golden_images_have_the_scores_that_litert_gives_them(
     exported: Artifact, data: Dataset
 ) -> None:
     golden = np.load(exported.directory / bundle.GOLDEN)
-    model = litert.Runner(content(exported, bundle.MODEL))
+    model = Runner(content(exported, bundle.MODEL))
     assert golden["images"].shape == (16, *SHAPE)
     assert (golden["images"].dtype, golden["raw"].dtype) == (np.uint8, np.uint8)
     np.testing.assert_array_equal(model.scores(golden["images"]), golden["scores"])

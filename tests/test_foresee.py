@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import pytest
 from keras import layers
-from test_compression_chain import saved
+from support.chain import saved
 
 from pipeline import guardrail, stage
 from pipeline.artifact import Artifact

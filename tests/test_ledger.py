@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from report_run import FLOAT, INT8, Page, artifact
+from support.report_run import FLOAT, INT8, Page, artifact
 
-from pipeline import data, ledger, litert, recipe, runner, stage, structure
+from pipeline import data, flatbuffer, ledger, litert, recipe, runner, stage, structure
 from pipeline.artifact import Artifact, load
 from pipeline.data import Dataset
 from pipeline.errors import ModelError
@@ -91,20 +91,20 @@ def test_operators_have_the_names_of_keras_layers(
 ) -> None:
     content = convert(model) if convert else int8
     known = ledger.of_keras(model)
-    rows = ledger.named(ledger.of_tflite(litert.read(content)), known)
+    rows = ledger.named(ledger.of_tflite(flatbuffer.read(content)), known)
     assert [r["layer"] for r in rows] == [r["layer"] for r in known]
     assert [r["weights"] for r in rows] == [r["weights"] for r in known]
 
 
 def test_a_row_of_a_file_says_how_every_constant_is_stored(model: keras.Model, int8: bytes) -> None:
-    rows = ledger.named(ledger.of_tflite(litert.read(int8)), ledger.of_keras(model))
+    rows = ledger.named(ledger.of_tflite(flatbuffer.read(int8)), ledger.of_keras(model))
     dtypes = {r["layer"]: r["dtypes"] for r in rows}
     assert dtypes["conv"] == dtypes["depthwise"] == {"kernel": "int8", "bias": "int32"}
     assert dtypes["logits"]["kernel"] == "int8"
 
 
 def test_zeros_and_shared_values_are_seen_in_the_file(model: keras.Model, int8: bytes) -> None:
-    first = ledger.named(ledger.of_tflite(litert.read(int8)), ledger.of_keras(model))[0]
+    first = ledger.named(ledger.of_tflite(flatbuffer.read(int8)), ledger.of_keras(model))[0]
     assert (first["sparsity"], first["distinct"]) == (0.5, 3)
 
 
@@ -234,7 +234,7 @@ def test_a_float_file_may_have_the_factors_of_normalization_in_its_kernels(tmp_p
         )
         for name in ("prune", "cluster")
     ]
-    rows = ledger.of_tflite(litert.read(litert.convert_float(model)))
+    rows = ledger.of_tflite(flatbuffer.read(litert.convert_float(model)))
     assert rows[0]["distinct"] > 3
     (row,) = ledger.checked(rows, "quantize", earlier)
     assert (row["layer"], row["dtypes"]["kernel"]) == ("conv", "float32")
@@ -255,7 +255,7 @@ def test_signs_that_a_negative_factor_turns_are_no_new_values(tmp_path: Path) ->
     place = {"fingerprint": "", "directory": tmp_path, "model_file": "m.keras"}
     earlier = [Artifact(stage="cluster", details=known, **place)]
     images = np.random.default_rng(0).uniform(0, 255, (8, 4, 4, 2)).astype(np.float32)
-    rows = ledger.of_tflite(litert.read(litert.ptq(model, images)))
+    rows = ledger.of_tflite(flatbuffer.read(litert.ptq(model, images)))
     assert rows[0]["distinct"] == 6
     (row,) = ledger.checked(rows, "quantize", earlier)
     assert row["sizes"] == 3

@@ -14,8 +14,10 @@ from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 
 import search_spaces
-from pipeline import complexity, litert
+from pipeline import complexity, flatbuffer, litert
+from pipeline.classifier import Runner
 from pipeline.errors import ModelError
+from pipeline.flatbuffer import IDENTIFIER, Tensor
 from pipeline.packing import changed
 from search_spaces.base import Cheapest, build
 
@@ -70,11 +72,11 @@ def test_a_float_file_computes_what_keras_does(
     model: keras.Model, floating: bytes, images: np.ndarray
 ) -> None:
     expected = np.asarray(model(images.astype(np.float32), training=False))
-    np.testing.assert_allclose(litert.Runner(floating).scores(images), expected, atol=1e-5)
+    np.testing.assert_allclose(Runner(floating).scores(images), expected, atol=1e-5)
 
 
 def test_the_weights_are_frozen_into_a_float_file(floating: bytes) -> None:
-    graph = litert.read(floating)
+    graph = flatbuffer.read(floating)
     assert [op.name for op in graph.operators if "VAR" in op.name] == []
     assert [kernel.dtype for kernel in graph.kernels] == ["FLOAT32"] * 3
 
@@ -83,11 +85,11 @@ def test_an_int8_file_computes_nearly_what_keras_does(
     model: keras.Model, int8: bytes, images: np.ndarray
 ) -> None:
     expected = np.asarray(model(images.astype(np.float32), training=False))
-    np.testing.assert_allclose(litert.Runner(int8).scores(images), expected, atol=0.03)
+    np.testing.assert_allclose(Runner(int8).scores(images), expected, atol=0.03)
 
 
 def test_an_int8_file_has_no_float_operator_and_uint8_ends(int8: bytes) -> None:
-    graph = litert.read(int8)
+    graph = flatbuffer.read(int8)
     assert graph.float_operators == ()
     assert [t.dtype for t in (*graph.inputs, *graph.outputs)] == ["UINT8", "UINT8"]
 
@@ -105,9 +107,9 @@ def for_edge_tpu(
 def test_an_int8_file_has_int8_ends_if_asked_to(
     for_edge_tpu: bytes, int8: bytes, images: np.ndarray
 ) -> None:
-    graph = litert.read(for_edge_tpu)
+    graph = flatbuffer.read(for_edge_tpu)
     assert [t.dtype for t in (*graph.inputs, *graph.outputs)] == ["INT8", "INT8"]
-    scores, expected = (litert.Runner(x).scores(images) for x in (for_edge_tpu, int8))
+    scores, expected = (Runner(x).scores(images) for x in (for_edge_tpu, int8))
     np.testing.assert_allclose(scores, expected, atol=2 / 256)
 
 
@@ -115,7 +117,11 @@ def test_a_dense_layer_has_one_scale_if_asked_to_and_a_convolution_one_per_chann
     for_edge_tpu: bytes, int8: bytes
 ) -> None:
     scales = [
-        {op.name: op.kernel.scales.size for op in litert.read(x).operators if op.kernel is not None}
+        {
+            op.name: op.kernel.scales.size
+            for op in flatbuffer.read(x).operators
+            if op.kernel is not None
+        }
         for x in (for_edge_tpu, int8)
     ]
     assert scales[0] == {"CONV_2D": 4, "DEPTHWISE_CONV_2D": 4, "FULLY_CONNECTED": 1}
@@ -123,7 +129,7 @@ def test_a_dense_layer_has_one_scale_if_asked_to_and_a_convolution_one_per_chann
 
 
 def test_every_operator_of_a_float_file_is_a_float_operator(floating: bytes) -> None:
-    graph = litert.read(floating)
+    graph = flatbuffer.read(floating)
     assert graph.float_operators == graph.operators
 
 
@@ -138,7 +144,7 @@ def test_quantizing_without_files_gives_the_same_file_without_its_signature(
 ) -> None:
     direct = litert.ptq(model, images.astype(np.float32))
     assert len(direct) + litert.SIGNATURE_BYTES == len(int8)
-    scores, expected = (litert.Runner(content).scores(images) for content in (direct, int8))
+    scores, expected = (Runner(content).scores(images) for content in (direct, int8))
     np.testing.assert_array_equal(scores, expected)
 
 
@@ -159,7 +165,7 @@ def test_what_the_converter_refuses_is_an_error_of_one_line_that_names_it(conver
 
 
 def test_a_file_has_a_batch_of_one(content: bytes) -> None:
-    graph = litert.read(content)
+    graph = flatbuffer.read(content)
     assert (graph.inputs[0].shape, graph.outputs[0].shape) == ((1, *SHAPE), (1, 3))
 
 
@@ -169,7 +175,7 @@ def test_a_file_has_a_batch_of_one(content: bytes) -> None:
 @pytest.mark.parametrize("name", search_spaces.families())
 def test_a_family_has_as_many_macs_in_the_file_as_in_keras(name: str) -> None:
     model = build(name, search_spaces.family(name).sample(Cheapest()), (32, 32, 3), 10)
-    operators = litert.read(litert.convert_float(model)).operators
+    operators = flatbuffer.read(litert.convert_float(model)).operators
     assert sum(op.macs for op in operators) == complexity.profile(model).macs
 
 
@@ -188,24 +194,24 @@ def test_a_family_has_as_many_macs_in_the_file_as_in_keras(name: str) -> None:
 )
 def test_a_layer_has_as_many_macs_in_the_file_as_in_keras(body: Callable[[Any], Any]) -> None:
     model = network(body)
-    operators = litert.read(litert.convert_float(model)).operators
+    operators = flatbuffer.read(litert.convert_float(model)).operators
     assert sum(op.macs for op in operators) == complexity.profile(model).macs > 0
 
 
 def test_constants_are_read_with_their_values(model: keras.Model, floating: bytes) -> None:
-    dense = litert.read(floating).kernels[-1]
+    dense = flatbuffer.read(floating).kernels[-1]
     np.testing.assert_array_equal(dense.data, np.asarray(model.layers[-2].kernel).T)
 
 
 def test_the_peak_of_memory_is_of_what_is_alive_at_once(floating: bytes, int8: bytes) -> None:
     pixels = 12 * 12 * 3
-    assert litert.read(int8).peak_memory_bytes == 2 * pixels  # as uint8 and as int8
-    assert litert.read(floating).peak_memory_bytes == 4 * (pixels + 5 * 5 * 4)  # a convolution
+    assert flatbuffer.read(int8).peak_memory_bytes == 2 * pixels  # as uint8 and as int8
+    assert flatbuffer.read(floating).peak_memory_bytes == 4 * (pixels + 5 * 5 * 4)  # a convolution
 
 
 def test_memory_without_a_fixed_size_is_an_error() -> None:
     nothing = np.array([])
-    tensor = litert.Tensor("words", "STRING", (3,), None, nothing, nothing)
+    tensor = Tensor("words", "STRING", (3,), None, nothing, nothing)
     with pytest.raises(ModelError, match=r"'words'. Received: STRING. Known: BOOL"):
         _ = tensor.bytes
 
@@ -214,7 +220,7 @@ def test_memory_without_a_fixed_size_is_an_error() -> None:
 
 
 def test_images_are_classified_one_by_one_as_together(content: bytes, images: np.ndarray) -> None:
-    runner = litert.Runner(content)
+    runner = Runner(content)
     one_by_one = [runner.scores(image[None])[0] for image in images]
     np.testing.assert_array_equal(runner.scores(images), one_by_one)
     assert np.ptp(one_by_one, axis=0).max() > 0
@@ -223,21 +229,21 @@ def test_images_are_classified_one_by_one_as_together(content: bytes, images: np
 def test_what_the_file_itself_makes_are_the_scores_as_it_stores_them(
     floating: bytes, int8: bytes, images: np.ndarray
 ) -> None:
-    made = litert.Runner(int8).outputs(images)
+    made = Runner(int8).outputs(images)
     assert made.dtype == np.uint8
-    np.testing.assert_array_equal(made / np.float32(256), litert.Runner(int8).scores(images))
-    float_runner = litert.Runner(floating)
+    np.testing.assert_array_equal(made / np.float32(256), Runner(int8).scores(images))
+    float_runner = Runner(floating)
     np.testing.assert_array_equal(float_runner.outputs(images), float_runner.scores(images))
 
 
 def test_no_images_have_no_scores(content: bytes) -> None:
-    assert litert.Runner(content).scores(np.zeros((0, *SHAPE))).shape == (0, 3)
+    assert Runner(content).scores(np.zeros((0, *SHAPE))).shape == (0, 3)
 
 
 def test_scores_add_up_to_one_whatever_the_output_is_stored_as(
     content: bytes, images: np.ndarray
 ) -> None:
-    scores = litert.Runner(content).scores(images)
+    scores = Runner(content).scores(images)
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores.sum(axis=-1), 1, atol=3 / 256)
 
@@ -246,7 +252,7 @@ def test_bytes_are_pixels_whatever_images_ranges_are_measured_with() -> None:
     """Dark images would otherwise give the input a scale below 1."""
     dark = np.random.default_rng(0).integers(20, 200, (4, *SHAPE), np.uint8)
     content = litert.ptq(network(classifier), dark)
-    given = litert.read(content).inputs[0]
+    given = flatbuffer.read(content).inputs[0]
     assert (given.dtype, given.scales[0], given.zero_points[0]) == ("UINT8", 1.0, 0)
 
 
@@ -260,18 +266,18 @@ def test_an_int8_input_takes_the_same_pixels(int8: bytes, images: np.ndarray) ->
         graph.operators = graph.operators[1:-1]
         root.signatureDefs = []
 
-    runner = litert.Runner(changed(int8, without_ends))
+    runner = Runner(changed(int8, without_ends))
     assert runner.graph.inputs[0].dtype == "INT8"
-    np.testing.assert_array_equal(runner.scores(images), litert.Runner(int8).scores(images))
+    np.testing.assert_array_equal(runner.scores(images), Runner(int8).scores(images))
 
 
 def test_latency_is_the_time_of_something(content: bytes) -> None:
-    assert 0 < litert.Runner(content).latency_ms(runs=5) < 1000
+    assert 0 < Runner(content).latency_ms(runs=5) < 1000
 
 
 def test_timing_ends_after_the_seconds_it_was_given(content: bytes) -> None:
     start = time.perf_counter()
-    litert.Runner(content).latency_ms(runs=10**9, seconds=0.05)
+    Runner(content).latency_ms(runs=10**9, seconds=0.05)
     assert time.perf_counter() - start < 5
 
 
@@ -281,7 +287,7 @@ def test_timing_ends_after_the_seconds_it_was_given(content: bytes) -> None:
 def test_a_model_that_is_no_image_classifier_is_refused() -> None:
     content = litert.convert_float(network(layers.Conv2D(4, 3)))
     with pytest.raises(ModelError, match=r"not an image classifier.*\[1, 10, 10, 4\].*\[1, K\]"):
-        litert.Runner(content)
+        Runner(content)
 
 
 @pytest.mark.parametrize(
@@ -302,13 +308,13 @@ def test_a_model_with_other_inputs_is_refused(shapes: list[Any], received: str) 
     function = tf.function(total).get_concrete_function(*specs)
     content = tf.lite.TFLiteConverter.from_concrete_functions([function]).convert()
     with pytest.raises(ModelError, match=f"not an image classifier. Received: {received}"):
-        litert.Runner(content)
+        Runner(content)
 
 
 @pytest.mark.parametrize("content", [b"", b"TFL3", b"<html></html>", b"\x89PNG\r\n\x1a\n" * 9])
 def test_what_is_not_a_tflite_file_is_refused(content: bytes) -> None:
     with pytest.raises(ModelError, match=f"not a .tflite file. Received: {len(content)} bytes"):
-        litert.read(content)
+        flatbuffer.read(content)
 
 
 def truncated(content: bytes, rng: np.random.Generator) -> bytes:
@@ -316,7 +322,7 @@ def truncated(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def noise(content: bytes, rng: np.random.Generator) -> bytes:
-    return content[:4] + litert.IDENTIFIER + rng.bytes(len(content))
+    return content[:4] + IDENTIFIER + rng.bytes(len(content))
 
 
 def flipped(content: bytes, rng: np.random.Generator) -> bytes:
@@ -342,7 +348,7 @@ def test_a_truncated_file_and_noise_are_refused(
 ) -> None:
     for broken in mutated(content, mutation, 20):
         with pytest.raises(ModelError):
-            litert.read(broken)
+            flatbuffer.read(broken)
 
 
 @pytest.mark.parametrize("mutation", [flipped, smeared])
@@ -350,7 +356,7 @@ def test_a_damaged_file_is_read_or_refused(content: bytes, mutation: Callable[..
     refused = 0
     for broken in mutated(content, mutation, 150):
         try:
-            graph = litert.read(broken)
+            graph = flatbuffer.read(broken)
             assert isinstance(sum(op.macs for op in graph.operators), int)
             assert len(graph.float_operators) <= len(graph.operators) >= len(graph.kernels)
         except ModelError:
@@ -413,7 +419,7 @@ def quantization(root: Any, **values: list[Any]) -> None:
 )
 def test_numbers_that_would_end_the_process_are_refused(int8: bytes, values: Any) -> None:
     with pytest.raises(ModelError, match="a broken"):
-        litert.read(changed(int8, lambda root: quantization(root, **values)))
+        flatbuffer.read(changed(int8, lambda root: quantization(root, **values)))
 
 
 def test_a_convolution_without_weights_is_refused(floating: bytes) -> None:
@@ -422,7 +428,7 @@ def test_a_convolution_without_weights_is_refused(floating: bytes) -> None:
             operator.inputs = operator.inputs[:1]
 
     with pytest.raises(ModelError, match="CONV_2D without weights"):
-        litert.read(changed(floating, drop_weights))
+        flatbuffer.read(changed(floating, drop_weights))
 
 
 def test_what_litert_cannot_run_is_refused(floating: bytes) -> None:
@@ -430,4 +436,4 @@ def test_what_litert_cannot_run_is_refused(floating: bytes) -> None:
         del root.subgraphs[0].operators[1]
 
     with pytest.raises(ModelError, match="LiteRT refuses the model"):
-        litert.Runner(changed(floating, drop_producer))
+        Runner(changed(floating, drop_producer))

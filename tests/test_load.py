@@ -9,9 +9,10 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import complexity, litert, recipe, stage
+from pipeline import complexity, flatbuffer, recipe, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
+from pipeline.classifier import Runner
 from pipeline.data import Dataset, Split
 from pipeline.errors import BudgetError, ModelError, RecipeError
 from pipeline.pretrained import efficientnet_lite
@@ -208,7 +209,7 @@ def test_efficientnet_lite0_survives_the_bridge_training_and_int8(tmp_path: Path
     quantized = run("quantize", loaded, data, tmp_path, epochs=2)
     assert quantized.model_path is not None
     content = quantized.model_path.read_bytes()
-    graph = litert.read(content)
+    graph = flatbuffer.read(content)
     assert not graph.float_operators
     skipped = [r["kind"] for r in quantized.details["layers"] if r["treatment"] == "skipped"]
     assert skipped == ["Softmax"]
@@ -219,7 +220,7 @@ def test_efficientnet_lite0_survives_the_bridge_training_and_int8(tmp_path: Path
     serve = twin.signatures["serving_default"]
     scaled = (data.test.images.astype("float32") - 127) / 128
     expected = np.concatenate([serve(tf.constant(image[None]))["scores"] for image in scaled])
-    found = litert.Runner(content).scores(data.test.images)
+    found = Runner(content).scores(data.test.images)
     assert np.max(np.abs(found - expected)) < 0.1
 
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from test_compression_chain import run, saved
+from support.chain import run, saved
 
 from pipeline import complexity, lowrank, walk
 from pipeline.data import Dataset

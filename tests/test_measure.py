@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline import litert, measure
+from pipeline import flatbuffer, litert, measure
 from pipeline.artifact import Artifact
 from pipeline.data import Dataset, Split
 from pipeline.rows import kernel_row, kernel_rows
@@ -48,7 +48,7 @@ def test_a_keras_model_has_the_numbers_counted_by_hand(counted: keras.Model) -> 
 
 
 def test_a_tflite_file_has_the_same_numbers(counted: keras.Model) -> None:
-    graph = litert.read(litert.convert_float(counted))
+    graph = flatbuffer.read(litert.convert_float(counted))
     assert measure.tflite_numbers(graph) == pytest.approx(EXPECTED)
 
 

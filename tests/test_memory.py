@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 
 import search_spaces
-from pipeline import complexity, litert
+from pipeline import complexity, flatbuffer, litert
 from search_spaces.base import ArchBase, Cheapest, Deployable, build
 
 SHAPE = (8, 8, 2)  # 128 bytes
@@ -25,7 +25,7 @@ def in_file(model: keras.Model) -> int:
     """The peak of the file that the converter writes."""
     shape = (2, *model.inputs[0].shape[1:])
     images = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
-    return litert.read(litert.ptq(model, images)).peak_memory_bytes
+    return flatbuffer.read(litert.ptq(model, images)).peak_memory_bytes
 
 
 def vary(model: keras.Model) -> None:

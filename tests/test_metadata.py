@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline import litert, metadata, packing
+from pipeline import flatbuffer, litert, metadata, packing
+from pipeline.classifier import Runner
 from pipeline.errors import ModelError
+from pipeline.flatbuffer import Tensor
 from pipeline.metadata import About
 
 LABELS = ["cat", "dog", "blåbær", "two words"]
@@ -75,7 +77,7 @@ def read(content: bytes) -> Any:
     schema = pytest.importorskip(
         "mediapipe.tasks.metadata.metadata_schema_py_generated", reason="mediapipe is missing"
     )
-    note = litert.read(content).metadata["TFLITE_METADATA"]
+    note = flatbuffer.read(content).metadata["TFLITE_METADATA"]
     assert note[4:8] == b"M001"
     return schema.ModelMetadataT.InitFromObj(schema.ModelMetadata.GetRootAs(note))
 
@@ -141,20 +143,21 @@ def test_float_pixels_go_in_as_they_are(told: dict[str, bytes]) -> None:
 
 def test_normalized_and_quantized_pixels_are_the_bytes_that_they_were() -> None:
     nothing, scale, zero = np.array([]), np.float32(2 / 255), 127
-    image = litert.Tensor("x", "UINT8", (1, 8, 8, 3), None, np.array([scale]), np.array([zero]))
+    image = Tensor("x", "UINT8", (1, 8, 8, 3), None, np.array([scale]), np.array([zero]))
     mean, std = metadata.normalization(image)
     pixels = np.arange(256)
     np.testing.assert_allclose((pixels - mean) / std / scale + zero, pixels, atol=1e-3)
-    assert metadata.normalization(
-        litert.Tensor("x", "FLOAT32", (1, 8, 8, 3), None, nothing, nothing)
-    ) == (0.0, 1.0)
+    assert metadata.normalization(Tensor("x", "FLOAT32", (1, 8, 8, 3), None, nothing, nothing)) == (
+        0.0,
+        1.0,
+    )
 
 
 def test_the_scores_stay_the_same(
     bare: dict[str, bytes], told: dict[str, bytes], images: np.ndarray
 ) -> None:
     for name in ("uint8", "float"):
-        before, after = (litert.Runner(x[name]).outputs(images) for x in (bare, told))
+        before, after = (Runner(x[name]).outputs(images) for x in (bare, told))
         np.testing.assert_array_equal(before, after)
 
 
@@ -204,7 +207,7 @@ def test_metadata_is_written_once(told: dict[str, bytes]) -> None:
 def test_mediapipe_shows_the_labels_with_the_scores_of_litert(
     told: dict[str, bytes], images: np.ndarray, name: str
 ) -> None:
-    expected = litert.Runner(told[name]).scores(images)
+    expected = Runner(told[name]).scores(images)
     assert len(set(np.argmax(expected, axis=-1))) > 1
     with classifier(told[name]) as model:
         for image, row in zip(images, expected, strict=True):
@@ -219,7 +222,7 @@ def test_mediapipe_takes_a_file_with_stripped_names(
 ) -> None:
     with classifier(packing.stripped(told["uint8"])) as model:
         result = model.classify(picture(images[0]))
-    best = int(np.argmax(litert.Runner(told["uint8"]).scores(images[:1])))
+    best = int(np.argmax(Runner(told["uint8"]).scores(images[:1])))
     assert result.classifications[0].categories[0].category_name == LABELS[best]
 
 

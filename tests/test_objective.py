@@ -9,7 +9,8 @@ import pytest
 
 from pipeline import objective, training
 from pipeline.data import Dataset
-from pipeline.training import Lessons, Settings
+from pipeline.objective import Lessons
+from pipeline.settings import Settings
 from search_spaces import inception
 from search_spaces.base import Cheapest
 

@@ -13,7 +13,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
-from pipeline import litert, packing
+from pipeline import flatbuffer, litert, packing
+from pipeline.classifier import Runner
 from pipeline.errors import ModelError
 
 SHAPE = (12, 12, 3)
@@ -61,7 +62,7 @@ def root_of(content: bytes) -> Any:
 
 
 def test_a_stripped_file_has_the_same_scores(content: bytes, images: np.ndarray) -> None:
-    runners = [litert.Runner(one) for one in (content, packing.stripped(content))]
+    runners = [Runner(one) for one in (content, packing.stripped(content))]
     before, after = (runner.outputs(images) for runner in runners)
     assert np.ptp(before, axis=0).max() > 0
     np.testing.assert_array_equal(before, after)
@@ -89,7 +90,7 @@ def test_constants_stay_where_they_are_read_from_in_place(content: bytes) -> Non
 
 
 def test_kernels_keep_their_values_scales_and_order(content: bytes) -> None:
-    kernels, others = (litert.read(x).kernels for x in (content, packing.stripped(content)))
+    kernels, others = (flatbuffer.read(x).kernels for x in (content, packing.stripped(content)))
     for kernel, other in zip(kernels, others, strict=True):
         np.testing.assert_array_equal(kernel.data, other.data)
         np.testing.assert_array_equal(kernel.scales, other.scales)
@@ -98,21 +99,21 @@ def test_kernels_keep_their_values_scales_and_order(content: bytes) -> None:
 
 def test_inputs_and_outputs_have_the_names_of_the_signature_which_stays(content: bytes) -> None:
     stripped = packing.stripped(content)
-    graph = litert.read(stripped)
+    graph = flatbuffer.read(stripped)
     assert [t.name for t in (*graph.inputs, *graph.outputs)] == ["image", "scores"]
     interpreters = [Interpreter(model_content=x) for x in (content, stripped)]
     assert interpreters[0].get_signature_list() == interpreters[1].get_signature_list() != {}
 
 
 def test_no_other_tensor_keeps_a_name(content: bytes) -> None:
-    graph = litert.read(packing.stripped(content))
+    graph = flatbuffer.read(packing.stripped(content))
     ends = {t.name for t in (*graph.inputs, *graph.outputs)}
     names = {t.name for op in graph.operators for t in (*op.inputs, *op.outputs)}
     assert names - ends == {""}
 
 
 def test_the_oldest_runtime_that_the_file_runs_in_stays_noted(content: bytes) -> None:
-    before, after = (litert.read(x).metadata for x in (content, packing.stripped(content)))
+    before, after = (flatbuffer.read(x).metadata for x in (content, packing.stripped(content)))
     assert set(before) == {"min_runtime_version", "CONVERSION_METADATA"}
     assert after == {"min_runtime_version": before["min_runtime_version"]}
 
@@ -130,8 +131,11 @@ def test_what_is_not_a_model_is_not_stripped() -> None:
 
 def test_a_note_is_found_again_and_changes_no_score(content: bytes, images: np.ndarray) -> None:
     noted = packing.noted(content, "notes", b"by hand")
-    assert litert.read(noted).metadata == {**litert.read(content).metadata, "notes": b"by hand"}
-    scores, expected = (litert.Runner(x).scores(images) for x in (noted, content))
+    assert flatbuffer.read(noted).metadata == {
+        **flatbuffer.read(content).metadata,
+        "notes": b"by hand",
+    }
+    scores, expected = (Runner(x).scores(images) for x in (noted, content))
     np.testing.assert_array_equal(scores, expected)
 
 
@@ -146,7 +150,7 @@ def test_a_model_with_files_is_a_zip_archive_and_computes_the_same(
     with zipfile.ZipFile(BytesIO(whole)) as archive:
         assert archive.testzip() is None
         assert {name: archive.read(name) for name in archive.namelist()} == FILES
-    scores, expected = (litert.Runner(x).scores(images) for x in (whole, content))
+    scores, expected = (Runner(x).scores(images) for x in (whole, content))
     np.testing.assert_array_equal(scores, expected)
 
 

@@ -14,12 +14,13 @@ import tf_keras
 from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 
-from pipeline import litert, measure, parity, stage
+from pipeline import flatbuffer, litert, measure, parity, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
+from pipeline.classifier import Runner
 from pipeline.data import Dataset, Split
 from pipeline.errors import ModelError
-from pipeline.flatbuffer import named_after
+from pipeline.flatbuffer import IDENTIFIER, named_after
 from pipeline.legacy import bridge, quantization
 from pipeline.parity import Reference
 
@@ -106,7 +107,7 @@ def broken(content: bytes, layer: str, change: Callable[[np.ndarray], np.ndarray
     buffer = root.buffers[kernel.buffer]
     buffer.data = change(np.array(buffer.data, np.uint8).view(np.int8)).view(np.uint8)
     builder = flatbuffers.Builder(len(content))
-    builder.Finish(root.Pack(builder), file_identifier=litert.IDENTIFIER)
+    builder.Finish(root.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
 
 
@@ -139,7 +140,7 @@ def test_scores_are_those_of_the_reference_and_of_the_runtime(
 ) -> None:
     found = parity.measured(ptq_pair.content, ptq_pair.reference, images)
     expected = model.predict(images.astype(np.float32), verbose=0)
-    received = litert.Runner(ptq_pair.content).scores(images)
+    received = Runner(ptq_pair.content).scores(images)
     same = np.mean(expected.argmax(-1) == received.argmax(-1))
     assert found["agreement"] == pytest.approx(same)
     assert found["worst_difference"] == pytest.approx(np.abs(expected - received).max(), abs=1e-5)
@@ -160,7 +161,7 @@ def test_the_layer_that_was_broken_is_named(pair: Pair, layer: str, images: np.n
 def test_layers_are_not_looked_at_while_scores_agree(
     qat_pair: Pair, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores = litert.Runner(qat_pair.content, threads=2).scores
+    scores = Runner(qat_pair.content, threads=2).scores
     same = Reference("simulation", lambda x: scores(x), qat_pair.reference.calls)
     monkeypatch.setattr(parity, "first_parting", lambda *_: pytest.fail("layers were looked at"))
     assert parity.measured(qat_pair.content, same, images)["worst_difference"] == 0
@@ -201,7 +202,7 @@ def test_layers_that_keras_numbered_are_told_apart(images: np.ndarray) -> None:
     for name in ("conv", "conv_1", "conv_2"):
         x = layers.Conv2D(4, 3, padding="same", name=name)(x)
     model = keras.Model(inputs, layers.Softmax()(layers.Dense(CLASSES)(layers.Flatten()(x))))
-    graph = litert.read(litert.ptq(model, images.astype(np.float32)))
+    graph = flatbuffer.read(litert.ptq(model, images.astype(np.float32)))
     convolutions = [op.outputs[0].name for op in graph.operators if op.name == "CONV_2D"]
     known = ("conv", "conv_1", "conv_2")
     assert [named_after(name, known) for name in convolutions] == [(name,) for name in known]

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import data, litert, preprocessing
+from pipeline import data, flatbuffer, litert, preprocessing
+from pipeline.classifier import Runner
 from pipeline.data import Dataset, Split
 from pipeline.errors import ModelError
 from pipeline.legacy import bridge, quantization
@@ -106,12 +107,12 @@ def test_the_int8_file_takes_raw_pixels_and_has_no_float_operator(
     except ModelError:  # as the stage does
         ranges = bridge.rescaled(model, images.astype("float32"))
         content = litert.convert_int8(tmp_path / "saved", ranges)
-    graph = litert.read(content)
+    graph = flatbuffer.read(content)
     assert graph.operators[0].inputs[0].dtype == "UINT8"
     kinds = {t.dtype for op in graph.operators for t in (*op.inputs, *op.outputs)}
     assert kinds <= {"UINT8", "INT8", "INT32"}
     expected = np.asarray(model(images.astype("float32"), training=False))
-    received = litert.Runner(content).scores(iter(images))
+    received = Runner(content).scores(iter(images))
     assert np.abs(expected - received).mean() < 0.02
 
 

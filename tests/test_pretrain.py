@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from test_searcher import ctx as ctx  # a fixture
+from support.search_context import ctx as ctx  # a fixture
 
 from pipeline import stage
 from pipeline.artifact import Artifact

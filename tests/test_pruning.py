@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from test_kernels import names, network
+from support.kernels import names, network
 
 from pipeline import kernels, masks, pruning
 from pipeline.errors import ModelError

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from keras import layers
 from pydantic import ValidationError
-from test_compression_chain import run, saved, trained
+from support.chain import run, saved, trained
 
-from pipeline import flatbuffer, ledger, litert, measure, targets
+from pipeline import flatbuffer, ledger, measure, targets
 from pipeline.artifact import Artifact
+from pipeline.classifier import Runner
 from pipeline.data import Dataset
 from pipeline.errors import ModelError
+from pipeline.flatbuffer import Graph
 from pipeline.stages.quantize import Config, ladder
 
 Run = Callable[..., Artifact]
@@ -58,8 +60,8 @@ def quantized(
     return quantized
 
 
-def graph(made: Artifact) -> litert.Graph:
-    return litert.read(content(made))
+def graph(made: Artifact) -> Graph:
+    return flatbuffer.read(content(made))
 
 
 def content(made: Artifact) -> bytes:
@@ -116,7 +118,7 @@ def test_litert_computes_what_training_with_4_bits_simulated(
     assert made.details["parity"]["compared_with"] == "simulation"
     assert made.details["parity"]["worst_difference"] < 0.03
     images = few_digits.test.images[few_digits.test.index]
-    found = litert.Runner(content(made)).scores(images)
+    found = Runner(content(made)).scores(images)
     expected = scores(source, images)
     assert np.mean(np.argmax(found, -1) == np.argmax(expected, -1)) > 0.8
     assert np.mean(np.abs(found - expected)) < 0.1
@@ -169,7 +171,7 @@ def test_litert_computes_with_16_bits_what_keras_does(
 ) -> None:
     made = quantized("int16x8")
     images = few_digits.test.images[few_digits.test.index]
-    found = litert.Runner(content(made)).scores(images)
+    found = Runner(content(made)).scores(images)
     assert np.max(np.abs(found - scores(source, images))) < 0.03
     assert made.details["parity"]["compared_with"] == "float"
     assert made.details["parity"]["first_parting"] is None
@@ -181,7 +183,7 @@ def test_16_bits_are_finer_than_8(source: Artifact, few_digits: Dataset, tmp_pat
     for precision in ("int8", "int16x8"):
         settings = {"precision": precision, "method": "ptq"}
         made = run("quantize", source, few_digits, tmp_path, **settings)
-        found = litert.Runner(content(made)).scores(images)
+        found = Runner(content(made)).scores(images)
         differences[precision] = np.mean(np.abs(found - expected))
     assert differences["int16x8"] < differences["int8"]
 
@@ -221,7 +223,7 @@ def test_export_passes_the_file_on(
         assert one.dtype == other.dtype
     assert graphs[0].inputs[0].dtype == dtype
     images = few_digits.test.images[few_digits.test.index[:8]]
-    found, expected = (litert.Runner(content(one)).scores(images) for one in (made, source))
+    found, expected = (Runner(content(one)).scores(images) for one in (made, source))
     np.testing.assert_array_equal(found, expected)
     assert f"quantize.precision={precision}" in made.details["left_out"]["model_edgetpu.tflite"]
 

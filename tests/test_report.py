@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from report_run import (
+from support.report_run import (
     CLASSES,
     FLOAT,
     HISTORY,
@@ -45,7 +45,7 @@ def test_the_same_artifacts_give_the_same_page_in_another_process(html: str) -> 
     code = (
         "import sys; sys.path[:0] = ['tests', '.']\n"
         "from pipeline.report import render_html\n"
-        "from report_run import RECIPE, RUN\n"
+        "from support.report_run import RECIPE, RUN\n"
         "sys.stdout.buffer.write(render_html(RUN, 'mobile', RECIPE).encode())"
     )
     root = Path(__file__).parents[1]

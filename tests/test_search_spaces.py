@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import search_spaces
-from pipeline import complexity, litert
+from pipeline import complexity, flatbuffer, litert
 from pipeline.errors import ModelError, RecipeError
 from search_spaces import base
 from search_spaces.base import Cheapest, build
@@ -155,7 +155,7 @@ def test_what_the_search_samples_for_a_phone_becomes_int8(name: str, tmp_path: P
         model = build(name, arch, SHAPES[1], CLASSES)
         litert.save_float(model, tmp_path / str(seed))
         converted = litert.convert_int8(tmp_path / str(seed), images(SHAPES[1], 4))
-        assert not litert.read(converted).float_operators, arch
+        assert not flatbuffer.read(converted).float_operators, arch
 
 
 def test_local_response_normalization_is_not_sampled_for_a_phone_and_refused_in_words(

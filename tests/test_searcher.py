@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.search_context import ctx as ctx
 
 from pipeline import finalists, searcher, trial
 from pipeline.budget import Budget
 from pipeline.costs import Costs
-from pipeline.data import Dataset
 from pipeline.files import write_atomic
 from pipeline.oracles.base import Span
 from pipeline.searcher import Searcher, front, networks
@@ -25,16 +25,6 @@ from pipeline.stage import Context
 
 EPOCHS = 9
 KILLED, RAISED = "2", "4"  # numbers of trials
-
-
-class Notes:
-    """A log that remembers the trials it was told of."""
-
-    def __init__(self) -> None:
-        self.trials: list[Mapping[str, Any]] = []
-
-    def trial(self, row: Mapping[str, Any]) -> None:
-        self.trials.append(row)
 
 
 def span(settings: Mapping[str, Any], first: int, last: int | None) -> int:
@@ -77,23 +67,6 @@ def paced(directory: Path, settings: Mapping[str, Any], **options: Any) -> None:
     found = json.loads((directory / trial.RESULT).read_text()) | {"epoch_seconds": 0.2}
     found |= {"seconds": seconds}
     write_atomic(directory / trial.RESULT, json.dumps(found))
-
-
-@pytest.fixture
-def ctx(tmp_path: Path, few_digits: Dataset) -> Context:
-    return Context(
-        directory=tmp_path / "01-search",
-        run_dir=tmp_path,
-        name="search",
-        fingerprint="",
-        data=few_digits,
-        seed=0,
-        budget=Budget(flops="2M", flops_at_least=0.01),
-        targets=(),
-        title="",
-        recipe_yaml="",
-        log=Notes(),  # type: ignore[arg-type]
-    )
 
 
 def search(ctx: Context, oracle: str = "random", **options: Any) -> Searcher:

@@ -27,6 +27,7 @@ from mlflow.pyfunc.scoring_server import invocations
 from PIL import Image
 
 from pipeline import litert, pixels, registry, serving, tracking
+from pipeline.classifier import Runner
 from pipeline.registry import Candidate
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -54,7 +55,7 @@ def content(images: np.ndarray) -> bytes:
 
 @pytest.fixture(scope="module")
 def expected(content: bytes, images: np.ndarray) -> np.ndarray:
-    scores = litert.Runner(content).scores(images)
+    scores = Runner(content).scores(images)
     assert len(set(scores.argmax(axis=1))) > 1  # or a mix-up would not be seen
     return scores
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import pytest
 from pydantic import ValidationError
-from test_compression_chain import run, saved
+from support.chain import run, saved
 
 import search_spaces
 from pipeline import complexity

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline import litert, targets
+from pipeline import flatbuffer, litert, targets
 from pipeline.errors import ModelError, RecipeError, ToolError
 from pipeline.targets import Verdict
 
@@ -50,7 +50,7 @@ def content(request: pytest.FixtureRequest) -> bytes:
 def test_a_target_places_every_operator_of_the_file_in_order(name: str, content: bytes) -> None:
     verdict = asked(name, content)
     assert verdict.target == name
-    expected = [(op.index, op.name) for op in litert.read(content).operators]
+    expected = [(op.index, op.name) for op in flatbuffer.read(content).operators]
     assert [(op.index, op.name) for op in verdict.operators] == expected
 
 

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from pipeline import data, optimizers, training
 from pipeline.data import Dataset, Split
-from pipeline.training import CURVES, Settings
+from pipeline.settings import Settings
+from pipeline.training import CURVES
 
 # Slope and offset of the margin over the pixel. On `squares`: all right; all right with a higher
 # loss; half right with a loss in between; all wrong.

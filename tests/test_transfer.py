@@ -9,6 +9,7 @@ import pytest
 from pipeline import optimizers, training, transfer
 from pipeline.data import Dataset
 from pipeline.errors import ModelError
+from pipeline.settings import Settings
 from search_spaces import base
 
 
@@ -26,7 +27,7 @@ def change(model: keras.Model, dataset: Dataset, **settings: Any) -> dict[str, f
     before = {w.path: np.array(w) for w in model.weights}
     given = {"optimizer": "sgd", "learning_rate": 0.1, "schedule": "constant", "epochs": 1}
     given |= {"batch_size": len(dataset.train)}
-    training.fit(model, dataset, training.Settings(**given, **settings), 0, label="t")
+    training.fit(model, dataset, Settings(**given, **settings), 0, label="t")
     return {w.path: float(np.abs(np.array(w) - before[w.path]).sum()) for w in model.weights}
 
 
@@ -58,7 +59,7 @@ def test_fixed_norms_keep_statistics_scale_and_offset(few_digits: Dataset) -> No
 
 @pytest.mark.parametrize("rule", ["sgd", "nesterov", "adagrad", "rmsprop", "adam", "adamw"])
 def test_every_rule_and_its_decay_keep_to_the_share(rule: Any) -> None:
-    def step(settings: training.Settings, shares: dict[int, float]) -> float:
+    def step(settings: Settings, shares: dict[int, float]) -> float:
         layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
         model = keras.Sequential([keras.Input((1,)), layer])
         made = optimizers.make(settings, 10, keras)
@@ -68,8 +69,8 @@ def test_every_rule_and_its_decay_keep_to_the_share(rule: Any) -> None:
 
     given = {"optimizer": rule, "learning_rate": 0.01, "weight_decay": 0.1}
     given |= {"schedule": "constant"}
-    whole = step(training.Settings(**given), {})
-    tenth = step(training.Settings(**given, new_layers=("x",), old_rate=0.1), {0: 0.1})
+    whole = step(Settings(**given), {})
+    tenth = step(Settings(**given, new_layers=("x",), old_rate=0.1), {0: 0.1})
     assert tenth == pytest.approx(whole / 10, rel=0.02)
 
 

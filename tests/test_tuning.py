@@ -9,6 +9,7 @@ import pytest
 
 from pipeline import training, tuning
 from pipeline.data import Dataset
+from pipeline.settings import Settings
 from pipeline.tuning import Tuning
 from search_spaces import base
 
@@ -25,7 +26,7 @@ def network(dataset: Dataset, dropout: float = 0.0) -> keras.Model:
 def tune(dataset: Dataset, directory: Path, **settings: Any) -> Tuning:
     new = settings.pop("new_layers", ("logits",))
     given = {"epochs": 4, "batch_size": 16, "learning_rate": 0.01}
-    made = training.Settings(**{**given, **settings})
+    made = Settings(**{**given, **settings})
     return Tuning(network(dataset, 0.1), dataset, made, 0, directory, new)
 
 

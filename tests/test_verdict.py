@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from report_run import FLOAT, INT8, artifact
+from support.report_run import FLOAT, INT8, artifact
 
 from pipeline import verdict
 

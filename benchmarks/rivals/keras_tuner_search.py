@@ -26,6 +26,7 @@ from keras_tuner.engine.trial import TrialStatus
 from pipeline import complexity, measure, training
 from pipeline.data import DataConfig, Dataset, batch, load
 from pipeline.initialization import lsuv
+from pipeline.settings import Settings
 from pipeline.space import Candidate, Space
 from search_spaces import base
 
@@ -92,7 +93,7 @@ class Networks(keras_tuner.HyperModel):
     ) -> dict[str, float]:
         """Train the epochs that the tuner asks for; the schedule spans just those."""
         point = self.space.sample(hp)
-        settings = training.Settings(**{**point.settings, "epochs": epochs - initial_epoch})
+        settings = Settings(**{**point.settings, "epochs": epochs - initial_epoch})
         seed = self.seed + self.built
         history = training.fit(
             model,

@@ -7,6 +7,7 @@ import keras
 import tf_keras
 
 from pipeline import training
+from pipeline.settings import Settings
 from pipeline.stage import Context
 
 
@@ -15,7 +16,7 @@ class Trainer:
 
     def __init__(
         self,
-        settings: training.Settings,
+        settings: Settings,
         ctx: Context,
         label: str,
         prepare: Callable[[Any], Any] | None = None,

@@ -45,7 +45,7 @@ class Config(StageConfig):
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Write the files, measure `model.tflite`, and write what tells of it; the manifest last."""
-    from pipeline import bundle, ledger, litert, measure
+    from pipeline import bundle, flatbuffer, ledger, measure
 
     export = bundle.Bundle(source, ctx, _about(config, ctx), config.strip, config.metadata)
     named = export.add_models(config.calibration_images)
@@ -57,7 +57,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     made = ctx.done(source, model_file=bundle.MODEL, details=export.details)
     metrics, details = measure.measure(made, ctx.data)
     # the rows of the kernels are named after tensors, whose names the file may no longer have
-    details["ledger"] = ledger.of_tflite(litert.read(named))
+    details["ledger"] = ledger.of_tflite(flatbuffer.read(named))
     made = made.model_copy(update={"metrics": metrics, "details": {**details, **export.details}})
     export.add_card(made)
     export.write()

@@ -72,7 +72,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Train `source`'s model for up to `config.epochs` epochs."""
     import keras
 
-    from pipeline import objective, samples, structure, training
+    from pipeline import objective, samples, structure
+    from pipeline.objective import Lessons
     from pipeline.tuning import Tuning
 
     model = keras.models.load_model(source.model_path, compile=False)
@@ -86,7 +87,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         ctx.seed,
         ctx.directory,
         new_layers=tuple(found["new_layers"]) if found.get("pretrained") else (),
-        lessons=training.Lessons(
+        lessons=Lessons(
             heads=objective.heads(source.family, source.arch, model, ctx.data.num_classes),
             teacher=_teacher(config.teacher, ctx.data) if config.teacher else None,
             temperature=config.temperature,

@@ -162,6 +162,7 @@ def _cost(config: Config, dataset: Dataset, budget: Budget) -> dict[str, float]:
     import numpy as np
 
     from pipeline import complexity, costs, litert
+    from pipeline.classifier import Runner
     from search_spaces import base
 
     shape, classes = dataset.image_shape, dataset.num_classes
@@ -177,5 +178,5 @@ def _cost(config: Config, dataset: Dataset, budget: Budget) -> dict[str, float]:
         images = np.random.default_rng(0).uniform(0, 255, (2, *shape)).astype(np.float32)
         content = litert.ptq(model, images)
         cost["tflite_bytes"] = len(content) + litert.SIGNATURE_BYTES
-        cost["latency_ms"] = costs.latency_ms(litert.Runner(content))
+        cost["latency_ms"] = costs.latency_ms(Runner(content))
     return cost

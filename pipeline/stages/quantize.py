@@ -109,7 +109,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
     import keras
 
-    from pipeline import data, litert, measure
+    from pipeline import data, measure
+    from pipeline.classifier import Runner
     from pipeline.errors import ModelError
     from pipeline.legacy import quantization
 
@@ -127,7 +128,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             refused[name] = str(error)
             log.warning("quantize: not by %s: %s", name, error)
             continue
-        runner = litert.Runner(made[name].content, threads=2)
+        runner = Runner(made[name].content, threads=2)
         accuracy[name] = float(measure.tflite_hits(runner, ctx.data.val).mean())
     kept = max(made, key=lambda name: accuracy[name])  # the first of equals: trained
     saved_model = ctx.directory / "saved_model"

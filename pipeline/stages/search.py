@@ -16,12 +16,14 @@ from pydantic import Field, field_validator
 
 from pipeline import oracles
 from pipeline.artifact import Artifact
+from pipeline.augmentation import Augmentation
 from pipeline.budget import Budget
 from pipeline.data import Dataset
 from pipeline.errors import PipelineError, RecipeError
+from pipeline.optimizers import Optimizer, Schedule
 from pipeline.preprocessing import Preprocessing
+from pipeline.settings import Settings
 from pipeline.stage import Context, Kind, StageConfig
-from pipeline.training import Augmentation, Optimizer, Schedule, Settings
 from search_spaces import families
 
 log = logging.getLogger("flopsmith")
