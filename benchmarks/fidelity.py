@@ -32,6 +32,7 @@ from pipeline.oracles import load
 from pipeline.settings import Settings
 from pipeline.space import Candidate, Space
 from pipeline.stages.search import Config
+from pipeline.stream import batch
 from search_spaces.base import build
 
 FAMILIES = ("mobilenet", "mobilenet_v1", "resnet", "vgg", "lenet")
@@ -107,7 +108,7 @@ def _last(history: training.History, epochs: int) -> float:
 
 def _scores(model: keras.Model, dataset: data.Dataset, seed: int) -> dict[str, float]:
     """What is known of an untrained network, and the seconds that took."""
-    images = data.batch(dataset.train, 64, seed)[0].astype(np.float32)
+    images = batch(dataset.train, 64, seed)[0].astype(np.float32)
     profile = complexity.profile(model)
     found = {"flops": float(profile.flops), "params": float(profile.params)}
     for name, score in (("naswot", _naswot), ("synflow", _synflow)):

@@ -26,6 +26,7 @@ import search_spaces
 from pipeline import artifact, channels, complexity, data, litert, measure, slimming, surgery
 from pipeline.classifier import Runner
 from pipeline.data import DataConfig, Dataset
+from pipeline.stream import batch
 from search_spaces.base import Cheapest, build
 
 RESULT = Path(__file__).parent / "results" / "slimming"
@@ -104,7 +105,7 @@ def _pair(family: str, seed: int, place: Path, args: argparse.Namespace) -> list
 def _measured(made: artifact.Artifact, dataset: Dataset) -> tuple[dict[str, float], bytes]:
     """The numbers of a network, and its int8 file."""
     model = keras.models.load_model(made.model_path, compile=False)
-    images, _ = data.batch(dataset.train, 100, 0)
+    images, _ = batch(dataset.train, 100, 0)
     content = litert.ptq(model, np.asarray(images, np.float32))
     hits = measure.tflite_hits(Runner(content), dataset.test)
     return {

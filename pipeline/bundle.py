@@ -15,7 +15,6 @@ import numpy as np
 from pipeline import (
     artifact,
     card,
-    data,
     flatbuffer,
     litert,
     metadata,
@@ -32,6 +31,7 @@ from pipeline.files import write_atomic
 from pipeline.metadata import About
 from pipeline.requantize import Quantized
 from pipeline.stage import Context
+from pipeline.stream import batch
 
 MODEL, EDGETPU, FLOAT = "model.tflite", "model_edgetpu.tflite", "model_float.tflite"
 GOLDEN, CARD, DEMO, MANIFEST = "golden.npz", "model_card.md", "demo.html", "MANIFEST.json"
@@ -86,7 +86,7 @@ class Bundle:
         model = keras.models.load_model(self.source.model_path, compile=False)
         saved_model = self.ctx.directory / "saved_model"
         litert.save_float(model, saved_model)
-        images, _ = data.batch(self.ctx.data.train, count, self.ctx.seed)
+        images, _ = batch(self.ctx.data.train, count, self.ctx.seed)
         content = litert.convert_int8(saved_model, litert.calibration(images))
         reference = parity.floating(model)
         self.details["parity"] = parity.checked(content, reference, self.ctx.data, self.ctx.seed)
@@ -188,7 +188,7 @@ def golden(model: bytes, dataset: Dataset, seed: int) -> bytes:
     `images` uint8 [N, H, W, C], `labels` int32 [N], `scores` float32 [N, K] and `raw` [N, K], the
     output as the file has it.
     """
-    images, labels = data.batch(dataset.test, EXAMPLES, seed)
+    images, labels = batch(dataset.test, EXAMPLES, seed)
     runner = Runner(model)
     whole = io.BytesIO()
     scores, raw = runner.scores(images), runner.outputs(images)

@@ -8,12 +8,13 @@ from typing import Any
 
 import keras
 
-from pipeline import costs, data, isolation, litert, measure, trial
+from pipeline import costs, isolation, litert, measure, trial
 from pipeline.budget import Budget
 from pipeline.classifier import Runner
 from pipeline.data import Dataset
 from pipeline.errors import ModelError
 from pipeline.files import write_atomic
+from pipeline.stream import batch
 
 log = logging.getLogger("flopsmith")
 RESULT = "int8.json"
@@ -29,7 +30,7 @@ def run(
         `int8_val_accuracy`, `int8_bytes` and `int8_latency_ms` (one thread), and `int8_error`:
         None, or why there is no int8 file, in which case there are no numbers.
     """
-    images, _ = data.batch(dataset.train, CALIBRATION_IMAGES, seed)
+    images, _ = batch(dataset.train, CALIBRATION_IMAGES, seed)
     try:
         content = litert.ptq(keras.models.load_model(model, compile=False), images)
         runner = Runner(content)

@@ -15,8 +15,9 @@ import numpy as np
 from pipeline import complexity, flatbuffer, ledger, litert
 from pipeline.artifact import Artifact
 from pipeline.classifier import Runner
-from pipeline.data import Dataset, Split, stream
+from pipeline.data import Dataset, Split
 from pipeline.flatbuffer import Graph
+from pipeline.stream import stream
 
 # Layers whose kernels pruning and clustering change (and so `sparsity`, `distinct_weights`).
 COMPRESSIBLE = ("Conv2D", "Conv2DTranspose", "Dense")

@@ -3,19 +3,11 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, model_validator
-
-from pipeline.transfer import Transfer
-
-Optimizer = Literal[
-    "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "rmsprop_momentum", "adam", "adamw"
-]
-Schedule = Literal["constant", "step", "inverse_time", "exponential", "cosine", "plateau"]
+from pipeline.settings import ADAMW_DECAY, Updates
 
 MOMENTUM = 0.9
-ADAMW_DECAY = 0.004  # what the library gives AdamW unless told otherwise
 FALL = 0.1  # what "step" and "plateau" multiply the rate by
 FALLS_AT = (0.5, 0.75)  # shares of all steps after which "step" lowers the rate
 EXPONENTIAL_END = 0.01  # share of the rate that "exponential" and "inverse_time" ..
@@ -23,39 +15,6 @@ INVERSE_TIME_END = 0.1  # .. end with
 WAIT = 0.1  # share of all epochs that "plateau" waits for a better val accuracy
 KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")  # attributes of layers of tf_keras
 PLATEAU_STATE = ("best", "wait", "cooldown_counter")
-
-
-class Updates(Transfer):
-    """How the weights of one network are updated."""
-
-    epochs: int = Field(10, ge=1, description="Passes over the training images")
-    optimizer: Optimizer = Field("adam", description="Update rule")
-    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate")
-    schedule: Schedule = Field("cosine", description="Learning rate over the epochs")
-    warmup: float = Field(
-        0.0, ge=0, le=0.5, description="Share of all steps over which the rate rises to its peak"
-    )
-    weight_decay: float | None = Field(
-        None,
-        ge=0,
-        description="Share of every kernel, times the rate, that an update takes off; "
-        f"none: {ADAMW_DECAY} for adamw, else 0",
-    )
-    l1: float = Field(0.0, ge=0, description="Added to the loss: this times the sum of |kernel|")
-    l2: float = Field(0.0, ge=0, description="Added to the loss: this times the sum of kernel^2")
-    clip_norm: float | None = Field(
-        None, gt=0, description="Longest gradient, over all weights together; none: any"
-    )
-
-    @model_validator(mode="after")
-    def _one_source_of_the_rate(self) -> "Updates":
-        if self.schedule == "plateau" and self.warmup:
-            raise ValueError(
-                "the schedule 'plateau' sets the rate by itself and has no warm-up. Received: "
-                f"schedule='plateau', warmup={self.warmup}. Set warmup to 0, or choose another "
-                "schedule"
-            )
-        return self
 
 
 def make(settings: Updates, steps_per_epoch: int, api: Any) -> Any:

@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from pipeline import replay
 from pipeline.classifier import Runner
-from pipeline.data import Dataset, batch
+from pipeline.data import Dataset
 from pipeline.errors import ParityError
 from pipeline.flatbuffer import Graph, named_after
+from pipeline.stream import batch
 
 IMAGES = 1000  # test images that a stage compares
 LOOKED_AT = 4  # images whose layers are compared: those with the largest differences

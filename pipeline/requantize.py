@@ -13,6 +13,7 @@ from pipeline.artifact import Artifact
 from pipeline.classifier import Runner
 from pipeline.data import Dataset
 from pipeline.errors import ModelError
+from pipeline.stream import batch
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def earlier(source: Artifact, dataset: Dataset, seed: int) -> Quantized:
         raise ModelError(f"no SavedModel to convert again. Received: {source.directory}")
     if (precision := details.get("precision", "int8")) != "int8":
         raise ModelError(f"the Edge TPU takes int8. Received: {source.stage}.precision={precision}")
-    images, _ = data.batch(dataset.train, details["calibration_images"], seed)
+    images, _ = batch(dataset.train, details["calibration_images"], seed)
     if hashlib.sha256(images.tobytes()).hexdigest() != details["calibration_sha256"]:
         raise ModelError(
             "the train images are not those that ranges were measured with. Received: "

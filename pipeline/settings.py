@@ -1,15 +1,28 @@
 """How one network is trained, as plain data."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from pipeline import augmentation
 from pipeline.augmentation import Augmentation, Strength
 from pipeline.errors import DataError, RecipeError
-from pipeline.optimizers import Updates
-from pipeline.transfer import Transfer
+
+Optimizer = Literal[
+    "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "rmsprop_momentum", "adam", "adamw"
+]
+Schedule = Literal["constant", "step", "inverse_time", "exponential", "cosine", "plateau"]
+ADAMW_DECAY = 0.004  # what the library gives AdamW unless told otherwise
+
 
 # of stages that train a network to make up for what they did to its kernels
 Distill = Annotated[
@@ -33,6 +46,75 @@ ExemptSensitive = Annotated[
     ),
 ]
 LASTING = ("batch_size", "augmentation", "flip", "fix_norms")  # in whatever training follows
+
+
+class Transfer(BaseModel):
+    """How fast each layer learns; by default, all alike."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    new_layers: tuple[str, ...] = Field(
+        (), description="Layers that start from random weights; the rest are old"
+    )
+    old_rate: float = Field(
+        1.0, ge=0, le=1, description="Rate of old layers, as a share of the learning rate; 0: fixed"
+    )
+    layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Each old layer with a kernel learns at this share of the next one's rate",
+    )
+    fix_norms: bool = Field(
+        False, description="Old batch normalization keeps its statistics, scale and offset"
+    )
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether some layers learn more slowly than others."""
+        return self.old_rate < 1 or self.layer_decay < 1
+
+    @model_validator(mode="after")
+    def _something_learns(self) -> "Transfer":
+        if not self.old_rate and not self.new_layers:
+            raise ValueError(
+                "nothing would be trained. Received: old_rate=0, new_layers=(). Name the new "
+                "layers, or raise old_rate"
+            )
+        return self
+
+
+class Updates(Transfer):
+    """How the weights of one network are updated."""
+
+    epochs: int = Field(10, ge=1, description="Passes over the training images")
+    optimizer: Optimizer = Field("adam", description="Update rule")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate")
+    schedule: Schedule = Field("cosine", description="Learning rate over the epochs")
+    warmup: float = Field(
+        0.0, ge=0, le=0.5, description="Share of all steps over which the rate rises to its peak"
+    )
+    weight_decay: float | None = Field(
+        None,
+        ge=0,
+        description="Share of every kernel, times the rate, that an update takes off; "
+        f"none: {ADAMW_DECAY} for adamw, else 0",
+    )
+    l1: float = Field(0.0, ge=0, description="Added to the loss: this times the sum of |kernel|")
+    l2: float = Field(0.0, ge=0, description="Added to the loss: this times the sum of kernel^2")
+    clip_norm: float | None = Field(
+        None, gt=0, description="Longest gradient, over all weights together; none: any"
+    )
+
+    @model_validator(mode="after")
+    def _one_source_of_the_rate(self) -> "Updates":
+        if self.schedule == "plateau" and self.warmup:
+            raise ValueError(
+                "the schedule 'plateau' sets the rate by itself and has no warm-up. Received: "
+                f"schedule='plateau', warmup={self.warmup}. Set warmup to 0, or choose another "
+                "schedule"
+            )
+        return self
 
 
 class Settings(Updates):

@@ -15,6 +15,7 @@ from pipeline.averaging import Average
 from pipeline.checkpoint import Checkpoint, State
 from pipeline.objective import Lessons
 from pipeline.settings import Settings
+from pipeline.stream import batch, stream
 
 History = dict[str, list[float]]
 Report = Callable[[int, dict[str, float]], None]
@@ -158,8 +159,8 @@ def _streams(
 ) -> tuple[Any, Any]:
     """What is trained and validated on, beginning with the epoch of that number."""
     size, images = settings.batch_size, settings.epoch_images
-    train = data.stream(dataset.train, size, seed, first_epoch, images)
-    val = data.stream(dataset.val, 256)
+    train = stream(dataset.train, size, seed, first_epoch, images)
+    val = stream(dataset.val, 256)
     changes = augmentation.strength(settings.augmentation, settings.flip)
     if changes != Strength():
         train = augmentation.stream(
@@ -168,7 +169,7 @@ def _streams(
             seed,
             first_epoch,
             num_classes=dataset.num_classes,
-            sample=lambda: data.batch(dataset.train, augmentation.SAMPLE, seed)[0],
+            sample=lambda: batch(dataset.train, augmentation.SAMPLE, seed)[0],
         )
     if prepare:
         train, val = (part.map(lambda x, y: (prepare(x), y)) for part in (train, val))

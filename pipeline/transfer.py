@@ -9,47 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
 from pipeline.errors import ModelError
+from pipeline.settings import Transfer
 
 NORMS = ("BatchNormalization",)
-
-
-class Transfer(BaseModel):
-    """How fast each layer learns; by default, all alike."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    new_layers: tuple[str, ...] = Field(
-        (), description="Layers that start from random weights; the rest are old"
-    )
-    old_rate: float = Field(
-        1.0, ge=0, le=1, description="Rate of old layers, as a share of the learning rate; 0: fixed"
-    )
-    layer_decay: float = Field(
-        1.0,
-        gt=0,
-        le=1,
-        description="Each old layer with a kernel learns at this share of the next one's rate",
-    )
-    fix_norms: bool = Field(
-        False, description="Old batch normalization keeps its statistics, scale and offset"
-    )
-
-    @property
-    def is_paced(self) -> bool:
-        """Whether some layers learn more slowly than others."""
-        return self.old_rate < 1 or self.layer_decay < 1
-
-    @model_validator(mode="after")
-    def _something_learns(self) -> "Transfer":
-        if not self.old_rate and not self.new_layers:
-            raise ValueError(
-                "nothing would be trained. Received: old_rate=0, new_layers=(). Name the new "
-                "layers, or raise old_rate"
-            )
-        return self
 
 
 @contextmanager

@@ -17,12 +17,13 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from pipeline import data, structure, training, walk
+from pipeline import structure, training, walk
 from pipeline.checkpoint import CHECKPOINT
 from pipeline.data import Dataset, Split
 from pipeline.files import write_atomic
 from pipeline.objective import Lessons
 from pipeline.settings import Settings
+from pipeline.stream import stream
 from pipeline.training import History
 
 Mode = Literal["auto", "full", "head_then_all", "frozen"]
@@ -214,7 +215,7 @@ def _described(model: keras.Model, cut: Any, dataset: Dataset, cache: Path) -> D
         log.info("finetune: computing the features of %d images", count)
         found = {}
         for part in ("train", "val"):
-            images = data.stream(getattr(dataset, part), 64).map(lambda x, _: x)
+            images = stream(getattr(dataset, part), 64).map(lambda x, _: x)
             found[part] = backbone.predict(images, verbose=0)
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, mark=np.array(mark), **found)

@@ -8,11 +8,12 @@ import pytest
 import tensorflow as tf
 from pydantic import ValidationError
 
-from pipeline import augmentation, data
+from pipeline import augmentation
 from pipeline.augmentation import STRENGTHS, Augmenter, RandAugment, Strength, colour, mixing
 from pipeline.augmentation.randaugment import OPERATIONS, Policy
 from pipeline.data import Split
 from pipeline.errors import DataError
+from pipeline.stream import stream
 
 SIZE = 24
 MORE = {  # what no preset has, on images of three colours
@@ -260,7 +261,7 @@ def test_the_palette_is_that_of_the_covariance() -> None:
 @pytest.mark.parametrize("kind", ["colour", "pca"])
 def test_grey_images_have_no_colours_to_change(kind: str) -> None:
     with pytest.raises(DataError, match=f"{kind} needs.*channels=1"):
-        augmentation.stream(data.stream(split(12), 4, 0), Strength(**{kind: 0.1}), 0)
+        augmentation.stream(stream(split(12), 4, 0), Strength(**{kind: 0.1}), 0)
 
 
 # mixing
@@ -382,9 +383,9 @@ def split(count: int) -> Split:
 
 def epochs(count: int, seed: int = 3, first: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
     """Pictures and labels of some epochs of three steps."""
-    batches = data.stream(split(12), 4, seed, first)
-    stream = augmentation.stream(batches, ALL, seed, first, num_classes=12)
-    found = [list(stream.as_numpy_iterator()) for _ in range(count)]
+    batches = stream(split(12), 4, seed, first)
+    augmented = augmentation.stream(batches, ALL, seed, first, num_classes=12)
+    found = [list(augmented.as_numpy_iterator()) for _ in range(count)]
     return [
         (np.stack([images for images, _ in steps]), np.stack([labels for _, labels in steps]))
         for steps in found
@@ -409,19 +410,19 @@ def test_another_seed_augments_otherwise() -> None:
 
 
 def test_an_augmented_stream_looks_to_keras_as_it_did() -> None:
-    batches = data.stream(split(12), 4, 0)
-    stream = augmentation.stream(batches, STRENGTHS["light"], 0)
-    assert stream.element_spec == batches.element_spec
-    assert int(stream.cardinality()) == 3
+    batches = stream(split(12), 4, 0)
+    augmented = augmentation.stream(batches, STRENGTHS["light"], 0)
+    assert augmented.element_spec == batches.element_spec
+    assert int(augmented.cardinality()) == 3
 
 
 def test_a_mixed_stream_has_soft_labels_and_repeats_itself() -> None:
     changes = Strength(mixup=0.4, cutmix=1.0)
 
     def run(first: int) -> list[Any]:
-        batches = data.stream(split(12), 4, 0, first)
-        stream = augmentation.stream(batches, changes, 0, first, num_classes=12)
-        return [list(stream.as_numpy_iterator()) for _ in range(2)]
+        batches = stream(split(12), 4, 0, first)
+        augmented = augmentation.stream(batches, changes, 0, first, num_classes=12)
+        return [list(augmented.as_numpy_iterator()) for _ in range(2)]
 
     (_, straight), (later, _) = run(0), run(1)
     for (images, labels), (again, same) in zip(straight, later, strict=True):

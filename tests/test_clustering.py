@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from support.chain import run, saved, trained
 
 import search_spaces
-from pipeline import clustering, data, structure, training
+from pipeline import clustering, structure, training
 from pipeline.artifact import Artifact
 from pipeline.clustering import Centroids, Plan
 from pipeline.data import Dataset
@@ -19,6 +19,7 @@ from pipeline.errors import ModelError
 from pipeline.settings import Settings
 from pipeline.stage import Context
 from pipeline.stages.cluster import IMAGES, Config, ladder
+from pipeline.stream import batch
 from search_spaces.base import Cheapest, build
 
 STARTS: tuple[Centroids, ...] = get_args(Centroids)
@@ -171,7 +172,7 @@ def test_the_kernels_that_cost_most_stay_whole(
     plain: Artifact, few_digits: Dataset, tmp_path: Path
 ) -> None:
     split, losses = few_digits.val, {}
-    seen, _ = data.batch(few_digits.train, IMAGES, 0)
+    seen, _ = batch(few_digits.train, IMAGES, 0)
     for number in range(3):
         model = keras.models.load_model(plain.model_path, compile=False)
         kernel = clustering.find(model, images=seen)[number]

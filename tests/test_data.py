@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pipeline import data
 from pipeline.data import DataConfig, Dataset, Split
 from pipeline.errors import DataError
+from pipeline.stream import batch, stream
 
 
 def folder_cache(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
@@ -263,7 +264,7 @@ def test_the_fingerprint_follows_content_and_division(
 
 
 def test_a_stream_in_order_gives_everything_once() -> None:
-    batches = list(data.stream(split_of(list(range(10))), 4).as_numpy_iterator())
+    batches = list(stream(split_of(list(range(10))), 4).as_numpy_iterator())
     assert [len(labels) for _, labels in batches] == [4, 4, 2]
     assert np.concatenate([labels for _, labels in batches]).tolist() == list(range(10))
     pixels = np.concatenate([images[:, 0, 0, 0] for images, _ in batches])
@@ -271,33 +272,32 @@ def test_a_stream_in_order_gives_everything_once() -> None:
 
 
 def test_a_stream_has_the_types_and_shapes_that_keras_needs() -> None:
-    images, labels = data.stream(split_of([0] * 10), 4).element_spec
+    images, labels = stream(split_of([0] * 10), 4).element_spec
     assert (images.dtype.name, images.shape.as_list()) == ("float32", [None, 4, 6, 3])
     assert (labels.dtype.name, labels.shape.as_list()) == ("int32", [None])
 
 
 def test_a_shuffled_stream_keeps_picture_and_label_together() -> None:
-    for images, labels in data.stream(split_of(list(range(12))), 4, shuffle_seed=3):
+    for images, labels in stream(split_of(list(range(12))), 4, shuffle_seed=3):
         assert (images.numpy()[:, 0, 0, 0] == 2 * labels.numpy()).all()
 
 
 def test_a_shuffled_stream_drops_the_last_incomplete_batch() -> None:
-    stream = data.stream(split_of(list(range(10))), 4, shuffle_seed=0)
-    assert [len(labels) for _, labels in stream.as_numpy_iterator()] == [4, 4]
-    assert int(stream.cardinality()) == 2
+    fed = stream(split_of(list(range(10))), 4, shuffle_seed=0)
+    assert [len(labels) for _, labels in fed.as_numpy_iterator()] == [4, 4]
+    assert int(fed.cardinality()) == 2
 
 
 def test_a_shuffled_split_smaller_than_a_batch_is_kept() -> None:
-    stream = data.stream(split_of([0, 1, 2]), 4, shuffle_seed=0)
-    assert [len(labels) for _, labels in stream.as_numpy_iterator()] == [3]
-    assert int(stream.cardinality()) == 1
+    fed = stream(split_of([0, 1, 2]), 4, shuffle_seed=0)
+    assert [len(labels) for _, labels in fed.as_numpy_iterator()] == [3]
+    assert int(fed.cardinality()) == 1
 
 
 def epochs(seed: int) -> list[list[int]]:
-    stream = data.stream(split_of(list(range(12))), 4, shuffle_seed=seed)
+    fed = stream(split_of(list(range(12))), 4, shuffle_seed=seed)
     return [
-        np.concatenate([labels for _, labels in stream.as_numpy_iterator()]).tolist()
-        for _ in range(3)
+        np.concatenate([labels for _, labels in fed.as_numpy_iterator()]).tolist() for _ in range(3)
     ]
 
 
@@ -322,9 +322,9 @@ def test_keras_knows_the_steps_and_sees_every_image() -> None:
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("sgd", loss, jit_compile=False)
-    stream = data.stream(split, 4, shuffle_seed=0)
-    model.fit(stream, epochs=2, validation_data=data.stream(split, 5), verbose=0)
-    assert int(stream.cardinality()) == 4
+    fed = stream(split, 4, shuffle_seed=0)
+    model.fit(fed, epochs=2, validation_data=stream(split, 5), verbose=0)
+    assert int(fed.cardinality()) == 4
     assert int(model.optimizer.iterations) == 8
 
 
@@ -332,17 +332,17 @@ def test_keras_knows_the_steps_and_sees_every_image() -> None:
 
 
 def test_a_batch_is_balanced_over_the_classes() -> None:
-    _, labels = data.batch(split_of([0] * 50 + [1] * 30 + [2] * 10), 21, seed=0)
+    _, labels = batch(split_of([0] * 50 + [1] * 30 + [2] * 10), 21, seed=0)
     assert np.bincount(labels).tolist() == [7, 7, 7]
 
 
 def test_a_batch_takes_more_of_large_classes_when_small_ones_run_out() -> None:
-    _, labels = data.batch(split_of([0] * 50 + [1] * 2), 10, seed=0)
+    _, labels = batch(split_of([0] * 50 + [1] * 2), 10, seed=0)
     assert np.bincount(labels).tolist() == [8, 2]
 
 
 def test_a_batch_holds_different_images_with_their_labels() -> None:
-    images, labels = data.batch(split_of(list(range(5)) * 4), 12, seed=0)
+    images, labels = batch(split_of(list(range(5)) * 4), 12, seed=0)
     rows = images[:, 0, 0, 0] // 2
     assert images.dtype == np.uint8
     assert len(set(rows)) == 12
@@ -351,24 +351,24 @@ def test_a_batch_holds_different_images_with_their_labels() -> None:
 
 def test_a_batch_follows_its_seed() -> None:
     split = split_of([0, 1] * 30)
-    first, again, other = (data.batch(split, 8, seed)[0] for seed in (1, 1, 2))
+    first, again, other = (batch(split, 8, seed)[0] for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
 
 
 def test_a_batch_of_more_than_there_are_gives_all() -> None:
-    assert len(data.batch(split_of([0, 1, 1]), 100, seed=0)[1]) == 3
+    assert len(batch(split_of([0, 1, 1]), 100, seed=0)[1]) == 3
 
 
 def test_short_epochs_go_on_where_the_last_ended_until_all_have_been_seen(
     squares: Dataset,
 ) -> None:
     split = replace(squares.train, images=np.arange(16, dtype=np.uint8).reshape(16, 1, 1, 1))
-    batches = data.stream(split, 2, shuffle_seed=3, epoch_images=6)
+    batches = stream(split, 2, shuffle_seed=3, epoch_images=6)
     seen = [[int(x) for images, _ in batches for x in np.asarray(images).ravel()] for _ in range(8)]
     assert [len(epoch) for epoch in seen] == [6] * 8
     flat = [image for epoch in seen for image in epoch]
     for start in (0, 16, 32):
         assert sorted(flat[start : start + 16]) == list(range(16))
-    third = data.stream(split, 2, shuffle_seed=3, first_epoch=2, epoch_images=6)
+    third = stream(split, 2, shuffle_seed=3, first_epoch=2, epoch_images=6)
     assert [int(x) for images, _ in third for x in np.asarray(images).ravel()] == seen[2]

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline import optimizers
-from pipeline.optimizers import Updates
+from pipeline.settings import Updates
 
 RATE, EPOCHS, STEPS = 0.1, 4, 10  # per epoch
 TOTAL = EPOCHS * STEPS

@@ -7,12 +7,13 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import data, flatbuffer, litert, preprocessing
+from pipeline import flatbuffer, litert, preprocessing
 from pipeline.classifier import Runner
 from pipeline.data import Dataset, Split
 from pipeline.errors import ModelError
 from pipeline.legacy import bridge, quantization
 from pipeline.preprocessing import Preprocessing
+from pipeline.stream import batch
 from search_spaces import mobilenet
 from search_spaces.base import Cheapest
 
@@ -99,7 +100,7 @@ def test_the_int8_file_takes_raw_pixels_and_has_no_float_operator(
     colours: Dataset, tmp_path: Path, kind: str
 ) -> None:
     model = network(colours, kind)
-    images, _ = data.batch(colours.train, 96, 0)
+    images, _ = batch(colours.train, 96, 0)
     quantized, _ = quantization.quantize_aware(model, _settle(model, colours), images)
     quantization.save(quantized, tmp_path / "saved")
     try:

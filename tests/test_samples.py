@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from pipeline import data, samples, training
+from pipeline import samples, training
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import Dataset
@@ -18,6 +18,7 @@ from pipeline.errors import RecipeError
 from pipeline.settings import Settings
 from pipeline.stage import Context
 from pipeline.stages import finetune
+from pipeline.stream import batch
 from search_spaces import inception
 from search_spaces.base import Cheapest
 
@@ -134,6 +135,6 @@ def test_a_teacher_for_other_classes_is_refused(ctx: Context) -> None:
 
 
 def test_the_images_of_the_data_stay_as_they_are(few_digits: Dataset) -> None:
-    before = data.batch(few_digits.train, 8, 0)[0].copy()
+    before = batch(few_digits.train, 8, 0)[0].copy()
     training.first_images(few_digits, Settings(augmentation="strong"), 0, 8)
-    np.testing.assert_array_equal(data.batch(few_digits.train, 8, 0)[0], before)
+    np.testing.assert_array_equal(batch(few_digits.train, 8, 0)[0], before)

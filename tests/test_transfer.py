@@ -9,7 +9,7 @@ import pytest
 from pipeline import optimizers, training, transfer
 from pipeline.data import Dataset
 from pipeline.errors import ModelError
-from pipeline.settings import Settings
+from pipeline.settings import Settings, Transfer
 from search_spaces import base
 
 
@@ -76,7 +76,7 @@ def test_every_rule_and_its_decay_keep_to_the_share(rule: Any) -> None:
 
 def test_shares_fall_towards_the_input_and_leave_new_layers_alone(few_digits: Dataset) -> None:
     model = network(few_digits)
-    settings = transfer.Transfer(new_layers=("logits",), layer_decay=0.5)
+    settings = Transfer(new_layers=("logits",), layer_decay=0.5)
     found = transfer.shares(model, settings)
     by_layer = {
         layer.name: {found.get(id(v)) for v in layer.trainable_variables} for layer in model.layers
@@ -88,7 +88,7 @@ def test_shares_fall_towards_the_input_and_leave_new_layers_alone(few_digits: Da
 
 def test_nothing_to_train_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing would be trained"):
-        transfer.Transfer(old_rate=0)
+        Transfer(old_rate=0)
 
 
 def test_a_layer_that_is_not_there_is_refused(few_digits: Dataset) -> None:

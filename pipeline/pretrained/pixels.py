@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pipeline import data
 from pipeline.data import Dataset, Split
 from pipeline.pretrained.adaptation import Pixels
+from pipeline.stream import batch
 
 SAMPLE = 1000  # val images, as many of each class
 CHUNK = 100  # images at a time through Keras
@@ -31,7 +32,7 @@ def recognized(adapted: Callable[[Pixels], Any], dataset: Dataset, name: str) ->
         dataset: A sample of its val part decides.
         name: Of the network, for what is told.
     """
-    images, labels = data.batch(dataset.val, SAMPLE, seed=0)
+    images, labels = batch(dataset.val, SAMPLE, seed=0)
     sample = Split(images, labels, np.arange(len(images)))
     made = {pixels: adapted(pixels) for pixels in get_args(Pixels)}
     scores = {pixels: _scores(model, images) for pixels, model in made.items()}

@@ -67,15 +67,16 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Cluster the kernels of `source`'s model; zeros stay zeros."""
     import keras
 
-    from pipeline import clustering, data, kernels, sensitivity, structure, training
+    from pipeline import clustering, kernels, sensitivity, structure, training
     from pipeline.rows import kernel_row
+    from pipeline.stream import batch
 
     keras.utils.set_random_seed(ctx.seed)
     model = keras.models.load_model(source.model_path, compile=False)
     count = FIRST if config.clusters == "auto" else config.clusters
     dense = config.dense_clusters or count
     plan = clustering.Plan(count, dense, config.centroids, config.per, ctx.seed)
-    images, _ = data.batch(ctx.data.train, IMAGES, ctx.seed)
+    images, _ = batch(ctx.data.train, IMAGES, ctx.seed)
     kernels.require(config.exempt, model, "cluster.exempt")
     exempt = [*config.exempt]
     if config.exempt_sensitive:

@@ -180,13 +180,14 @@ def _sparsity(config: Config, pattern: Pattern) -> float:
 
 def _kernels(model: Any, pattern: Pattern, config: Config, ctx: Context) -> list[Any]:
     """All kernels, those that stay whole with the reason; weights count as `score` says."""
-    from pipeline import data, kernels, masks, sensitivity
+    from pipeline import kernels, masks, sensitivity
+    from pipeline.stream import batch
 
     kernels.require(config.exempt, model, "prune.exempt")
     extra = config.model_dump(include={"first_layer", "depthwise", "exempt"})
     every = kernels.find(model, pattern, **extra)
     if config.score == "activation":
-        seen, _ = data.batch(ctx.data.train, IMAGES, ctx.seed)
+        seen, _ = batch(ctx.data.train, IMAGES, ctx.seed)
         every = kernels.weighed(every, model, seen)
     if config.exempt_sensitive:
         sparsity = _sparsity(config, pattern)

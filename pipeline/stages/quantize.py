@@ -109,13 +109,14 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
     import keras
 
-    from pipeline import data, measure
+    from pipeline import measure
     from pipeline.classifier import Runner
     from pipeline.errors import ModelError
     from pipeline.legacy import quantization
+    from pipeline.stream import batch
 
     model = keras.models.load_model(source.model_path, compile=False)
-    images, _ = data.batch(ctx.data.train, config.calibration_images, ctx.seed)
+    images, _ = batch(ctx.data.train, config.calibration_images, ctx.seed)
     makers = {"qat": _trained, "ptq": _measured}
     methods, refused = _methods(config, quantization.clustered(model))
     made, accuracy = {}, {}

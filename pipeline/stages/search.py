@@ -20,9 +20,8 @@ from pipeline.augmentation import Augmentation
 from pipeline.budget import Budget
 from pipeline.data import Dataset
 from pipeline.errors import PipelineError, RecipeError
-from pipeline.optimizers import Optimizer, Schedule
 from pipeline.preprocessing import Preprocessing
-from pipeline.settings import Settings
+from pipeline.settings import Optimizer, Schedule, Settings
 from pipeline.stage import Context, Kind, StageConfig
 from search_spaces import families
 
