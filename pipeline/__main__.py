@@ -7,8 +7,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from pipeline import __version__, commands, guard
+from pipeline import __version__, commands
 from pipeline.errors import ModelError, PipelineError
+from pipeline.system import sandbox
 
 
 def script() -> int:
@@ -18,7 +19,7 @@ def script() -> int:
         _quieten()
         if not getattr(args, "guarded", False):
             return _run(args)
-        return guard.run(functools.partial(_run, args))
+        return sandbox.run(functools.partial(_run, args))
     except ModelError as error:
         print(f"flopsmith: {error}", file=sys.stderr)
         return 2

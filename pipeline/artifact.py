@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.files import write_atomic
+from pipeline.system.files import write_atomic
 
 FILE = "artifact.json"
 

@@ -27,11 +27,11 @@ from pipeline.artifact import Artifact
 from pipeline.classifier import Runner
 from pipeline.data import Dataset
 from pipeline.errors import ModelError, ToolError
-from pipeline.files import write_atomic
 from pipeline.metadata import About
 from pipeline.requantize import Quantized
 from pipeline.stage import Context
 from pipeline.stream import batch
+from pipeline.system.files import write_atomic
 
 MODEL, EDGETPU, FLOAT = "model.tflite", "model_edgetpu.tflite", "model_float.tflite"
 GOLDEN, CARD, DEMO, MANIFEST = "golden.npz", "model_card.md", "demo.html", "MANIFEST.json"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.files import fingerprint, write_atomic
+from pipeline.system.files import fingerprint, write_atomic
 
 CHECKPOINT = "checkpoint.npz"  # of a stage's training; the loop deletes it once all is done
 

@@ -15,7 +15,7 @@ from pipeline import complexity, litert
 from pipeline.budget import Budget
 from pipeline.classifier import Runner
 from pipeline.errors import BudgetError, ModelError, RecipeError
-from pipeline.files import fingerprint, write_atomic
+from pipeline.system.files import fingerprint, write_atomic
 from search_spaces import family
 from search_spaces.base import ArchBase, Cheapest, Deployable, Shape, build, undeployable
 

@@ -17,11 +17,11 @@ from pipeline import data, decoded
 from pipeline.augmentation import Augmentation as Augmentation
 from pipeline.decoded import Source, Spans
 from pipeline.errors import DataError
-from pipeline.files import fingerprint
 from pipeline.objective import Lessons as Lessons
 from pipeline.settings import Optimizer as Optimizer
 from pipeline.settings import Schedule as Schedule
 from pipeline.settings import Settings as Settings
+from pipeline.system.files import fingerprint
 
 CHANCE = 1.2  # an accuracy up to this times the share of the largest class is chance
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import DataError, OutputError
-from pipeline.files import cache_root, fingerprint, write_atomic
+from pipeline.system.files import cache_root, fingerprint, write_atomic
 
 FORMAT = 1  # raise it when the same source is decoded to other pixels than before
 IMAGES, LABELS, META = "images.npy", "labels.npy", "meta.json"

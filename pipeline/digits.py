@@ -9,7 +9,7 @@ import tensorflow_datasets
 
 from pipeline import tfds
 from pipeline.decoded import Contents, Source
-from pipeline.files import cache_root
+from pipeline.system.files import cache_root
 
 VERSION = "1.0.0"
 IMAGE_SIZE = 32  # pixels per side, unless the recipe says otherwise; the originals have 8

@@ -13,8 +13,8 @@ from pipeline.budget import Budget
 from pipeline.classifier import Runner
 from pipeline.data import Dataset
 from pipeline.errors import ModelError
-from pipeline.files import write_atomic
 from pipeline.stream import batch
+from pipeline.system.files import write_atomic
 
 log = logging.getLogger("flopsmith")
 RESULT = "int8.json"

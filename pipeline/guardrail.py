@@ -20,8 +20,8 @@ from pipeline import artifact, litert, measure, stage
 from pipeline.artifact import Artifact
 from pipeline.checkpoint import CHECKPOINT
 from pipeline.errors import ModelError, ParityError
-from pipeline.files import fingerprint, write_atomic
 from pipeline.stage import Context, Ladder, Log, StageConfig
+from pipeline.system.files import fingerprint, write_atomic
 
 ATTEMPT = "attempt-"
 REJECTED = "rejected"  # what a stage made that was refused, beside what it passes on

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import quiet
 from pipeline.errors import ModelError
+from pipeline.system import quiet
 
 INDICES = (np.int32, np.int64, np.uint32, np.uint64)  # types that may pick a row of a table
 

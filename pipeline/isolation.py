@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from pipeline import quiet
+from pipeline.system import quiet
 
 PRELOAD = ["pipeline.trial"]
 LOG = "log.txt"  # what the process printed

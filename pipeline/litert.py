@@ -7,9 +7,10 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from pipeline import quiet, replay
+from pipeline import replay
 from pipeline.errors import ModelError
 from pipeline.flatbuffer import read
+from pipeline.system import quiet
 
 SIGNATURE_BYTES = 160  # at most: a signature and longer names, in a file made from a SavedModel
 

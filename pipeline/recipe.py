@@ -14,8 +14,8 @@ from pipeline.artifact import digest
 from pipeline.budget import Budget
 from pipeline.data import DataConfig, parse
 from pipeline.errors import DataError, RecipeError
-from pipeline.files import fingerprint
 from pipeline.stage import StageConfig
+from pipeline.system.files import fingerprint
 
 HERE = Path(__file__).parent
 FOLDERS = (HERE.parent / "recipes", HERE / "_recipes")  # a checkout; an installed wheel

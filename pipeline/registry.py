@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from PIL import Image
 
-from pipeline import quiet
+from pipeline.system import quiet
 from pipeline.tracking import Run
 
 MODEL, LABELS = "model.tflite", "labels.txt"  # of a run's export directory

@@ -25,9 +25,9 @@ from pipeline import (
 from pipeline.artifact import Artifact
 from pipeline.checkpoint import CHECKPOINT
 from pipeline.errors import OutputError, RecipeError
-from pipeline.files import write_atomic
 from pipeline.recipe import Recipe, Step
 from pipeline.stage import EXPORT, Context
+from pipeline.system.files import write_atomic
 
 MARK = "stage.json"  # says which settings a directory belongs to, finished or not
 RUN = "run.json"  # says which MLflow run the directory was last logged to

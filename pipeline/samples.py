@@ -8,9 +8,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline import training
-from pipeline.files import write_atomic
 from pipeline.settings import Settings
 from pipeline.stage import Context
+from pipeline.system.files import write_atomic
 
 PICTURE = "augmented.png"
 ROWS, COLUMNS = 4, 8

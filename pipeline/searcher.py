@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import isolation, oracles, pareto, progress, trial
+from pipeline import isolation, oracles, pareto, trial
 from pipeline.checkpoint import CHECKPOINT
 from pipeline.costs import Costs
-from pipeline.files import write_atomic
 from pipeline.oracles.base import Span
 from pipeline.preprocessing import Preprocessing
 from pipeline.space import Space, refined
 from pipeline.stage import Context
+from pipeline.system import progress
+from pipeline.system.files import write_atomic
 
 log = logging.getLogger("flopsmith")
 Row = dict[str, Any]

@@ -9,10 +9,11 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import masks, objective, progress
+from pipeline import masks, objective
 from pipeline.data import Split
 from pipeline.kernels import Kernel
 from pipeline.masks import Pattern
+from pipeline.system import progress
 
 IMAGES = 500  # that accuracy is measured on, at most
 SPARSITIES = (0.4, 0.6, 0.8, 0.9, 0.97)

@@ -31,7 +31,7 @@ from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import Dataset
 from pipeline.errors import RecipeError
-from pipeline.files import write_atomic
+from pipeline.system.files import write_atomic
 
 FOLDER = Path(__file__).parent / "stages"
 EXPORT = "export"  # the directory of a run's deliverables

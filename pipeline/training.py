@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import augmentation, data, objective, optimizers, progress, transfer
+from pipeline import augmentation, data, objective, optimizers, transfer
 from pipeline.augmentation import Strength
 from pipeline.averaging import Average
 from pipeline.checkpoint import Checkpoint, State
 from pipeline.objective import Lessons
 from pipeline.settings import Settings
 from pipeline.stream import batch, stream
+from pipeline.system import progress
 
 History = dict[str, list[float]]
 Report = Callable[[int, dict[str, float]], None]

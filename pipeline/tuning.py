@@ -20,10 +20,10 @@ import numpy as np
 from pipeline import structure, training, walk
 from pipeline.checkpoint import CHECKPOINT
 from pipeline.data import Dataset, Split
-from pipeline.files import write_atomic
 from pipeline.objective import Lessons
 from pipeline.settings import Settings
 from pipeline.stream import stream
+from pipeline.system.files import write_atomic
 from pipeline.training import History
 
 Mode = Literal["auto", "full", "head_then_all", "frozen"]

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.artifact import FILE, Artifact, load, load_all
-from pipeline.files import fingerprint, write_atomic
+from pipeline.system.files import fingerprint, write_atomic
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from pipeline import decoded
 from pipeline.decoded import Contents, Source
 from pipeline.errors import DataError, OutputError
-from pipeline.files import cache_root
+from pipeline.system.files import cache_root
 
 LABELS = np.array([0, 1, 1], np.int32)
 

@@ -11,7 +11,8 @@ import tensorflow as tf
 from keras import layers
 
 import search_spaces
-from pipeline import litert, quiet, targets
+from pipeline import litert, targets
+from pipeline.system import quiet
 from pipeline.targets import Verdict
 from search_spaces import base
 

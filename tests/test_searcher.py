@@ -17,11 +17,11 @@ from support.search_context import ctx as ctx
 from pipeline import finalists, searcher, trial
 from pipeline.budget import Budget
 from pipeline.costs import Costs
-from pipeline.files import write_atomic
 from pipeline.oracles.base import Span
 from pipeline.searcher import Searcher, front, networks
 from pipeline.space import Space
 from pipeline.stage import Context
+from pipeline.system.files import write_atomic
 
 EPOCHS = 9
 KILLED, RAISED = "2", "4"  # numbers of trials

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline import decoded
 from pipeline.errors import OutputError, ToolError
-from pipeline.files import cache_root
+from pipeline.system.files import cache_root
 
 HERE = Path(__file__).parent
 NAME = "@litertjs/core"

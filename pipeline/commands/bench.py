@@ -132,7 +132,7 @@ def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    from pipeline import progress
+    from pipeline.system import progress
 
     with progress.bar(label, 100) as forward:
         yield lambda done, total: forward("%", 100 * done // total)

@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline import data, quiet
+from pipeline import data
 from pipeline.errors import RecipeError
+from pipeline.system import quiet
 
 
 def add(commands: Any) -> None:

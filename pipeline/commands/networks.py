@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from pipeline import quiet
+from pipeline.system import quiet
 
 
 def add(commands: Any) -> None:

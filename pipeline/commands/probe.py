@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline import quiet
 from pipeline.errors import RecipeError
+from pipeline.system import quiet
 
 
 def add(commands: Any) -> None:

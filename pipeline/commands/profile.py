@@ -4,8 +4,8 @@ import argparse
 import json
 from typing import Any
 
-from pipeline import quiet
 from pipeline.errors import RecipeError
+from pipeline.system import quiet
 
 
 def add(commands: Any) -> None:

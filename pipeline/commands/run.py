@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pipeline import quiet
 from pipeline.commands import EXAMPLES
+from pipeline.system import quiet
 
 
 def add(commands: Any) -> None:

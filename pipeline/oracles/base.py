@@ -15,7 +15,7 @@ from keras_tuner.engine.hyperparameters import Choice
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from pipeline import pareto
-from pipeline.files import write_atomic
+from pipeline.system.files import write_atomic
 
 Values = Mapping[str, Any]
 Fits = Callable[[Values], bool]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from pipeline.artifact import Artifact
-from pipeline.files import write_atomic
 from pipeline.stage import Context, Kind, StageConfig
+from pipeline.system.files import write_atomic
 
 if TYPE_CHECKING:
     from pipeline.metadata import About

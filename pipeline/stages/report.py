@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from pipeline import artifact
 from pipeline.artifact import Artifact
-from pipeline.files import write_atomic
 from pipeline.stage import Context, Kind, StageConfig
+from pipeline.system.files import write_atomic
 
 
 class Config(StageConfig):

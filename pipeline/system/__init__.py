@@ -1,0 +1,1 @@
+"""The machine: files, child processes, progress, quiet."""
