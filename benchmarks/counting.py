@@ -12,7 +12,7 @@ from pathlib import Path
 
 import keras
 
-from pipeline import complexity
+from pipeline.graph import complexity
 from search_spaces import base
 
 NAMES = ("resnet18", "resnet34", "resnet50", "mobilenet_v2", "densenet121", "efficientnet_lite0")

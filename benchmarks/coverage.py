@@ -69,8 +69,9 @@ def cover(name: str) -> dict[str, Any]:
     import keras
     import numpy as np
 
-    from pipeline import allocation, clustering, kernels, pruning, structure
+    from pipeline import allocation, clustering, kernels, pruning
     from pipeline.errors import ModelError
+    from pipeline.graph import structure
     from pipeline.legacy import bridge
 
     keras.utils.set_random_seed(0)

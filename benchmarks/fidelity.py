@@ -25,9 +25,10 @@ import numpy as np
 import scipy.stats
 import tensorflow as tf
 
-from pipeline import complexity, data, training
+from pipeline import data, training
 from pipeline.budget import Budget
 from pipeline.costs import Costs
+from pipeline.graph import complexity
 from pipeline.oracles import load
 from pipeline.settings import Settings
 from pipeline.space import Candidate, Space

@@ -16,10 +16,11 @@ from typing import Any
 
 import keras
 
-from pipeline import artifact, complexity, data, measure, parity, stage
+from pipeline import artifact, data, measure, parity, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import DataConfig, Dataset
+from pipeline.graph import complexity
 from pipeline.stage import Context
 from search_spaces import base, mobilenet
 

@@ -23,9 +23,10 @@ import numpy as np
 import yaml
 
 import search_spaces
-from pipeline import artifact, channels, complexity, data, litert, measure, slimming, surgery
+from pipeline import artifact, data, litert, measure, slimming, surgery
 from pipeline.classifier import Runner
 from pipeline.data import DataConfig, Dataset
+from pipeline.graph import channels, complexity
 from pipeline.stream import batch
 from search_spaces.base import Cheapest, build
 

@@ -15,10 +15,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline import complexity, recipe, stage
+from pipeline import recipe, stage
 from pipeline.augmentation import RandAugment, Strength
 from pipeline.budget import Budget
 from pipeline.data import DataConfig
+from pipeline.graph import complexity
 from pipeline.settings import Settings
 from search_spaces import base, families, family
 

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import kernels, structure
+from pipeline import kernels
+from pipeline.graph import structure
 from pipeline.kernels import Kernel
 
 Centroids = Literal["density", "kmeans++", "linear", "random"]

@@ -11,10 +11,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import complexity, litert
+from pipeline import litert
 from pipeline.budget import Budget
 from pipeline.classifier import Runner
 from pipeline.errors import BudgetError, ModelError, RecipeError
+from pipeline.graph import complexity
 from pipeline.system.files import fingerprint, write_atomic
 from search_spaces import family
 from search_spaces.base import ArchBase, Cheapest, Deployable, Shape, build, undeployable

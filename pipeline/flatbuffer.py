@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import liveness
 from pipeline.errors import ModelError
+from pipeline.graph import liveness
 
 IDENTIFIER = b"TFL3"
 KERNEL_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")

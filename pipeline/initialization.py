@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import walk
+from pipeline.graph import walk
 
 SMALLEST = 1e-6  # a layer whose output does not vary is left as it is
 

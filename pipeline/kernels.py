@@ -10,8 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import masks, structure, walk
+from pipeline import masks
 from pipeline.errors import ModelError
+from pipeline.graph import structure, walk
 from pipeline.masks import Mask, Matrix, Pattern
 from pipeline.rows import kernel_row
 

@@ -12,10 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import structure
 from pipeline.artifact import Artifact
 from pipeline.errors import ModelError
 from pipeline.flatbuffer import Graph, Operator, named_after
+from pipeline.graph import structure
 
 KEPT = 0.9  # of the zeros, while a kernel keeps its shape: fewer are noticeably fewer
 KEPT_ELSEWHERE = 0.5  # of their share, where its shape changes: channels go, with their zeros

@@ -7,9 +7,9 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from pipeline import replay
 from pipeline.errors import ModelError
 from pipeline.flatbuffer import read
+from pipeline.graph import rebuild
 from pipeline.system import quiet
 
 SIGNATURE_BYTES = 160  # at most: a signature and longer names, in a file made from a SavedModel
@@ -183,5 +183,5 @@ def _serving(model: keras.Model) -> tuple[Any, Any]:
     module = tf.Module()
     module.owned = [variable.value for variable in model.variables]
     spec = tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.float32, name="image")
-    function = tf.function(lambda image: {"scores": replay.called(model, image, scoped)})
+    function = tf.function(lambda image: {"scores": rebuild.called(model, image, scoped)})
     return module, function.get_concrete_function(spec)

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from pipeline import complexity, macs, replay, walk
 from pipeline.errors import BudgetError
+from pipeline.graph import complexity, macs, rebuild, walk
 from pipeline.rows import kernel_rows
 
 Method = Literal["tucker", "separable"]
@@ -194,10 +194,10 @@ def replaced(model: keras.Model, found: Mapping[int, Factors]) -> keras.Model:
 
     def make(layer: Any, config: dict[str, Any]) -> Any:
         if id(layer) not in found:
-            return replay.again(layer, config)
+            return rebuild.again(layer, config)
         return _Chain(_parts(layer, config, found[id(layer)], taken))
 
-    made, done = replay.replayed(model, make)
+    made, done = rebuild.replayed(model, make)
     for old, new in done.made.values():
         if isinstance(new, _Chain):
             *first, last = zip(new.layers, found[id(old)].kernels, strict=True)

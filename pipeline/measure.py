@@ -12,11 +12,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import complexity, flatbuffer, ledger, litert
+from pipeline import flatbuffer, ledger, litert
 from pipeline.artifact import Artifact
 from pipeline.classifier import Runner
 from pipeline.data import Dataset, Split
 from pipeline.flatbuffer import Graph
+from pipeline.graph import complexity
 from pipeline.stream import stream
 
 # Layers whose kernels pruning and clustering change (and so `sparsity`, `distinct_weights`).

@@ -160,7 +160,7 @@ def _paced(rule: Any) -> Any:
 
 def _sharing(rule: Any) -> Any:
     """An update rule of Keras 3 in which weights that share a value share their gradient, too."""
-    from pipeline import structure  # imports Keras, which reading a recipe has to do without
+    from pipeline.graph import structure  # imports Keras, which reading a recipe has to do without
 
     class Sharing(rule):  # type: ignore[misc, valid-type]
         def apply(self, grads: Any, trainable_variables: Any = None) -> None:

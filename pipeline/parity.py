@@ -13,11 +13,11 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import replay
 from pipeline.classifier import Runner
 from pipeline.data import Dataset
 from pipeline.errors import ParityError
 from pipeline.flatbuffer import Graph, named_after
+from pipeline.graph import rebuild
 from pipeline.stream import batch
 
 IMAGES = 1000  # test images that a stage compares
@@ -76,7 +76,7 @@ def floating(model: keras.Model) -> Reference:
 
             return call
 
-        replay.called(model, keras.ops.cast(images, "float32"), watched)
+        rebuild.called(model, keras.ops.cast(images, "float32"), watched)
         return found
 
     return Reference("float", scores, calls)

@@ -13,8 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import walk
 from pipeline.errors import ModelError
+from pipeline.graph import walk
 from pipeline.initialization import call, lsuv
 from search_spaces.base import Activation, Init, activation, initializer
 

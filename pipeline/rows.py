@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import structure, walk
+from pipeline.graph import structure, walk
 
 
 def kernel_rows(model: keras.Model) -> list[dict[str, Any]]:

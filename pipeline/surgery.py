@@ -11,9 +11,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import complexity, macs, replay, walk
-from pipeline.channels import Channels
-from pipeline.ties import Labels
+from pipeline.graph import complexity, macs, rebuild, walk
+from pipeline.graph.channel_rules import Labels
+from pipeline.graph.channels import Channels
 
 SIZES = {"Dense": "units"}  # the setting for the number of output channels; others: filters
 # Per kind of layer, the axes of its kernel that channels are read and written along.
@@ -40,7 +40,7 @@ def resized(
     def make(layer: Any, config: dict[str, Any]) -> Any:
         return type(layer).from_config({**config, **_settings(layer, config, channels, copies)})
 
-    model, done = replay.replayed(channels.model, make)
+    model, done = rebuild.replayed(channels.model, make)
     random = np.random.default_rng(seed)
     for old, new in done.made.values():
         weights = old.get_weights()

@@ -17,9 +17,10 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from pipeline import structure, training, walk
+from pipeline import training
 from pipeline.checkpoint import CHECKPOINT
 from pipeline.data import Dataset, Split
+from pipeline.graph import structure, walk
 from pipeline.objective import Lessons
 from pipeline.settings import Settings
 from pipeline.stream import stream

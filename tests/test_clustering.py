@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from support.chain import run, saved, trained
 
 import search_spaces
-from pipeline import clustering, structure, training
+from pipeline import clustering, training
 from pipeline.artifact import Artifact
 from pipeline.clustering import Centroids, Plan
 from pipeline.data import Dataset
 from pipeline.errors import ModelError
+from pipeline.graph import structure
 from pipeline.settings import Settings
 from pipeline.stage import Context
 from pipeline.stages.cluster import IMAGES, Config, ladder

@@ -16,12 +16,13 @@ from keras import layers
 from support.chain import run, saved, trained
 
 import search_spaces
-from pipeline import clustering, complexity, flatbuffer, ledger, litert, measure
+from pipeline import clustering, flatbuffer, ledger, litert, measure
 from pipeline.artifact import Artifact
 from pipeline.classifier import Runner
 from pipeline.data import Dataset, Split
 from pipeline.errors import ModelError
 from pipeline.flatbuffer import Graph, Tensor
+from pipeline.graph import complexity
 from pipeline.legacy import affine, bridge, quantization
 from search_spaces.base import Cheapest, build
 

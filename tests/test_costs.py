@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import complexity, costs, flatbuffer, litert
+from pipeline import costs, flatbuffer, litert
 from pipeline.budget import Budget
 from pipeline.costs import Costs
 from pipeline.errors import BudgetError, ModelError, RecipeError
+from pipeline.graph import complexity
 from search_spaces import family
 from search_spaces.base import ArchBase, Cheapest, build
 

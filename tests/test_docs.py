@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import complexity, recipe
+from pipeline import recipe
+from pipeline.graph import complexity
 
 ROOT = Path(__file__).parent.parent
 GENERATE = runpy.run_path(str(ROOT / "docs/generate.py"))

@@ -10,10 +10,11 @@ import pytest
 from keras import layers
 from support.report_run import FLOAT, INT8, Page, artifact
 
-from pipeline import data, flatbuffer, ledger, litert, recipe, runner, stage, structure
+from pipeline import data, flatbuffer, ledger, litert, recipe, runner, stage
 from pipeline.artifact import Artifact, load
 from pipeline.data import Dataset
 from pipeline.errors import ModelError
+from pipeline.graph import structure
 from pipeline.report import render_html
 
 SHAPE = (8, 8, 3)

@@ -14,10 +14,11 @@ from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 
 import search_spaces
-from pipeline import complexity, flatbuffer, litert
+from pipeline import flatbuffer, litert
 from pipeline.classifier import Runner
 from pipeline.errors import ModelError
 from pipeline.flatbuffer import IDENTIFIER, Tensor
+from pipeline.graph import complexity
 from pipeline.packing import changed
 from search_spaces.base import Cheapest, build
 

@@ -9,12 +9,13 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import complexity, flatbuffer, recipe, stage
+from pipeline import flatbuffer, recipe, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.classifier import Runner
 from pipeline.data import Dataset, Split
 from pipeline.errors import BudgetError, ModelError, RecipeError
+from pipeline.graph import complexity
 from pipeline.pretrained import efficientnet_lite
 from pipeline.stage import Context
 from pipeline.stages import load, search

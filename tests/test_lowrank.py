@@ -8,9 +8,10 @@ import pytest
 from keras import layers
 from support.chain import run, saved
 
-from pipeline import complexity, lowrank, walk
+from pipeline import lowrank
 from pipeline.data import Dataset
 from pipeline.errors import BudgetError
+from pipeline.graph import complexity, walk
 from pipeline.lowrank import Factors, Method
 
 

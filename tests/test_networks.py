@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import search_spaces
-from pipeline import complexity
 from pipeline.errors import ModelError, RecipeError
+from pipeline.graph import complexity
 from search_spaces import base, families, family, tracing
 from search_spaces.inception import Module, inception
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import search_spaces
-from pipeline import complexity, flatbuffer, litert
+from pipeline import flatbuffer, litert
 from pipeline.errors import ModelError, RecipeError
+from pipeline.graph import complexity
 from search_spaces import base
 from search_spaces.base import Cheapest, build
 

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from support.chain import run, saved
 
 import search_spaces
-from pipeline import complexity
 from pipeline.artifact import Artifact
 from pipeline.data import Dataset
+from pipeline.graph import complexity
 from pipeline.stages import slim
 from search_spaces.base import Cheapest, build
 

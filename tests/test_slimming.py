@@ -6,9 +6,10 @@ import pytest
 from keras import layers
 
 import search_spaces
-from pipeline import channels, complexity, slimming, surgery
-from pipeline.channels import Channels
+from pipeline import slimming, surgery
 from pipeline.errors import BudgetError
+from pipeline.graph import channels, complexity
+from pipeline.graph.channels import Channels
 from search_spaces.base import build
 
 

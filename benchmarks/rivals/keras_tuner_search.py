@@ -23,8 +23,9 @@ import keras
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
-from pipeline import complexity, measure, training
+from pipeline import measure, training
 from pipeline.data import DataConfig, Dataset, load
+from pipeline.graph import complexity
 from pipeline.initialization import lsuv
 from pipeline.settings import Settings
 from pipeline.space import Candidate, Space

@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
 def call(_: argparse.Namespace) -> None:
     """Run the command."""
     quiet.import_keras()
-    from pipeline import complexity
+    from pipeline.graph import complexity
     from search_spaces import base
 
     for name, (family, net) in base.published().items():

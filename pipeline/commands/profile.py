@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
 def call(args: argparse.Namespace) -> None:
     """Run the command."""
     quiet.import_keras()
-    from pipeline import profile
+    from pipeline.graph import profile
 
     if args.batch < 1:
         raise RecipeError(f"--batch takes a whole number from 1. Received: {args.batch}")

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import tf_keras
 
-from pipeline import walk
 from pipeline.errors import ModelError
+from pipeline.graph import walk
 from pipeline.legacy import twins
 
 TOLERANCE = 1e-4

@@ -33,8 +33,9 @@ from tensorflow_model_optimization.python.core.quantization.keras.graph_transfor
     model_transformer,
 )
 
-from pipeline import parity, structure
+from pipeline import parity
 from pipeline.errors import ModelError
+from pipeline.graph import structure
 from pipeline.legacy import activations, affine, bridge, ranges, rules
 
 Fit = Callable[[tf_keras.Model, list[tf_keras.callbacks.Callback]], None]

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from pipeline.errors import ModelError
-from pipeline.keras_file import from_file
+from pipeline.graph.keras_file import from_file
 from pipeline.pretrained import efficientnet_lite, narrow
 from pipeline.pretrained.adaptation import Head, Pixels, adapt
 from pipeline.pretrained.sources import KNOWN, Loaded, load

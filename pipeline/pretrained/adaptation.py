@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 import keras
 
-from pipeline import walk
 from pipeline.errors import ModelError
+from pipeline.graph import walk
 from pipeline.pretrained.rebuild import Shape, copy_weights, first_convolution, rebuild
 
 Head = Literal["auto", "keep", "new"]

@@ -13,8 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import walk
 from pipeline.errors import ModelError
+from pipeline.graph import walk
 
 IMAGE = "image"
 PRODUCERS = ("Conv2D", "Dense")  # whose outputs are channels of their own

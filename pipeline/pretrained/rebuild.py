@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import walk
 from pipeline.errors import ModelError
-from pipeline.replay import Replay
+from pipeline.graph import walk
+from pipeline.graph.rebuild import Replay
 
 # What Keras raises when layers do not fit an input.
 MISFIT = (TypeError, ValueError, IndexError, NotImplementedError, ZeroDivisionError)

@@ -7,8 +7,9 @@ from typing import Any
 
 import keras
 
-from pipeline import artifact, keras_file
+from pipeline import artifact
 from pipeline.errors import ModelError
+from pipeline.graph import keras_file
 from pipeline.pretrained import applications, efficientnet_lite
 from search_spaces import base
 

@@ -67,7 +67,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Cluster the kernels of `source`'s model; zeros stay zeros."""
     import keras
 
-    from pipeline import clustering, kernels, sensitivity, structure, training
+    from pipeline import clustering, kernels, sensitivity, training
+    from pipeline.graph import structure
     from pipeline.rows import kernel_row
     from pipeline.stream import batch
 

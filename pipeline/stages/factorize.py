@@ -57,7 +57,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Factorize the layers of `source`'s model that have fewer MACs that way, and train it."""
     import keras
 
-    from pipeline import complexity, lowrank, training
+    from pipeline import lowrank, training
+    from pipeline.graph import complexity
 
     keras.utils.set_random_seed(ctx.seed)
     model = keras.models.load_model(source.model_path, compile=False)
@@ -93,6 +94,6 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
 
 def _fall(before: int, made: Any) -> str:
-    from pipeline import complexity
+    from pipeline.graph import complexity
 
     return f"{complexity.profile(made).flops:,} FLOPs of {before:,} are left"

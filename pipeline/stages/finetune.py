@@ -72,7 +72,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Train `source`'s model for up to `config.epochs` epochs."""
     import keras
 
-    from pipeline import objective, samples, structure
+    from pipeline import objective, samples
+    from pipeline.graph import structure
     from pipeline.objective import Lessons
     from pipeline.tuning import Tuning
 

@@ -161,8 +161,9 @@ def _cost(config: Config, dataset: Dataset, budget: Budget) -> dict[str, float]:
     """What the network costs, as far as the budget bounds it."""
     import numpy as np
 
-    from pipeline import complexity, costs, litert
+    from pipeline import costs, litert
     from pipeline.classifier import Runner
+    from pipeline.graph import complexity
     from search_spaces import base
 
     shape, classes = dataset.image_shape, dataset.num_classes

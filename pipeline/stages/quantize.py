@@ -197,7 +197,8 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
 
 def _measured(model: Any, source: Artifact, config: Config, ctx: Context, images: Any) -> Made:
     """Post-training quantization."""
-    from pipeline import litert, parity, walk
+    from pipeline import litert, parity
+    from pipeline.graph import walk
 
     saved_model = ctx.directory / "ptq"
     litert.save_float(model, saved_model)

@@ -84,7 +84,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Narrow `source`'s model to `config.flops`, or to a share of its FLOPs, and train it."""
     import keras
 
-    from pipeline import channels, complexity, slimming, training
+    from pipeline import slimming, training
+    from pipeline.graph import channels, complexity
 
     keras.utils.set_random_seed(ctx.seed)
     model = keras.models.load_model(source.model_path, compile=False)
@@ -148,7 +149,8 @@ def _penalized(model: Any, settings: Settings, config: Config, ctx: Context) -> 
 
 def _narrowed(model: Any, target: int, config: Config, ctx: Context) -> Any:
     """The model with the channels that matter most."""
-    from pipeline import channels, slimming, surgery
+    from pipeline import slimming, surgery
+    from pipeline.graph import channels
 
     found = channels.find(model)
     score = config.score or ("gamma" if config.penalize else "l2")

@@ -15,7 +15,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline import liveness
+from pipeline.graph import liveness
 from search_spaces.tracing import Call, Symbol
 
 KERNELS = ("Conv2D", "DepthwiseConv2D", "Dense")

@@ -9,7 +9,8 @@ import pytest
 from keras import layers
 
 import search_spaces
-from pipeline import complexity, flatbuffer, litert
+from pipeline import flatbuffer, litert
+from pipeline.graph import complexity
 from search_spaces.base import ArchBase, Cheapest, Deployable, build
 
 SHAPE = (8, 8, 2)  # 128 bytes

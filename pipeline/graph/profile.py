@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import complexity, pretrained
+from pipeline import pretrained
+from pipeline.graph import complexity
 from search_spaces import base
 
 FLOAT_BYTES = 4

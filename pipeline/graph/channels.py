@@ -14,8 +14,8 @@ from typing import Any
 
 import keras
 
-from pipeline import walk
-from pipeline.ties import POINTWISE, Call, Group, Labels, Ties
+from pipeline.graph import walk
+from pipeline.graph.channel_rules import POINTWISE, Call, Group, Labels, Ties
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from pipeline import macs, memory, walk
+from pipeline.graph import macs, memory, walk
 from search_spaces import base, tracing
 
 

@@ -7,8 +7,8 @@ import keras
 import pytest
 from keras import layers
 
-from pipeline import complexity
 from pipeline.errors import ModelError
+from pipeline.graph import complexity
 
 # Networks without weights, 224 x 224 pixels, 1000 classes: parameters, trainable ones, MACs of
 # convolutions and dense layers. Where torchvision has the same architecture, the MACs agree with

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline import complexity, profile
 from pipeline.errors import ModelError
+from pipeline.graph import complexity, profile
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from pipeline import structure
-from pipeline.structure import Array, Kept
+from pipeline.graph import structure
+from pipeline.graph.structure import Array, Kept
 
 RNG = np.random.default_rng(0)
 SHAPE = (3, 3, 16, 8)

@@ -9,8 +9,9 @@ import pytest
 from keras import layers
 
 import search_spaces
-from pipeline import channels, complexity, slimming, surgery, walk
-from pipeline.channels import Channels
+from pipeline import slimming, surgery
+from pipeline.graph import channels, complexity, walk
+from pipeline.graph.channels import Channels
 from search_spaces.base import Cheapest, build
 
 FAMILIES = (

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from pipeline import walk
+from pipeline.graph import walk
 
 Make = Callable[[Any, dict[str, Any]], Any]  # a layer and its settings -> what is called instead
 
