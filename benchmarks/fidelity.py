@@ -25,15 +25,16 @@ import numpy as np
 import scipy.stats
 import tensorflow as tf
 
-from pipeline import data, training
+from pipeline import training
 from pipeline.budget import Budget
 from pipeline.costs import Costs
+from pipeline.data import datasets
+from pipeline.data.stream import batch
 from pipeline.graph import complexity
 from pipeline.oracles import load
 from pipeline.settings import Settings
 from pipeline.space import Candidate, Space
 from pipeline.stages.search import Config
-from pipeline.stream import batch
 from search_spaces.base import build
 
 FAMILIES = ("mobilenet", "mobilenet_v1", "resnet", "vgg", "lenet")
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=27)
     args = parser.parse_args()
-    dataset = data.load(data.DataConfig(image_size=16), seed=0)
+    dataset = datasets.load(datasets.DataConfig(image_size=16), seed=0)
     rows = []
     for seed, point in enumerate(_points(args.networks, dataset)):
         rows.append(_row(point, dataset, args.epochs, seed))
@@ -58,7 +59,7 @@ def main() -> None:
     print(RESULT.with_suffix(".md").read_text(encoding="utf-8"))
 
 
-def _points(count: int, dataset: data.Dataset) -> list[Candidate]:
+def _points(count: int, dataset: datasets.Dataset) -> list[Candidate]:
     """Points that the search would try."""
     fields = set(Space.__dataclass_fields__) & set(Config.model_fields)
     space = Space(**{**Config().model_dump(include=fields), "families": FAMILIES})
@@ -80,7 +81,7 @@ def _points(count: int, dataset: data.Dataset) -> list[Candidate]:
     return found
 
 
-def _row(point: Candidate, dataset: data.Dataset, epochs: int, seed: int) -> dict[str, Any]:
+def _row(point: Candidate, dataset: datasets.Dataset, epochs: int, seed: int) -> dict[str, Any]:
     """Accuracy after a ninth, a third and all of the epochs, in cycles and in one schedule."""
 
     def network() -> keras.Model:
@@ -107,7 +108,7 @@ def _last(history: training.History, epochs: int) -> float:
     return max(accuracy - 1e-6 * min(loss, 1e3) for accuracy, loss in pairs)
 
 
-def _scores(model: keras.Model, dataset: data.Dataset, seed: int) -> dict[str, float]:
+def _scores(model: keras.Model, dataset: datasets.Dataset, seed: int) -> dict[str, float]:
     """What is known of an untrained network, and the seconds that took."""
     images = batch(dataset.train, 64, seed)[0].astype(np.float32)
     profile = complexity.profile(model)

@@ -16,10 +16,11 @@ from typing import Any
 
 import keras
 
-from pipeline import artifact, data, measure, parity, stage
+from pipeline import artifact, measure, parity, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.data import DataConfig, Dataset
+from pipeline.data import datasets
+from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.graph import complexity
 from pipeline.stage import Context
 from search_spaces import base, mobilenet
@@ -74,7 +75,7 @@ def main() -> None:
     args = parser.parse_args()
     parity.IMAGES = 10**9  # every test image
     source = DataConfig(source=f"npz:{args.mnist}", val_fraction=0.05)
-    dataset = data.load(source, seed=0)
+    dataset = datasets.load(source, seed=0)
     lines = ["Made by `python benchmarks/parity.py`. Accuracies are of the 10,000 test images.", ""]
     lines += COLUMNS
     for name in args.networks:

@@ -31,8 +31,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pipeline import artifact, data
+from pipeline import artifact
 from pipeline.budget import count
+from pipeline.data import datasets
 from pipeline.stages.search import Config
 
 HERE = Path(__file__).parent
@@ -123,8 +124,8 @@ def keras_tuner(
 
 def autokeras(args: argparse.Namespace, seed: int, place: Path, cores: set[int]) -> dict[str, Any]:
     """Run AutoKeras on the same division of the data."""
-    config = data.DataConfig(source=args.data, image_size=args.image_size)
-    dataset = data.load(config, seed)
+    config = datasets.DataConfig(source=args.data, image_size=args.image_size)
+    dataset = datasets.load(config, seed)
     arrays = {}
     for part in ("train", "val", "test"):
         split = getattr(dataset, part)

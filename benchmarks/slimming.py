@@ -23,11 +23,12 @@ import numpy as np
 import yaml
 
 import search_spaces
-from pipeline import artifact, data, litert, measure, slimming, surgery
+from pipeline import artifact, litert, measure, slimming, surgery
 from pipeline.classifier import Runner
-from pipeline.data import DataConfig, Dataset
+from pipeline.data import datasets
+from pipeline.data.datasets import DataConfig, Dataset
+from pipeline.data.stream import batch
 from pipeline.graph import channels, complexity
-from pipeline.stream import batch
 from search_spaces.base import Cheapest, build
 
 RESULT = Path(__file__).parent / "results" / "slimming"
@@ -70,7 +71,7 @@ def main() -> None:
 
 def _pair(family: str, seed: int, place: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of one network, before and after."""
-    dataset = data.load(DataConfig(source=args.data), seed=seed)
+    dataset = datasets.load(DataConfig(source=args.data), seed=seed)
     keras.utils.set_random_seed(seed)
     arch = search_spaces.family(family).sample(Cheapest())
     arch = arch.model_copy(update={"width": WIDTHS.get(family, arch.width)})

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import data
 from pipeline.budget import Budget
 from pipeline.costs import Costs
+from pipeline.data import datasets
 from pipeline.searcher import Searcher
 from pipeline.space import Space
 from pipeline.stage import Context
@@ -42,7 +42,7 @@ def searched(
     trials: int, epochs: int, families: tuple[str, ...]
 ) -> tuple[list[Any], Memory, float]:
     """Rows, memory and seconds of a random search on digits."""
-    dataset = data.load(data.DataConfig(image_size=16), seed=0)
+    dataset = datasets.load(datasets.DataConfig(image_size=16), seed=0)
     budget = Budget(macs="500k", flops_at_least=0.1)
     memory = Memory()
     with tempfile.TemporaryDirectory() as folder:

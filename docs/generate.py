@@ -16,9 +16,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline import recipe, stage
-from pipeline.augmentation import RandAugment, Strength
 from pipeline.budget import Budget
-from pipeline.data import DataConfig
+from pipeline.data.augment.augmentation import RandAugment, Strength
+from pipeline.data.datasets import DataConfig
 from pipeline.graph import complexity
 from pipeline.settings import Settings
 from search_spaces import base, families, family

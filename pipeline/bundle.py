@@ -25,12 +25,12 @@ from pipeline import (
 )
 from pipeline.artifact import Artifact
 from pipeline.classifier import Runner
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
+from pipeline.data.stream import batch
 from pipeline.errors import ModelError, ToolError
 from pipeline.metadata import About
 from pipeline.requantize import Quantized
 from pipeline.stage import Context
-from pipeline.stream import batch
 from pipeline.system.files import write_atomic
 
 MODEL, EDGETPU, FLOAT = "model.tflite", "model_edgetpu.tflite", "model_float.tflite"

@@ -12,7 +12,7 @@ import pipeline
 from pipeline import flatbuffer, markdown, report
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.metadata import About
 from pipeline.verdict import (
     TARGET_TITLES,

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import predict, pretrained
-from pipeline.data import Dataset, Split
+from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
 
 Views = Literal["one", "flip", "ten_crop"]

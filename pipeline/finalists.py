@@ -11,9 +11,9 @@ import keras
 from pipeline import costs, isolation, litert, measure, trial
 from pipeline.budget import Budget
 from pipeline.classifier import Runner
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
+from pipeline.data.stream import batch
 from pipeline.errors import ModelError
-from pipeline.stream import batch
 from pipeline.system.files import write_atomic
 
 log = logging.getLogger("flopsmith")

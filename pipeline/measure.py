@@ -15,10 +15,10 @@ import numpy as np
 from pipeline import flatbuffer, ledger, litert
 from pipeline.artifact import Artifact
 from pipeline.classifier import Runner
-from pipeline.data import Dataset, Split
+from pipeline.data.datasets import Dataset, Split
+from pipeline.data.stream import stream
 from pipeline.flatbuffer import Graph
 from pipeline.graph import complexity
-from pipeline.stream import stream
 
 # Layers whose kernels pruning and clustering change (and so `sparsity`, `distinct_weights`).
 COMPRESSIBLE = ("Conv2D", "Conv2DTranspose", "Dense")

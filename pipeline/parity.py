@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.classifier import Runner
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
+from pipeline.data.stream import batch
 from pipeline.errors import ParityError
 from pipeline.flatbuffer import Graph, named_after
 from pipeline.graph import rebuild
-from pipeline.stream import batch
 
 IMAGES = 1000  # test images that a stage compares
 LOOKED_AT = 4  # images whose layers are compared: those with the largest differences

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import flatbuffer, metadata, pixels
+from pipeline import flatbuffer, metadata
 from pipeline.classifier import Runner
+from pipeline.data import pictures
 from pipeline.errors import DataError, ModelError
 
 
@@ -49,8 +50,8 @@ def classify(
     """
     height, width, channels = runner.image_shape
     try:
-        image = pixels.decode(path, (height, width), channels)
-    except pixels.UNREADABLE as error:
+        image = pictures.decode(path, (height, width), channels)
+    except pictures.UNREADABLE as error:
         reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
         raise DataError(f"an image cannot be read: {reason}. Received: {path}") from error
     scores = runner.scores([image])[0]

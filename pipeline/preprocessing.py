@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data import Split
+from pipeline.data.datasets import Split
 from pipeline.errors import ModelError
 
 Preprocessing = Literal["fixed", "mean_std", "channel_mean", "channel_mean_std", "mean_image"]

@@ -8,12 +8,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import data, flatbuffer, litert, measure, packing
+from pipeline import flatbuffer, litert, measure, packing
 from pipeline.artifact import Artifact
 from pipeline.classifier import Runner
-from pipeline.data import Dataset
+from pipeline.data import datasets
+from pipeline.data.datasets import Dataset
+from pipeline.data.stream import batch
 from pipeline.errors import ModelError
-from pipeline.stream import batch
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _per_tensor(content: bytes) -> bytes:
     return packing.changed(content, merge)
 
 
-def agreement(one: bytes, other: bytes, split: data.Split) -> dict[str, Any]:
+def agreement(one: bytes, other: bytes, split: datasets.Split) -> dict[str, Any]:
     """On how many images two files name the same class: `images` and `agreement`, a fraction."""
     first, second = (measure.tflite_classes(Runner(x, threads=2), split) for x in (one, other))
     return {"images": len(split), "agreement": float(np.mean(first == second))}

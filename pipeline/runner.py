@@ -12,7 +12,6 @@ from pathlib import Path
 import pipeline
 from pipeline import (
     artifact,
-    data,
     guardrail,
     ledger,
     measure,
@@ -24,6 +23,7 @@ from pipeline import (
 )
 from pipeline.artifact import Artifact
 from pipeline.checkpoint import CHECKPOINT
+from pipeline.data import datasets
 from pipeline.errors import OutputError, RecipeError
 from pipeline.recipe import Recipe, Step
 from pipeline.stage import EXPORT, Context
@@ -51,7 +51,7 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
     """
     for name in recipe.targets:
         targets.require(name, f"recipe {recipe.name}: targets:")
-    dataset = data.load(recipe.data, recipe.seed)
+    dataset = datasets.load(recipe.data, recipe.seed)
     for step in recipe.stages:
         if check := getattr(stage.load(step.name), "check", None):
             check(step.config, dataset, recipe.budget, recipe.targets)
@@ -82,7 +82,7 @@ def _refuse_own(step: Step, out: Path) -> None:
 
 
 def _stages(
-    recipe: Recipe, dataset: data.Dataset, out: Path, parent: tracking.Run, fresh: bool
+    recipe: Recipe, dataset: datasets.Dataset, out: Path, parent: tracking.Run, fresh: bool
 ) -> list[Artifact]:
     """Run the stages in order, each from the last one that left a model."""
     source = Artifact(stage="data", fingerprint="", directory=out)
@@ -118,7 +118,7 @@ def _stages(
 
 
 def _floor(
-    reference: Artifact | None, recipe: Recipe, dataset: data.Dataset, share: float | None
+    reference: Artifact | None, recipe: Recipe, dataset: datasets.Dataset, share: float | None
 ) -> float | None:
     """Val accuracy that a stage must keep; None for one that does not compress."""
     if reference is None or share is None:
@@ -154,7 +154,7 @@ def _run_stage(step: Step, source: Artifact, ctx: Context, floor: float | None) 
 
 
 def _context(
-    recipe: Recipe, dataset: data.Dataset, directory: Path, code: str, nested: tracking.Run
+    recipe: Recipe, dataset: datasets.Dataset, directory: Path, code: str, nested: tracking.Run
 ) -> Context:
     return Context(
         directory=directory,
@@ -235,7 +235,7 @@ def _summarize(finished: list[Artifact], out: Path, parent: tracking.Run) -> Non
 
 def _register(
     recipe: Recipe,
-    dataset: data.Dataset,
+    dataset: datasets.Dataset,
     finished: list[Artifact],
     out: Path,
     parent: tracking.Run,

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import masks, objective
-from pipeline.data import Split
+from pipeline.data.datasets import Split
 from pipeline.kernels import Kernel
 from pipeline.masks import Pattern
 from pipeline.system import progress

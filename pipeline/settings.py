@@ -13,8 +13,8 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline import augmentation
-from pipeline.augmentation import Augmentation, Strength
+from pipeline.data.augment import augmentation
+from pipeline.data.augment.augmentation import Augmentation, Strength
 from pipeline.errors import DataError, RecipeError
 
 Optimizer = Literal[

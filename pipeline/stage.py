@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict
 from pipeline import artifact
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.errors import RecipeError
 from pipeline.system.files import write_atomic
 

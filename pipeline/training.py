@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import augmentation, data, objective, optimizers, transfer
-from pipeline.augmentation import Strength
+from pipeline import objective, optimizers, transfer
 from pipeline.averaging import Average
 from pipeline.checkpoint import Checkpoint, State
+from pipeline.data import datasets
+from pipeline.data.augment import augmentation
+from pipeline.data.augment.augmentation import Strength
+from pipeline.data.stream import batch, stream
 from pipeline.objective import Lessons
 from pipeline.settings import Settings
-from pipeline.stream import batch, stream
 from pipeline.system import progress
 
 History = dict[str, list[float]]
@@ -31,7 +33,7 @@ TEMPERATURE = 2.0  # of a network that teaches what was made of it
 
 def fit(
     model: Any,
-    dataset: data.Dataset,
+    dataset: datasets.Dataset,
     settings: Settings,
     seed: int,
     *,
@@ -71,7 +73,7 @@ def fit(
         view = _compiled(model, dataset, settings, lessons, api)
         average = Average(view, settings.ema, api) if settings.ema else None
         last = min(settings.epochs, last or settings.epochs)
-        course = _Course(settings, data.chance(dataset.val), deadline, last)
+        course = _Course(settings, datasets.chance(dataset.val), deadline, last)
         lowering = optimizers.plateau(settings, api)
         file = None
         if checkpoint:
@@ -131,7 +133,7 @@ def _checked(api: Any, checkpoint: Path | None, settings: Settings) -> Any:
 
 
 def _compiled(
-    model: Any, dataset: data.Dataset, settings: Settings, lessons: Lessons, api: Any
+    model: Any, dataset: datasets.Dataset, settings: Settings, lessons: Lessons, api: Any
 ) -> Any:
     """A view of the model that shares its weights and is ready to be trained."""
     classes = dataset.num_classes
@@ -152,7 +154,7 @@ def _compiled(
 
 
 def _streams(
-    dataset: data.Dataset,
+    dataset: datasets.Dataset,
     settings: Settings,
     seed: int,
     prepare: Callable[[Any], Any] | None,
@@ -178,7 +180,7 @@ def _streams(
 
 
 def first_images(
-    dataset: data.Dataset, settings: Settings, seed: int, count: int
+    dataset: datasets.Dataset, settings: Settings, seed: int, count: int
 ) -> np.ndarray | None:
     """The first training images of epoch 0, float32 `[count, H, W, C]`, as the network sees them.
 

@@ -14,13 +14,13 @@ import numpy as np
 
 from pipeline import objective, pretrained, training
 from pipeline.checkpoint import CHECKPOINT
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
+from pipeline.data.stream import batch
 from pipeline.initialization import lsuv
 from pipeline.objective import Lessons
 from pipeline.preprocessing import Preprocessing
 from pipeline.preprocessing import apply as preprocess
 from pipeline.settings import Settings
-from pipeline.stream import batch
 from pipeline.system.files import write_atomic
 from search_spaces.base import build
 

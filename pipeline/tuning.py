@@ -19,11 +19,11 @@ import numpy as np
 
 from pipeline import training
 from pipeline.checkpoint import CHECKPOINT
-from pipeline.data import Dataset, Split
+from pipeline.data.datasets import Dataset, Split
+from pipeline.data.stream import stream
 from pipeline.graph import structure, walk
 from pipeline.objective import Lessons
 from pipeline.settings import Settings
-from pipeline.stream import stream
 from pipeline.system.files import write_atomic
 from pipeline.training import History
 

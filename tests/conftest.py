@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import data
-from pipeline.data import DataConfig, Dataset, Split
+from pipeline.data import datasets
+from pipeline.data.datasets import DataConfig, Dataset, Split
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -26,7 +26,7 @@ def _one_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     """The built-in data set."""
-    return data.load(DataConfig(), seed=0)
+    return datasets.load(DataConfig(), seed=0)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline import training
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.settings import Settings
 
 both = pytest.mark.parametrize("api", ["keras", "tf_keras"])

@@ -21,7 +21,7 @@ from pipeline.browser import chromium, litertjs
 from pipeline.browser.server import serving
 from pipeline.budget import Budget
 from pipeline.classifier import Runner
-from pipeline.data import Dataset, Split
+from pipeline.data.datasets import Dataset, Split
 from pipeline.metadata import About
 
 CLASSES = ("cat", "dog", "a|b <i>")

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import training
 from pipeline.checkpoint import Checkpoint, State
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.settings import Settings
 
 BASE = {"epochs": 4, "batch_size": 32, "learning_rate": 0.01}

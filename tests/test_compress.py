@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline import artifact, data, flatbuffer, measure
+from pipeline import artifact, flatbuffer, measure
 from pipeline.classifier import Runner
-from pipeline.data import DataConfig, Dataset
+from pipeline.data import datasets
+from pipeline.data.datasets import DataConfig, Dataset
 
 
 def command(*words: str, place: Path) -> subprocess.CompletedProcess[str]:
@@ -22,7 +23,7 @@ def command(*words: str, place: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
-    return data.load(DataConfig(source="digits"), 0)
+    return datasets.load(DataConfig(source="digits"), 0)
 
 
 @pytest.fixture(scope="module")

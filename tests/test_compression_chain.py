@@ -19,7 +19,7 @@ import search_spaces
 from pipeline import clustering, flatbuffer, ledger, litert, measure
 from pipeline.artifact import Artifact
 from pipeline.classifier import Runner
-from pipeline.data import Dataset, Split
+from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
 from pipeline.flatbuffer import Graph, Tensor
 from pipeline.graph import complexity

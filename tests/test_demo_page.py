@@ -10,9 +10,10 @@ from PIL import Image
 from support.devtools import Tab, tab
 from support.networks import SHAPE, int8_ends, network, uint8_ends
 
-from pipeline import litert, pixels
+from pipeline import litert
 from pipeline.browser import demo
 from pipeline.classifier import Runner
+from pipeline.data import pictures
 from pipeline.errors import ModelError
 from pipeline.targets import browser
 
@@ -87,7 +88,7 @@ def text(page: Tab, selector: str) -> list[str]:
 def test_a_page_sees_the_pixels_that_predict_sees(page: Tab, tmp_path: Path, kind: str) -> None:
     *what, allowed = PICTURES[kind]
     file = drawn(tmp_path / "picture.png", *what)
-    expected = pixels.decode(file, SHAPE[:2], SHAPE[2]).astype(int)
+    expected = pictures.decode(file, SHAPE[:2], SHAPE[2]).astype(int)
     assert np.max(np.abs(choose(page, file)["pixels"].reshape(SHAPE) - expected)) <= allowed
 
 
@@ -95,13 +96,13 @@ def test_a_page_turns_a_photo_upright(page: Tab, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     file = drawn(tmp_path / "photo.jpg", "RGB", 60, 80, exif=exif, quality=95)
-    expected = pixels.decode(file, SHAPE[:2], SHAPE[2]).astype(int)
+    expected = pictures.decode(file, SHAPE[:2], SHAPE[2]).astype(int)
     assert np.mean(np.abs(choose(page, file)["pixels"].reshape(SHAPE) - expected)) < 1
 
 
 def test_a_page_gives_the_scores_of_litert(page: Tab, tmp_path: Path) -> None:
     file = drawn(tmp_path / "picture.png", "RGB", 200, 200)
-    image = pixels.decode(file, SHAPE[:2], SHAPE[2])
+    image = pictures.decode(file, SHAPE[:2], SHAPE[2])
     expected = Runner(uint8_ends()).scores([image])[0]
     assert choose(page, file)["scores"] == pytest.approx(expected, abs=1 / 256)
 
@@ -144,7 +145,7 @@ def test_a_page_fits_on_a_phone(page: Tab, tmp_path: Path) -> None:
 def test_a_page_takes_a_grey_floating_point_model(tmp_path: Path) -> None:
     model = litert.convert_float(network((16, 16, 1)))
     file = drawn(tmp_path / "picture.png", "RGB", 70, 50)
-    image = pixels.decode(file, (16, 16), 1)
+    image = pictures.decode(file, (16, 16), 1)
     with tab() as opened:
         start(opened, demo(model, LABELS, "grey"), tmp_path)
         seen = choose(opened, file)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline import __main__, evaluate, litert
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
 
 

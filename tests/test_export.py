@@ -17,7 +17,7 @@ from pipeline import artifact, browser, bundle, flatbuffer, ledger, litert, meta
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.classifier import Runner
-from pipeline.data import Dataset, Split
+from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError, ToolError
 from pipeline.recipe import Step
 from pipeline.stage import Context

@@ -12,7 +12,7 @@ from pydantic import Field
 from pipeline import guardrail, measure
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError, ParityError
 from pipeline.guardrail import Guardrail
 from pipeline.stage import Context, Ladder, StageConfig

@@ -10,9 +10,10 @@ import pytest
 from keras import layers
 from support.report_run import FLOAT, INT8, Page, artifact
 
-from pipeline import data, flatbuffer, ledger, litert, recipe, runner, stage
+from pipeline import flatbuffer, ledger, litert, recipe, runner, stage
 from pipeline.artifact import Artifact, load
-from pipeline.data import Dataset
+from pipeline.data import datasets
+from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
 from pipeline.graph import structure
 from pipeline.report import render_html
@@ -204,7 +205,7 @@ def test_a_run_whose_stage_undoes_an_earlier_one_fails(
 
         return run
 
-    monkeypatch.setattr(data, "load", lambda *_: few_digits)
+    monkeypatch.setattr(datasets, "load", lambda *_: few_digits)
     monkeypatch.setattr(stage.load("prune"), "run", filled(0.5))
     monkeypatch.setattr(stage.load("finetune"), "run", filled(0.0))
     inputs = keras.Input(few_digits.image_shape)

@@ -13,7 +13,7 @@ from pipeline import flatbuffer, recipe, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.classifier import Runner
-from pipeline.data import Dataset, Split
+from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import BudgetError, ModelError, RecipeError
 from pipeline.graph import complexity
 from pipeline.pretrained import efficientnet_lite

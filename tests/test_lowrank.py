@@ -9,7 +9,7 @@ from keras import layers
 from support.chain import run, saved
 
 from pipeline import lowrank
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.errors import BudgetError
 from pipeline.graph import complexity, walk
 from pipeline.lowrank import Factors, Method

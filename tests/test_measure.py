@@ -10,7 +10,7 @@ from keras import layers
 
 from pipeline import flatbuffer, litert, measure
 from pipeline.artifact import Artifact
-from pipeline.data import Dataset, Split
+from pipeline.data.datasets import Dataset, Split
 from pipeline.rows import kernel_row, kernel_rows
 
 # kernel [2, 2, 1, 2]: 8 weights, 5 of them zero, 3 distinct

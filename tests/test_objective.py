@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline import objective, training
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.objective import Lessons
 from pipeline.settings import Settings
 from search_spaces import inception

@@ -18,7 +18,7 @@ from pipeline import flatbuffer, litert, measure, parity, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.classifier import Runner
-from pipeline.data import Dataset, Split
+from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
 from pipeline.flatbuffer import IDENTIFIER, named_after
 from pipeline.legacy import bridge, quantization

@@ -9,11 +9,11 @@ import pytest
 
 from pipeline import flatbuffer, litert, preprocessing
 from pipeline.classifier import Runner
-from pipeline.data import Dataset, Split
+from pipeline.data.datasets import Dataset, Split
+from pipeline.data.stream import batch
 from pipeline.errors import ModelError
 from pipeline.legacy import bridge, quantization
 from pipeline.preprocessing import Preprocessing
-from pipeline.stream import batch
 from search_spaces import mobilenet
 from search_spaces.base import Cheapest
 

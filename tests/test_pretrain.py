@@ -9,7 +9,7 @@ from support.search_context import ctx as ctx  # a fixture
 
 from pipeline import stage
 from pipeline.artifact import Artifact
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.errors import RecipeError
 from pipeline.stage import Context
 from search_spaces import base

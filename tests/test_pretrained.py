@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline import pretrained, trial
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
 from pipeline.pretrained import efficientnet_lite, narrow, torch_pickle
 from search_spaces import base, family

@@ -14,7 +14,7 @@ from pipeline import report
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.checkpoint import CHECKPOINT
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
 from pipeline.stage import Context
 from pipeline.stages import prune

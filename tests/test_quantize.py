@@ -14,7 +14,7 @@ from support.chain import run, saved, trained
 from pipeline import flatbuffer, ledger, measure, targets
 from pipeline.artifact import Artifact
 from pipeline.classifier import Runner
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
 from pipeline.flatbuffer import Graph
 from pipeline.stages.quantize import Config, ladder

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from pipeline import samples, training
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
+from pipeline.data.stream import batch
 from pipeline.errors import RecipeError
 from pipeline.settings import Settings
 from pipeline.stage import Context
 from pipeline.stages import finetune
-from pipeline.stream import batch
 from search_spaces import inception
 from search_spaces.base import Cheapest
 

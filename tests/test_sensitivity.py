@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline import allocation, kernels, measure, plots, sensitivity
-from pipeline.data import Dataset, Split
+from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
 from pipeline.kernels import Kernel
 

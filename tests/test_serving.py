@@ -26,8 +26,9 @@ from mlflow.pyfunc import PyFuncModel
 from mlflow.pyfunc.scoring_server import invocations
 from PIL import Image
 
-from pipeline import litert, pixels, registry, serving, tracking
+from pipeline import litert, registry, serving, tracking
 from pipeline.classifier import Runner
+from pipeline.data import pictures
 from pipeline.registry import Candidate
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -237,14 +238,14 @@ FILES = {
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("kind", FILES)
 def test_a_file_is_decoded_as_flopsmith_predict_does_it(kind: str, channels: int) -> None:
-    ours = pixels.decode(io.BytesIO(FILES[kind]), SHAPE[:2], channels)
+    ours = pictures.decode(io.BytesIO(FILES[kind]), SHAPE[:2], channels)
     served = serving.decode(FILES[kind], SHAPE[:2], channels)
     assert served.dtype == ours.dtype
     assert np.array_equal(served, ours)
 
 
 def test_the_same_files_are_unreadable() -> None:
-    assert serving.UNREADABLE == pixels.UNREADABLE
+    assert serving.UNREADABLE == pictures.UNREADABLE
 
 
 # in processes of its own

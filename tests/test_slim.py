@@ -10,7 +10,7 @@ from support.chain import run, saved
 
 import search_spaces
 from pipeline.artifact import Artifact
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.graph import complexity
 from pipeline.stages import slim
 from search_spaces.base import Cheapest, build

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pipeline import stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.errors import RecipeError
 from pipeline.stage import Context, Kind, StageConfig
 

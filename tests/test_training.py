@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pipeline import data, optimizers, training
-from pipeline.data import Dataset, Split
+from pipeline import optimizers, training
+from pipeline.data import datasets
+from pipeline.data.datasets import Dataset, Split
 from pipeline.settings import Settings
 from pipeline.training import CURVES
 
@@ -423,7 +424,7 @@ def test_chance_is_a_little_above_the_share_of_the_largest_class(
     labels: list[int], chance: float
 ) -> None:
     val = Split(np.zeros((1,)), np.array(labels, np.int32), np.arange(len(labels)))
-    assert data.chance(val) == pytest.approx(chance)
+    assert datasets.chance(val) == pytest.approx(chance)
 
 
 def test_no_epoch_but_the_first_begins_after_the_deadline(squares: Dataset) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline import optimizers, training, transfer
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
 from pipeline.settings import Settings, Transfer
 from search_spaces import base

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline import trial
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from search_spaces import family
 from search_spaces.base import Cheapest
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline import training, tuning
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.settings import Settings
 from pipeline.tuning import Tuning
 from search_spaces import base

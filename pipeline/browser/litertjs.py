@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from pipeline import decoded
+from pipeline.data import cache
 from pipeline.errors import OutputError, ToolError
 from pipeline.system.files import cache_root
 
@@ -62,7 +62,7 @@ def _install(place: Path) -> None:
     """Install into a folder of another name, which becomes `place` once it is whole."""
     place.parent.mkdir(parents=True, exist_ok=True)
     # of this prefix, so that what a killed process left is swept away with the rest
-    temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f"{decoded.UNFINISHED}litertjs-"))
+    temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f"{cache.UNFINISHED}litertjs-"))
     try:
         for name in PINS:
             shutil.copyfile(HERE / name, temporary / name)

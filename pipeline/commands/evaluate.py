@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline import data
+from pipeline.data import datasets
 from pipeline.errors import RecipeError
 from pipeline.system import quiet
 
@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
     evaluate.add_argument("--image-size", type=int, help="pixels per side (default: the data's)")
     evaluate.add_argument("--seed", type=int, default=0, help="of the division (default: 0)")
     for part in ("val", "test"):
-        default = data.DataConfig.model_fields[f"{part}_fraction"].default
+        default = datasets.DataConfig.model_fields[f"{part}_fraction"].default
         evaluate.add_argument(
             f"--{part}-fraction",
             type=float,
@@ -57,15 +57,15 @@ def call(args: argparse.Namespace) -> None:
     quiet.import_keras()
     from pipeline import evaluate
 
-    given = {key: getattr(args, key) for key in data.DataConfig.model_fields if key != "source"}
+    given = {key: getattr(args, key) for key in datasets.DataConfig.model_fields if key != "source"}
     try:
-        config = data.DataConfig(source=args.data, **given)
+        config = datasets.DataConfig(source=args.data, **given)
     except ValidationError as error:
         first = error.errors()[0]
         option = "-".join(str(word) for word in first["loc"][:1]).replace("_", "-")
         reason = first["msg"].removeprefix("Value error, ")
         raise RecipeError(f"--{option}: {reason}. Received: {first['input']}") from error
-    found = evaluate.accuracy(args.model, data.load(config, args.seed), args.part, args.views)
+    found = evaluate.accuracy(args.model, datasets.load(config, args.seed), args.part, args.views)
     if args.json:
         print(json.dumps(found, indent=1))
         return

@@ -7,10 +7,10 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import data
-from pipeline.data import Dataset, Split
+from pipeline.data import datasets
+from pipeline.data.datasets import Dataset, Split
+from pipeline.data.stream import batch
 from pipeline.pretrained.adaptation import Pixels
-from pipeline.stream import batch
 
 SAMPLE = 1000  # val images, as many of each class
 CHUNK = 100  # images at a time through Keras
@@ -39,7 +39,7 @@ def recognized(adapted: Callable[[Pixels], Any], dataset: Dataset, name: str) ->
     found = {kind: float(np.mean(np.argmax(s, -1) == labels)) for kind, s in scores.items()}
     close = [kind for kind in found if found[kind] >= max(found.values()) - CLOSE]
     best = min(close, key=lambda kind: surprise(scores[kind], labels))
-    if max(found.values()) <= data.chance(sample):
+    if max(found.values()) <= datasets.chance(sample):
         best = get_args(Pixels)[0]
         log.warning(
             "load: %s does no better than guessing; it is given pixels 0..255. If its classes are "

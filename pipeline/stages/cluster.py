@@ -68,9 +68,9 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     import keras
 
     from pipeline import clustering, kernels, sensitivity, training
+    from pipeline.data.stream import batch
     from pipeline.graph import structure
     from pipeline.rows import kernel_row
-    from pipeline.stream import batch
 
     keras.utils.set_random_seed(ctx.seed)
     model = keras.models.load_model(source.model_path, compile=False)

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError, RecipeError
 from pipeline.settings import LASTING, Settings, merged, overrides
 from pipeline.stage import Context, StageConfig

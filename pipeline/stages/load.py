@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.errors import BudgetError, ModelError, RecipeError
 from pipeline.preprocessing import Preprocessing
 from pipeline.stage import Context, Kind, StageConfig

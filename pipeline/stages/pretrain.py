@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.checkpoint import CHECKPOINT
-from pipeline.data import DataConfig, Dataset, load, parse
+from pipeline.data.datasets import DataConfig, Dataset, load, parse
 from pipeline.errors import DataError, RecipeError
 from pipeline.settings import merged, overrides
 from pipeline.stage import Context, StageConfig

@@ -181,7 +181,7 @@ def _sparsity(config: Config, pattern: Pattern) -> float:
 def _kernels(model: Any, pattern: Pattern, config: Config, ctx: Context) -> list[Any]:
     """All kernels, those that stay whole with the reason; weights count as `score` says."""
     from pipeline import kernels, masks, sensitivity
-    from pipeline.stream import batch
+    from pipeline.data.stream import batch
 
     kernels.require(config.exempt, model, "prune.exempt")
     extra = config.model_dump(include={"first_layer", "depthwise", "exempt"})

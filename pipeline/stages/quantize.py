@@ -111,9 +111,9 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
     from pipeline import measure
     from pipeline.classifier import Runner
+    from pipeline.data.stream import batch
     from pipeline.errors import ModelError
     from pipeline.legacy import quantization
-    from pipeline.stream import batch
 
     model = keras.models.load_model(source.model_path, compile=False)
     images, _ = batch(ctx.data.train, config.calibration_images, ctx.seed)

@@ -16,9 +16,9 @@ from pydantic import Field, field_validator
 
 from pipeline import oracles
 from pipeline.artifact import Artifact
-from pipeline.augmentation import Augmentation
 from pipeline.budget import Budget
-from pipeline.data import Dataset
+from pipeline.data.augment.augmentation import Augmentation
+from pipeline.data.datasets import Dataset
 from pipeline.errors import PipelineError, RecipeError
 from pipeline.preprocessing import Preprocessing
 from pipeline.settings import Optimizer, Schedule, Settings

@@ -9,7 +9,7 @@ import keras
 from pipeline import stage, training
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.settings import Settings
 from pipeline.stage import Context
 

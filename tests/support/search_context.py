@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.budget import Budget
-from pipeline.data import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.stage import Context
 
 

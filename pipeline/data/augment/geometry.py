@@ -9,7 +9,7 @@ Source:  random affine maps, Simard et al. 2003, https://doi.org/10.1109/ICDAR.2
 import math
 from typing import Any
 
-from pipeline.augmentation.strength import Strength
+from pipeline.data.augment.strength import Strength
 
 RATIO = 4 / 3  # of a cut-out's sides, relative to the image's, at most
 

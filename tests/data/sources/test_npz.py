@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import data
-from pipeline.data import DataConfig, Dataset
+from pipeline.data import datasets
+from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.errors import DataError
 
 Y_TRAIN, Y_TEST = np.arange(12) % 3, np.arange(3)
@@ -33,7 +33,7 @@ def arrays() -> dict[str, np.ndarray]:
 def load(path: Path, arrays: dict[str, np.ndarray], **settings: object) -> Dataset:
     np.savez(path / "a.npz", **arrays)
     config = DataConfig.model_validate({"source": f"npz:{path / 'a.npz'}", **settings})
-    return data.load(config, seed=0)
+    return datasets.load(config, seed=0)
 
 
 def refused(path: Path, arrays: dict[str, np.ndarray]) -> str:
@@ -101,7 +101,7 @@ def test_classes_are_numbered_or_named(tmp_path: Path, arrays: dict[str, np.ndar
 def test_arrays_that_are_not_used_are_logged(
     tmp_path: Path, arrays: dict[str, np.ndarray], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, "pipeline.npz"):
+    with caplog.at_level(logging.INFO, "pipeline.data.sources.npz"):
         load(tmp_path, arrays | {"x_extra": Y_TEST})
     assert "ignored the arrays x_extra" in caplog.text
 
@@ -111,14 +111,14 @@ def test_arrays_that_are_not_used_are_logged(
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no such file\. Received: source=npz:no\.npz"):
-        data.load(DataConfig(source="npz:no.npz"), seed=0)
+        datasets.load(DataConfig(source="npz:no.npz"), seed=0)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an archive", b"\x93NUMPY"])
 def test_a_file_that_is_no_archive_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(DataError, match="not a NumPy archive"):
-        data.load(DataConfig(source=f"npz:{tmp_path / 'a.npz'}"), seed=0)
+        datasets.load(DataConfig(source=f"npz:{tmp_path / 'a.npz'}"), seed=0)
 
 
 def test_a_damaged_archive_is_told(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -127,7 +127,7 @@ def test_a_damaged_archive_is_told(tmp_path: Path, arrays: dict[str, np.ndarray]
     whole[200:260] = b"\0" * 60
     (tmp_path / "a.npz").write_bytes(whole)
     with pytest.raises(DataError, match="cannot be read"):
-        data.load(DataConfig(source=f"npz:{tmp_path / 'a.npz'}"), seed=0)
+        datasets.load(DataConfig(source=f"npz:{tmp_path / 'a.npz'}"), seed=0)
 
 
 def test_pickled_objects_are_never_loaded(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets
 
-from pipeline import tfds
-from pipeline.decoded import Contents, Source
+from pipeline.data.cache import Contents, Source
+from pipeline.data.sources import tfds
 from pipeline.system.files import cache_root
 
 VERSION = "1.0.0"

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import pixels
-from pipeline.decoded import Contents, Source, Spans
+from pipeline.data import pictures as pixels
+from pipeline.data.cache import Contents, Source, Spans
 from pipeline.errors import DataError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import pixels
-from pipeline.pixels import Header
+from pipeline.data import pictures
+from pipeline.data.pictures import Header
 
 
 def png(image: Image.Image, **settings: object) -> io.BytesIO:
@@ -20,21 +20,21 @@ def png(image: Image.Image, **settings: object) -> io.BytesIO:
 
 def test_sixteen_bits_are_scaled_to_eight() -> None:
     deep = np.array([[0, 257, 32768, 65535]] * 4, np.uint16)
-    flat = pixels.decode(png(Image.fromarray(deep)), (4, 4), 1)
+    flat = pictures.decode(png(Image.fromarray(deep)), (4, 4), 1)
     assert flat[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
 def test_a_bilevel_picture_becomes_black_and_white() -> None:
     image = Image.new("1", (4, 4), 0)
     image.putpixel((1, 0), 1)
-    assert pixels.decode(png(image), (4, 4), 1)[0, :, 0].tolist() == [0, 255, 0, 0]
+    assert pictures.decode(png(image), (4, 4), 1)[0, :, 0].tolist() == [0, 255, 0, 0]
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_what_is_transparent_becomes_white(mode: str) -> None:
     image = Image.new(mode, (4, 4), (0, 0, 0, 0) if mode == "RGBA" else (0, 0))
     image.putpixel((0, 0), (10, 10, 10, 255) if mode == "RGBA" else (10, 255))
-    flat = pixels.decode(png(image), (4, 4), 1 if mode == "LA" else 3)
+    flat = pictures.decode(png(image), (4, 4), 1 if mode == "LA" else 3)
     assert flat[0, 0].tolist() == [10] * flat.shape[2]
     assert flat[1, 1].tolist() == [255] * flat.shape[2]
 
@@ -43,7 +43,7 @@ def test_a_transparent_palette_colour_becomes_white() -> None:
     image = Image.new("P", (4, 4), 0)
     image.putpalette([0, 0, 0, 200, 0, 0])
     image.putpixel((0, 0), 1)
-    flat = pixels.decode(png(image, transparency=0), (4, 4), 3)
+    flat = pictures.decode(png(image, transparency=0), (4, 4), 3)
     assert flat[0, 0].tolist() == [200, 0, 0]
     assert flat[1, 1].tolist() == [255, 255, 255]
 
@@ -54,7 +54,7 @@ def test_a_rotation_noted_in_exif_is_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise
     image.save(tmp_path / "a.jpg", exif=exif, quality=95)
-    upright = pixels.decode(tmp_path / "a.jpg", (64, 32), 3)
+    upright = pictures.decode(tmp_path / "a.jpg", (64, 32), 3)
     assert upright[:24].min() > 200
     assert upright[40:].max() < 50
 
@@ -62,26 +62,26 @@ def test_a_rotation_noted_in_exif_is_applied(tmp_path: Path) -> None:
 def test_the_shorter_side_is_scaled_and_the_longer_one_cropped_in_the_centre() -> None:
     image = Image.new("L", (48, 16), 0)
     image.paste(255, (16, 0, 32, 16))  # white in the centre, black left and right
-    fitted = pixels.fit(image, (8, 8), 1)
+    fitted = pictures.fit(image, (8, 8), 1)
     assert fitted[:, 1:-1].min() == 255
     assert fitted.min() > 200  # the outermost columns mix in a little of their neighbours
 
 
 def test_a_picture_of_the_right_size_is_not_changed() -> None:
     values = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
-    assert (pixels.fit(Image.fromarray(values), (9, 7), 3) == values).all()
+    assert (pictures.fit(Image.fromarray(values), (9, 7), 3) == values).all()
 
 
 def test_a_large_jpeg_decoded_at_a_fraction_looks_the_same(tmp_path: Path) -> None:
     ramp = np.add.outer(np.arange(1024), np.arange(1024)) / 8
     image = Image.fromarray(ramp.astype(np.uint8))
     image.save(tmp_path / "a.jpg", quality=95)
-    small = pixels.decode(tmp_path / "a.jpg", (32, 32), 1)
-    np.testing.assert_allclose(small, pixels.fit(image, (32, 32), 1), atol=3)
+    small = pictures.decode(tmp_path / "a.jpg", (32, 32), 1)
+    np.testing.assert_allclose(small, pictures.fit(image, (32, 32), 1), atol=3)
 
 
 def test_a_common_square_size_is_kept() -> None:
-    assert pixels.own_size([Header(50, 50, True)] * 3, "x") == (50, 50)
+    assert pictures.own_size([Header(50, 50, True)] * 3, "x") == (50, 50)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_a_common_square_size_is_kept() -> None:
 )
 def test_other_sizes_give_a_multiple_of_32_within_32_and_224(shorter: list[int], side: int) -> None:
     headers = [Header(one, one + 1, True) for one in shorter]
-    assert pixels.own_size(headers, "x") == (side, side)
+    assert pictures.own_size(headers, "x") == (side, side)
 
 
 def test_a_common_size_that_is_not_square_gives_a_square() -> None:
-    assert pixels.own_size([Header(70, 100, True)] * 3, "x") == (64, 64)
+    assert pictures.own_size([Header(70, 100, True)] * 3, "x") == (64, 64)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.augmentation import Augmentation as Augmentation
-from pipeline.data import Rows, Split
+from pipeline.data.augment.augmentation import Augmentation as Augmentation
+from pipeline.data.datasets import Rows, Split
 from pipeline.objective import Lessons as Lessons
 from pipeline.settings import Optimizer as Optimizer
 from pipeline.settings import Schedule as Schedule

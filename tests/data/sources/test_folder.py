@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import data, pixels
-from pipeline.data import DataConfig, Dataset
+from pipeline.data import datasets, pictures
+from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.errors import DataError
 
 
@@ -36,7 +36,7 @@ def classes(root: Path, count: int = 4, names: tuple[str, ...] = ("cat", "dog"))
 
 def load(root: Path, seed: int = 0, **settings: object) -> Dataset:
     config = DataConfig.model_validate({"source": f"folder:{root}", **settings})
-    return data.load(config, seed)
+    return datasets.load(config, seed)
 
 
 def kept(cache: Path) -> list[Path]:
@@ -59,8 +59,8 @@ def test_images_are_a_read_only_memory_map(tmp_path: Path) -> None:
 
 def test_every_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[object] = []
-    decode = pixels.decode
-    monkeypatch.setattr(pixels, "decode", lambda *a: (decoded.append(a[0]), decode(*a))[1])
+    decode = pictures.decode
+    monkeypatch.setattr(pictures, "decode", lambda *a: (decoded.append(a[0]), decode(*a))[1])
     root = classes(tmp_path / "pets")
     first, second = load(root), load(root, seed=1)
     assert len(decoded) == 8
@@ -117,7 +117,7 @@ def test_other_and_hidden_files_are_ignored_with_one_line(
     (root / "cat" / "notes.txt").write_text("no picture")
     (root / "cat" / ".hidden.png").write_bytes(b"no picture")
     (root / ".git").mkdir()
-    with caplog.at_level(logging.INFO, "pipeline.folder"):
+    with caplog.at_level(logging.INFO, "pipeline.data.datasets.sources.folder"):
         assert len(load(root).train.images) == 8
     assert [line for line in caplog.messages if "ignored" in line] == [
         f"{root}: ignored 4 files or folders that are not images"
@@ -223,7 +223,7 @@ def test_a_class_with_too_few_images_is_named_before_anything_is_decoded(
 ) -> None:
     root = classes(tmp_path / "pets")
     picture(root / "eel" / "0.png")
-    monkeypatch.setattr(pixels, "decode", None)
+    monkeypatch.setattr(pictures, "decode", None)
     with pytest.raises(DataError, match=r"images=\{'eel': 1\}"):
         load(root)
     assert kept(cache) == []

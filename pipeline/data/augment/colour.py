@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.augmentation.strength import Strength
+from pipeline.data.augment.strength import Strength
 
 
 def toned(images: Any, draws: list[Any], strength: Strength) -> Any:

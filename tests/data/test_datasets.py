@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pipeline import data
-from pipeline.data import DataConfig, Dataset, Split
+from pipeline.data import datasets
+from pipeline.data.datasets import DataConfig, Dataset, Split
+from pipeline.data.stream import batch, stream
 from pipeline.errors import DataError
-from pipeline.stream import batch, stream
 
 
 def folder_cache(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
@@ -24,7 +24,7 @@ def folder_cache(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     with pytest.MonkeyPatch.context() as patch:
         folder_cache(patch, tmp_path_factory.mktemp("cache"))
-        return data.load(DataConfig(), seed=0)
+        return datasets.load(DataConfig(), seed=0)
 
 
 def npz(path: Path, train: list[int], test: list[int] | None = None) -> str:
@@ -52,7 +52,7 @@ def split_of(labels: list[int]) -> Split:
 def divide(labels: list[int], seed: int = 0, **fractions: float) -> dict[str, np.ndarray]:
     names = tuple(str(label) for label in range(max(labels) + 1))
     config = DataConfig(**fractions)
-    return data._divide(np.array(labels, np.int32), names, {}, config, seed)
+    return datasets._divide(np.array(labels, np.int32), names, {}, config, seed)
 
 
 # parse
@@ -69,18 +69,18 @@ def divide(labels: list[int], seed: int = 0, **fractions: float) -> dict[str, np
     ],
 )
 def test_a_source_is_taken_apart(source: str, parsed: tuple[str, str]) -> None:
-    assert data.parse(source) == parsed
+    assert datasets.parse(source) == parsed
 
 
 @pytest.mark.parametrize("source", ["", "cifar", "digits:", "digits:x", "tfds", "folder:", "csv:x"])
 def test_an_unknown_source_lists_the_known_ones(source: str) -> None:
     with pytest.raises(DataError, match=r"digits, tfds:NAME\[:VERSION\], folder:PATH, npz:PATH"):
-        data.parse(source)
+        datasets.parse(source)
 
 
 def test_load_refuses_an_unknown_source() -> None:
     with pytest.raises(DataError, match="Received: source='csv:x'"):
-        data.load(DataConfig(source="csv:x"), seed=0)
+        datasets.load(DataConfig(source="csv:x"), seed=0)
 
 
 def test_importing_and_parsing_loads_no_heavy_library() -> None:
@@ -89,7 +89,7 @@ def test_importing_and_parsing_loads_no_heavy_library() -> None:
         "heavy = {'tensorflow', 'tensorflow_datasets', 'sklearn', 'keras'} & set(sys.modules);"
         "sys.exit(str(heavy) if heavy else 0)"
     )
-    root = Path(data.__file__).parents[1]
+    root = Path(datasets.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -148,7 +148,7 @@ def test_digits_keep_picture_and_label_together(digits: Dataset) -> None:
 def test_an_image_size_is_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder_cache(monkeypatch, tmp_path)
     source = npz(tmp_path / "a.npz", [0, 1] * 4)
-    loaded = data.load(DataConfig(source=source, image_size=16), seed=0)
+    loaded = datasets.load(DataConfig(source=source, image_size=16), seed=0)
     assert loaded.image_shape == (16, 16, 1)
 
 
@@ -213,7 +213,7 @@ def test_a_test_part_of_the_source_is_the_same_for_every_seed(
 ) -> None:
     folder_cache(monkeypatch, tmp_path)
     config = DataConfig(source=npz(tmp_path / "a.npz", [0, 1] * 20, [1, 0, 1]))
-    one, two = data.load(config, seed=1), data.load(config, seed=2)
+    one, two = datasets.load(config, seed=1), datasets.load(config, seed=2)
     assert one.test.index.tolist() == two.test.index.tolist() == [40, 41, 42]
     assert one.test.labels.tolist() == [1, 0, 1]
     assert one.val.index.tolist() != two.val.index.tolist()
@@ -224,7 +224,7 @@ def test_validation_images_come_out_of_the_train_part(
 ) -> None:
     folder_cache(monkeypatch, tmp_path)
     source = npz(tmp_path / "a.npz", [0, 1] * 20, [0, 1] * 30)
-    loaded = data.load(DataConfig(source=source, val_fraction=0.1), seed=0)
+    loaded = datasets.load(DataConfig(source=source, val_fraction=0.1), seed=0)
     assert len(loaded.val) == 4
     assert len(loaded.train) == 36
     assert loaded.val.index.max() < 40
@@ -234,7 +234,7 @@ def test_a_class_of_two_is_enough_where_the_source_has_a_test_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder_cache(monkeypatch, tmp_path)
-    loaded = data.load(DataConfig(source=npz(tmp_path / "a.npz", [0, 0, 1, 1])), seed=0)
+    loaded = datasets.load(DataConfig(source=npz(tmp_path / "a.npz", [0, 0, 1, 1])), seed=0)
     assert sorted(loaded.train.labels) == sorted(loaded.val.labels) == [0, 1]
 
 
@@ -247,7 +247,7 @@ def test_the_fingerprint_follows_content_and_division(
 
     def mark(source: str, seed: int = 0, **settings: object) -> str:
         config = DataConfig.model_validate({"source": source, **settings})
-        return data.load(config, seed).fingerprint
+        return datasets.load(config, seed).fingerprint
 
     marks = [
         mark(source),

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.augmentation import colour, geometry, mixing
-from pipeline.augmentation.strength import STRENGTHS as STRENGTHS
-from pipeline.augmentation.strength import Augmentation as Augmentation
-from pipeline.augmentation.strength import RandAugment as RandAugment
-from pipeline.augmentation.strength import Strength as Strength
-from pipeline.augmentation.strength import strength as strength
+from pipeline.data.augment import colour, geometry, mixing
+from pipeline.data.augment.strength import STRENGTHS as STRENGTHS
+from pipeline.data.augment.strength import Augmentation as Augmentation
+from pipeline.data.augment.strength import RandAugment as RandAugment
+from pipeline.data.augment.strength import Strength as Strength
+from pipeline.data.augment.strength import strength as strength
 from pipeline.errors import DataError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Augmenter:
         self._axes: Any = colour.palette(sample) if changes.pca else None
         self._policy: Any = None
         if changes.randaugment:
-            from pipeline.augmentation.randaugment import Policy
+            from pipeline.data.augment.randaugment import Policy
 
             self._policy = Policy(changes.randaugment, channels)
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets
 
-from pipeline import data, digits
-from pipeline.data import DataConfig, Dataset
+from pipeline.data import datasets
+from pipeline.data.datasets import DataConfig, Dataset
+from pipeline.data.sources import digits
 from pipeline.errors import DataError
 
 features = tensorflow_datasets.features
@@ -81,7 +82,7 @@ class ToyFloats(ToyShapes):
 
 def load(place: Path, name: str = "toy_shapes", **settings: object) -> Dataset:
     fields = {"source": f"tfds:{name}", "data_dir": str(place / "sets"), **settings}
-    return data.load(DataConfig.model_validate(fields), seed=0)
+    return datasets.load(DataConfig.model_validate(fields), seed=0)
 
 
 def toy(monkeypatch: pytest.MonkeyPatch, **parts: list[int]) -> None:
@@ -176,12 +177,12 @@ def test_a_prepared_set_is_read_with_neither_its_code_nor_a_network(
 def test_a_prepared_set_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toy(monkeypatch, train=[0, 1, 2] * 6)
     first = load(tmp_path)
-    monkeypatch.setattr("pipeline.pixels.decode", None)
+    monkeypatch.setattr("pipeline.data.datasets.pictures.decode", None)
     assert load(tmp_path).fingerprint == first.fingerprint
 
 
 def test_digits_land_in_the_folder_asked_for(tmp_path: Path) -> None:
-    data.load(DataConfig(data_dir=str(tmp_path / "sets"), image_size=8), seed=0)
+    datasets.load(DataConfig(data_dir=str(tmp_path / "sets"), image_size=8), seed=0)
     assert (tmp_path / "sets" / "digits" / "1.0.0").is_dir()
 
 

@@ -6,7 +6,7 @@ Source:  mixup, Zhang et al. 2018, equation 1, https://arxiv.org/abs/1710.09412;
 
 from typing import Any
 
-from pipeline.augmentation.strength import Strength
+from pipeline.data.augment.strength import Strength
 
 
 def mixed(

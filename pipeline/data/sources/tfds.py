@@ -16,8 +16,8 @@ import numpy.typing as npt
 import tensorflow_datasets
 from tensorflow_datasets.core.download import download_manager, downloader, extractor, util
 
-from pipeline import pixels
-from pipeline.decoded import Contents, Source, Spans
+from pipeline.data import pictures
+from pipeline.data.cache import Contents, Source, Spans
 from pipeline.errors import DataError
 
 NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")  # a prefix "huggingface:" would leave the catalogue
@@ -176,9 +176,11 @@ def _size(builder: Any, splits: list[str], name: str, image_size: int | None) ->
     if height and width:
         return int(height), int(width)
     headers = [
-        pixels.header(io.BytesIO(data)) for split in splits for data, _ in _examples(builder, split)
+        pictures.header(io.BytesIO(data))
+        for split in splits
+        for data, _ in _examples(builder, split)
     ]
-    return pixels.own_size(headers, name)
+    return pictures.own_size(headers, name)
 
 
 def _examples(builder: Any, split: str) -> Iterator[tuple[bytes, int]]:
@@ -194,8 +196,8 @@ def _examples(builder: Any, split: str) -> Iterator[tuple[bytes, int]]:
 
 def _decode(data: bytes, size: tuple[int, int], channels: int, place: str) -> npt.NDArray[np.uint8]:
     try:
-        return pixels.decode(io.BytesIO(data), size, channels)
-    except pixels.UNREADABLE as error:
+        return pictures.decode(io.BytesIO(data), size, channels)
+    except pictures.UNREADABLE as error:
         raise DataError(
             f"an image cannot be read: {_line(error)}. Received: source={place}. "
             "Prepare the set anew"

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline import pixels
-from pipeline.decoded import Contents, Source
+from pipeline.data import pictures
+from pipeline.data.cache import Contents, Source
 from pipeline.errors import DataError
 
 REQUIRED = ("x_train", "y_train", "x_test", "y_test")
@@ -73,7 +73,7 @@ def _open(path: Path, image_size: int | None) -> Contents:
             for image in array:
                 pixel = np.rint(image * factor_train).astype(np.uint8)
                 picture = Image.fromarray(pixel[..., 0] if channels == 1 else pixel)
-                yield pixels.fit(picture, size, channels)
+                yield pictures.fit(picture, size, channels)
 
     first, count = len(x_train), len(x_train) + len(x_test)
     spans = {"train": (0, first), "test": (first, count)}

@@ -8,12 +8,12 @@ import pytest
 import tensorflow as tf
 from pydantic import ValidationError
 
-from pipeline import augmentation
-from pipeline.augmentation import STRENGTHS, Augmenter, RandAugment, Strength, colour, mixing
-from pipeline.augmentation.randaugment import OPERATIONS, Policy
-from pipeline.data import Split
+from pipeline.data.augment import augmentation, colour, mixing
+from pipeline.data.augment.augmentation import STRENGTHS, Augmenter, RandAugment, Strength
+from pipeline.data.augment.randaugment import OPERATIONS, Policy
+from pipeline.data.datasets import Split
+from pipeline.data.stream import stream
 from pipeline.errors import DataError
-from pipeline.stream import stream
 
 SIZE = 24
 MORE = {  # what no preset has, on images of three colours

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from pipeline import decoded
-from pipeline.decoded import Contents, Source
+from pipeline.data import cache as decoded
+from pipeline.data.cache import Contents, Source
 from pipeline.errors import DataError, OutputError
 from pipeline.system.files import cache_root
 

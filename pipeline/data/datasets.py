@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline import data, decoded
-from pipeline.augmentation import Augmentation as Augmentation
-from pipeline.decoded import Source, Spans
+from pipeline.data import cache, datasets
+from pipeline.data.augment.augmentation import Augmentation as Augmentation
+from pipeline.data.cache import Source, Spans
 from pipeline.errors import DataError
 from pipeline.objective import Lessons as Lessons
 from pipeline.settings import Optimizer as Optimizer
@@ -156,13 +156,13 @@ def load(config: DataConfig, seed: int) -> Dataset:
     kind, rest = parse(config.source)
     module = importlib.import_module(f"pipeline.{kind}")
     source: Source = module.find(rest, config.image_size, config.data_dir)
-    folder = decoded.folder_of(source, config.image_size)
-    found = decoded.read(folder)
+    folder = cache.folder_of(source, config.image_size)
+    found = cache.read(folder)
     if found is None:
         contents = source.open()
         # What cannot be divided is not worth decoding.
         _divide(contents.labels, contents.class_names, contents.spans, config, seed)
-        found = decoded.write(folder, contents, config.source)
+        found = cache.write(folder, contents, config.source)
     rows = _divide(found.labels, found.class_names, found.spans, config, seed)
     parts = {part: Split(found.images, found.labels[at], at) for part, at in rows.items()}
     hashes = {part: hashlib.sha256(at.tobytes()).hexdigest() for part, at in rows.items()}
@@ -247,7 +247,7 @@ def _hold_out(
     return np.sort(np.concatenate(chosen))
 
 
-def chance(val: data.Split) -> float:
+def chance(val: datasets.Split) -> float:
     """The accuracy that a network has to exceed to have learned anything.
 
     1.2 times the share of the largest class; where that is most of the images, half of the way

@@ -15,8 +15,8 @@ from typing import Any
 
 import keras
 
-from pipeline.augmentation import geometry
-from pipeline.augmentation.strength import RandAugment
+from pipeline.data.augment import geometry
+from pipeline.data.augment.strength import RandAugment
 
 SHEAR, SHIFT, TURN = 0.3, 0.45, math.radians(30)  # slope, fraction of the side, angle
 BLEND = 0.9  # distance from 1 of the factors of colour, contrast, brightness and sharpness

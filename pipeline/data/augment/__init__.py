@@ -1,0 +1,1 @@
+"""What changes training images from epoch to epoch."""
