@@ -10,17 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pipeline
-from pipeline import (
-    artifact,
-    guardrail,
-    ledger,
-    measure,
-    registry,
-    stage,
-    targets,
-    tracking,
-    verdict,
-)
+from pipeline import artifact, guardrail, ledger, measure, stage, targets, verdict
 from pipeline.artifact import Artifact
 from pipeline.checkpoint import CHECKPOINT
 from pipeline.data import datasets
@@ -28,6 +18,7 @@ from pipeline.errors import OutputError, RecipeError
 from pipeline.recipe import Recipe, Step
 from pipeline.stage import EXPORT, Context
 from pipeline.system.files import write_atomic
+from pipeline.tracking import registry, runs
 
 MARK = "stage.json"  # says which settings a directory belongs to, finished or not
 RUN = "run.json"  # says which MLflow run the directory was last logged to
@@ -56,7 +47,7 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
         if check := getattr(stage.load(step.name), "check", None):
             check(step.config, dataset, recipe.budget, recipe.targets)
         _refuse_own(step, out)
-    with _locked(out), tracking.start(recipe.name) as parent:
+    with _locked(out), runs.start(recipe.name) as parent:
         _remember(out, parent)
         # by dotted key: `mlflow run` has logged its own `recipe` and `data` to this run
         head = {"recipe": {"name": recipe.name}, "seed": recipe.seed}
@@ -67,7 +58,7 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
         _publish(finished, out)
         _summarize(finished, out, parent)
         _register(recipe, dataset, finished, out, parent)
-        return finished, tracking.ui_hint(parent)
+        return finished, runs.ui_hint(parent)
 
 
 def _refuse_own(step: Step, out: Path) -> None:
@@ -82,7 +73,7 @@ def _refuse_own(step: Step, out: Path) -> None:
 
 
 def _stages(
-    recipe: Recipe, dataset: datasets.Dataset, out: Path, parent: tracking.Run, fresh: bool
+    recipe: Recipe, dataset: datasets.Dataset, out: Path, parent: runs.Run, fresh: bool
 ) -> list[Artifact]:
     """Run the stages in order, each from the last one that left a model."""
     source = Artifact(stage="data", fingerprint="", directory=out)
@@ -154,7 +145,7 @@ def _run_stage(step: Step, source: Artifact, ctx: Context, floor: float | None) 
 
 
 def _context(
-    recipe: Recipe, dataset: datasets.Dataset, directory: Path, code: str, nested: tracking.Run
+    recipe: Recipe, dataset: datasets.Dataset, directory: Path, code: str, nested: runs.Run
 ) -> Context:
     return Context(
         directory=directory,
@@ -223,7 +214,7 @@ def _publish(finished: list[Artifact], out: Path) -> None:
             path.unlink()
 
 
-def _summarize(finished: list[Artifact], out: Path, parent: tracking.Run) -> None:
+def _summarize(finished: list[Artifact], out: Path, parent: runs.Run) -> None:
     """Give the parent run the final numbers and the deliverables."""
     if last := next((a for a in reversed(finished) if a.model_file), None):
         parent.metrics(last.metrics)
@@ -238,7 +229,7 @@ def _register(
     dataset: datasets.Dataset,
     finished: list[Artifact],
     out: Path,
-    parent: tracking.Run,
+    parent: runs.Run,
 ) -> None:
     """Register the model that these stages exported, if they did, for MLflow to serve."""
     made = next((a for a in reversed(finished) if registry.MODEL in a.deliverables), None)
@@ -255,13 +246,13 @@ def _register(
     registry.register(candidate, parent)
 
 
-def _remember(out: Path, parent: tracking.Run) -> None:
+def _remember(out: Path, parent: runs.Run) -> None:
     """Note which MLflow run this is; end the one that a killed process left open."""
     note = out / RUN
     if note.exists():
         earlier = json.loads(note.read_text())["run_id"]
         if earlier != parent.run_id:
-            tracking.end_abandoned(earlier)
+            runs.end_abandoned(earlier)
     write_atomic(note, json.dumps({"run_id": parent.run_id}))
 
 

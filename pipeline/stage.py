@@ -62,7 +62,7 @@ class Ladder:
 
 
 class Log(Protocol):
-    """Where a stage records what it does; `pipeline.tracking` writes it to MLflow."""
+    """Where a stage records what it does; `pipeline.tracking.runs` writes it to MLflow."""
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Record settings."""

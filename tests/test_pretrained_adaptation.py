@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline import pretrained, tracking
+from pipeline import pretrained
 from pipeline.artifact import Artifact
 from pipeline.errors import ModelError
 from pipeline.pretrained import adapt, applications
+from pipeline.tracking import runs
 from search_spaces import base, family
 
 
@@ -326,7 +327,7 @@ def test_a_source_that_is_not_there_is_refused(source: str, reason: str, workpla
 
 def test_a_file_that_mlflow_keeps_is_loaded(workplace: Path) -> None:
     model = saved(workplace / "logged", "search", 1)
-    with tracking.start("run") as run:
+    with runs.start("run") as run:
         run.file(workplace / "logged/01-search/model.keras")
         run.text("no model", "note.txt")
     loaded = pretrained.load(f"mlflow:runs:/{run.run_id}/model.keras")

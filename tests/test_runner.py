@@ -17,7 +17,7 @@ from pipeline.artifact import FILE, Artifact
 from pipeline.errors import BudgetError, DataError, OutputError, ToolError
 from pipeline.recipe import Recipe
 from pipeline.stages import report
-from pipeline.tracking import PARENT
+from pipeline.tracking.runs import PARENT
 
 pytestmark = pytest.mark.usefixtures("workplace")
 

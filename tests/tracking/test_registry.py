@@ -14,8 +14,9 @@ from keras import layers
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
-from pipeline import litert, recipe, registry, runner, tracking
-from pipeline.registry import CHAMPION, Candidate
+from pipeline import litert, recipe, runner
+from pipeline.tracking import registry, runs
+from pipeline.tracking.registry import CHAMPION, Candidate
 
 pytestmark = pytest.mark.usefixtures("workplace", "new_process")
 
@@ -54,7 +55,7 @@ def register(content: bytes, tmp_path: Path, request: pytest.FixtureRequest) -> 
         example = np.zeros((6, 5, 3), np.uint8)
         name = name or request.node.name
         candidate = Candidate(name, tmp_path, example, accuracy, split, {"data": "pets"})
-        with tracking.start("mobile") as run:
+        with runs.start("mobile") as run:
             registry.register(candidate, run)
         found = MlflowClient().search_model_versions(f"name = '{candidate.name}'")
         return max(found, key=lambda one: int(one.version))

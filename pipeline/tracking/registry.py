@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 
 from pipeline.system import quiet
-from pipeline.tracking import Run
+from pipeline.tracking.runs import Run
 
 MODEL, LABELS = "model.tflite", "labels.txt"  # of a run's export directory
 CHAMPION = "champion"

@@ -13,8 +13,8 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from pipeline import tracking
-from pipeline.tracking import PARENT, flat
+from pipeline.tracking import runs
+from pipeline.tracking.runs import PARENT, flat
 
 pytestmark = pytest.mark.usefixtures("workplace", "new_process")
 
@@ -42,24 +42,22 @@ def client(workplace: Path) -> MlflowClient:
 
 @pytest.fixture
 def parent(client: MlflowClient) -> Any:
-    with tracking.start("mobile") as run:
+    with runs.start("mobile") as run:
         yield run
 
 
-def nested(client: MlflowClient, run: tracking.Run) -> list[Run]:
+def nested(client: MlflowClient, run: runs.Run) -> list[Run]:
     return list(client.search_runs([run.experiment_id], f"tags.`{PARENT}` = '{run.run_id}'"))
 
 
-def status(client: MlflowClient, run: tracking.Run) -> str:
+def status(client: MlflowClient, run: runs.Run) -> str:
     return str(client.get_run(run.run_id).info.status)
 
 
 # nesting and statuses
 
 
-def test_runs_are_nested_as_recipe_stage_and_trial(
-    client: MlflowClient, parent: tracking.Run
-) -> None:
+def test_runs_are_nested_as_recipe_stage_and_trial(client: MlflowClient, parent: runs.Run) -> None:
     with parent.child("01-search") as search:
         search.trial(ROW)
         search.trial(ROW | {"trial_id": "4"})
@@ -71,7 +69,7 @@ def test_runs_are_nested_as_recipe_stage_and_trial(
 
 
 def test_a_run_that_ends_well_is_finished(client: MlflowClient) -> None:
-    with tracking.start("mobile") as run, run.child("01-search") as child:
+    with runs.start("mobile") as run, run.child("01-search") as child:
         assert status(client, run) == status(client, child) == "RUNNING"
     assert status(client, run) == status(client, child) == "FINISHED"
 
@@ -86,7 +84,7 @@ def test_an_error_ends_every_open_run(
     open_runs = []
     with (  # noqa: PT012
         pytest.raises(error),
-        tracking.start("mobile") as run,
+        runs.start("mobile") as run,
         run.child("01-search") as search,
         search.child("trial-0") as trial,
     ):
@@ -96,7 +94,7 @@ def test_an_error_ends_every_open_run(
 
 
 def test_a_finished_stage_stays_finished_when_a_later_one_fails(client: MlflowClient) -> None:
-    with pytest.raises(ValueError, match="boom"), tracking.start("mobile") as run:  # noqa: PT012
+    with pytest.raises(ValueError, match="boom"), runs.start("mobile") as run:  # noqa: PT012
         with run.child("01-search") as search:
             pass
         with run.child("02-prune"):
@@ -106,10 +104,10 @@ def test_a_finished_stage_stays_finished_when_a_later_one_fails(client: MlflowCl
 
 
 def test_a_run_is_named_after_the_recipe_in_our_experiment(
-    client: MlflowClient, parent: tracking.Run
+    client: MlflowClient, parent: runs.Run
 ) -> None:
     assert client.get_run(parent.run_id).info.run_name == "mobile"
-    assert client.get_experiment(parent.experiment_id).name == tracking.EXPERIMENT
+    assert client.get_experiment(parent.experiment_id).name == runs.EXPERIMENT
 
 
 def test_the_run_that_mlflow_run_made_is_attached_to(
@@ -119,7 +117,7 @@ def test_the_run_that_mlflow_run_made_is_attached_to(
     made = client.create_run(experiment).info
     monkeypatch.setenv("MLFLOW_RUN_ID", made.run_id)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment)
-    with tracking.start("mobile") as run, run.child("01-search") as child:
+    with runs.start("mobile") as run, run.child("01-search") as child:
         pass
     assert (run.run_id, run.experiment_id) == (made.run_id, experiment)
     assert client.get_run(child.run_id).info.experiment_id == experiment
@@ -132,7 +130,7 @@ def test_an_attached_run_is_killed_by_ctrl_c(
 ) -> None:
     made = client.create_run("0").info
     monkeypatch.setenv("MLFLOW_RUN_ID", made.run_id)
-    with pytest.raises(KeyboardInterrupt), tracking.start("mobile"):
+    with pytest.raises(KeyboardInterrupt), runs.start("mobile"):
         raise KeyboardInterrupt
     assert client.get_run(made.run_id).info.status == "KILLED"
 
@@ -141,7 +139,7 @@ def test_an_experiment_of_the_environment_is_used(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
-    with tracking.start("mobile") as run:
+    with runs.start("mobile") as run:
         pass
     assert client.get_experiment(run.experiment_id).name == "mine"
 
@@ -149,48 +147,46 @@ def test_an_experiment_of_the_environment_is_used(
 # what is recorded
 
 
-def test_settings_are_recorded_by_dotted_key(client: MlflowClient, parent: tracking.Run) -> None:
+def test_settings_are_recorded_by_dotted_key(client: MlflowClient, parent: runs.Run) -> None:
     parent.params({"seed": 7, "budget": {"flops": 6_000_000}, "targets": ["mobile_cpu"]})
     params = client.get_run(parent.run_id).data.params
     assert params == {"seed": "7", "budget.flops": "6000000", "targets": "['mobile_cpu']"}
 
 
 def test_more_settings_than_one_call_takes_are_all_recorded(
-    client: MlflowClient, parent: tracking.Run
+    client: MlflowClient, parent: runs.Run
 ) -> None:
-    parent.params({f"key_{number}": number for number in range(2 * tracking.BATCH + 1)})
-    assert len(client.get_run(parent.run_id).data.params) == 2 * tracking.BATCH + 1
+    parent.params({f"key_{number}": number for number in range(2 * runs.BATCH + 1)})
+    assert len(client.get_run(parent.run_id).data.params) == 2 * runs.BATCH + 1
 
 
-def test_a_setting_that_is_too_long_is_cut_off(client: MlflowClient, parent: tracking.Run) -> None:
+def test_a_setting_that_is_too_long_is_cut_off(client: MlflowClient, parent: runs.Run) -> None:
     parent.params({"long": "x" * 10_000})
     assert client.get_run(parent.run_id).data.params["long"] == "x" * 6000
 
 
-def test_final_numbers_are_recorded_flat(client: MlflowClient, parent: tracking.Run) -> None:
+def test_final_numbers_are_recorded_flat(client: MlflowClient, parent: runs.Run) -> None:
     parent.metrics({"val_accuracy": 0.5, "size_bytes": 1234})
     assert client.get_run(parent.run_id).data.metrics == {"val_accuracy": 0.5, "size_bytes": 1234.0}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_number_that_is_not_finite_is_left_out(
-    client: MlflowClient, parent: tracking.Run, value: float
+    client: MlflowClient, parent: runs.Run, value: float
 ) -> None:
     parent.metrics({"val_accuracy": value})
     parent.metrics({"val_accuracy": value, "flops": 1})
     assert client.get_run(parent.run_id).data.metrics == {"flops": 1.0}
 
 
-def test_curves_have_a_step_per_epoch(client: MlflowClient, parent: tracking.Run) -> None:
+def test_curves_have_a_step_per_epoch(client: MlflowClient, parent: runs.Run) -> None:
     parent.curves({"train/loss": [3.0, 2.0, 1.0], "val/loss": [4.0, 3.0, 2.0]})
     points = client.get_metric_history(parent.run_id, "train/loss")
     assert [(point.step, point.value) for point in points] == [(1, 3.0), (2, 2.0), (3, 1.0)]
     assert len(client.get_metric_history(parent.run_id, "val/loss")) == 3
 
 
-def test_files_and_texts_are_kept(
-    client: MlflowClient, parent: tracking.Run, tmp_path: Path
-) -> None:
+def test_files_and_texts_are_kept(client: MlflowClient, parent: runs.Run, tmp_path: Path) -> None:
     (tmp_path / "model.tflite").write_bytes(b"TFL3")
     parent.file(tmp_path / "model.tflite", "export")
     parent.text("seed: 7\n", "recipe.yaml")
@@ -201,7 +197,7 @@ def test_files_and_texts_are_kept(
     assert read == {"export/model.tflite": b"TFL3", "recipe.yaml": b"seed: 7\n"}
 
 
-def test_tags_are_set(client: MlflowClient, parent: tracking.Run) -> None:
+def test_tags_are_set(client: MlflowClient, parent: runs.Run) -> None:
     with parent.child("01-search", {"resumed": "true"}) as child:
         child.tags({"note": "x" * 6000})
     tags = client.get_run(child.run_id).data.tags
@@ -210,7 +206,7 @@ def test_tags_are_set(client: MlflowClient, parent: tracking.Run) -> None:
 
 
 def test_a_trial_is_recorded_with_its_settings_numbers_and_curves(
-    client: MlflowClient, parent: tracking.Run
+    client: MlflowClient, parent: runs.Run
 ) -> None:
     parent.trial(ROW)
     (run,) = nested(client, parent)
@@ -229,7 +225,7 @@ def test_a_trial_is_recorded_with_its_settings_numbers_and_curves(
 
 
 def test_a_trial_that_failed_is_recorded_with_its_error(
-    client: MlflowClient, parent: tracking.Run
+    client: MlflowClient, parent: runs.Run
 ) -> None:
     parent.trial(FAILED)
     (run,) = nested(client, parent)
@@ -254,7 +250,7 @@ def test_a_run_that_was_left_open_is_killed_with_all_that_is_nested_in_it(
     client.set_terminated(finished, "FINISHED")
     other = client.create_run(experiment).info.run_id
 
-    tracking.end_abandoned(ids[0])
+    runs.end_abandoned(ids[0])
     assert [client.get_run(run_id).info.status for run_id in ids] == ["KILLED"] * 3
     assert client.get_run(finished).info.status == "FINISHED"
     assert client.get_run(other).info.status == "RUNNING"
@@ -263,37 +259,37 @@ def test_a_run_that_was_left_open_is_killed_with_all_that_is_nested_in_it(
 def test_a_run_that_ended_keeps_its_status(client: MlflowClient) -> None:
     run_id = client.create_run("0").info.run_id
     client.set_terminated(run_id, "FAILED")
-    tracking.end_abandoned(run_id)
+    runs.end_abandoned(run_id)
     assert client.get_run(run_id).info.status == "FAILED"
 
 
 def test_a_run_that_the_store_does_not_hold_is_passed_over() -> None:
-    tracking.end_abandoned("0123456789abcdef0123456789abcdef")
+    runs.end_abandoned("0123456789abcdef0123456789abcdef")
 
 
 # how to see it
 
 
-def test_the_hint_names_the_store_and_the_run(workplace: Path, parent: tracking.Run) -> None:
-    command, address = tracking.ui_hint(parent).splitlines()
+def test_the_hint_names_the_store_and_the_run(workplace: Path, parent: runs.Run) -> None:
+    command, address = runs.ui_hint(parent).splitlines()
     assert command.startswith(f"mlflow ui --backend-store-uri sqlite:///{workplace}/mlflow.db ")
     assert address.endswith(f"#/experiments/{parent.experiment_id}/runs/{parent.run_id}")
 
 
 def test_the_hint_can_be_pasted_into_a_shell(
-    parent: tracking.Run, monkeypatch: pytest.MonkeyPatch
+    parent: runs.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "sqlite:////my place/mlflow.db")
-    words = shlex.split(tracking.ui_hint(parent).splitlines()[0])
+    words = shlex.split(runs.ui_hint(parent).splitlines()[0])
     assert words[2:4] == ["--backend-store-uri", "sqlite:////my place/mlflow.db"]
 
 
 def test_the_hint_for_a_server_is_its_address(
-    parent: tracking.Run, monkeypatch: pytest.MonkeyPatch
+    parent: runs.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "http://here:5000/")
     page = f"#/experiments/{parent.experiment_id}/runs/{parent.run_id}"
-    assert tracking.ui_hint(parent) == f"http://here:5000/{page}"
+    assert runs.ui_hint(parent) == f"http://here:5000/{page}"
 
 
 def test_without_a_tracking_uri_the_store_is_a_file_where_the_command_runs(
@@ -302,7 +298,7 @@ def test_without_a_tracking_uri_the_store_is_a_file_where_the_command_runs(
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     code = "from pipeline import tracking as t\nwith t.start('x') as r: print(t.ui_hint(r))"
     clean = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-    root = str(Path(tracking.__file__).parents[1])
+    root = str(Path(runs.__file__).parents[1])
     ended = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

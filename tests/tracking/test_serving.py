@@ -26,10 +26,11 @@ from mlflow.pyfunc import PyFuncModel
 from mlflow.pyfunc.scoring_server import invocations
 from PIL import Image
 
-from pipeline import litert, registry, serving, tracking
+from pipeline import litert
 from pipeline.classifier import Runner
 from pipeline.data import pictures
-from pipeline.registry import Candidate
+from pipeline.tracking import registry, runs, serving
+from pipeline.tracking.registry import Candidate
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -65,7 +66,7 @@ def expected(content: bytes, images: np.ndarray) -> np.ndarray:
 def registered(content: bytes, images: np.ndarray, workplace: Path) -> str:
     (workplace / registry.MODEL).write_bytes(content)
     (workplace / registry.LABELS).write_text("\n".join(LABELS) + "\n", encoding="utf-8")
-    with tracking.start("pets") as run:
+    with runs.start("pets") as run:
         registry.register(Candidate("pets", workplace, images[0], 0.9, "split", {}), run)
     return URI
 
