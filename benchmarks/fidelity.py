@@ -25,16 +25,16 @@ import numpy as np
 import scipy.stats
 import tensorflow as tf
 
-from pipeline import training
 from pipeline.budget import Budget
 from pipeline.costs import Costs
 from pipeline.data import datasets
 from pipeline.data.stream import batch
 from pipeline.graph import complexity
 from pipeline.oracles import load
-from pipeline.settings import Settings
 from pipeline.space import Candidate, Space
 from pipeline.stages.search import Config
+from pipeline.train import training
+from pipeline.train.settings import Settings
 from search_spaces.base import build
 
 FAMILIES = ("mobilenet", "mobilenet_v1", "resnet", "vgg", "lenet")

@@ -20,7 +20,7 @@ from pipeline.budget import Budget
 from pipeline.data.augment.augmentation import RandAugment, Strength
 from pipeline.data.datasets import DataConfig
 from pipeline.graph import complexity
-from pipeline.settings import Settings
+from pipeline.train.settings import Settings
 from search_spaces import base, families, family
 
 PAGES = tuple(sorted(Path(__file__).parent.glob("*.md")))

@@ -18,10 +18,10 @@ from typing import Any
 
 from pipeline import artifact, litert, measure, stage
 from pipeline.artifact import Artifact
-from pipeline.checkpoint import CHECKPOINT
 from pipeline.errors import ModelError, ParityError
 from pipeline.stage import Context, Ladder, Log, StageConfig
 from pipeline.system.files import fingerprint, write_atomic
+from pipeline.train.checkpoint import CHECKPOINT
 
 ATTEMPT = "attempt-"
 REJECTED = "rejected"  # what a stage made that was refused, beside what it passes on

@@ -12,13 +12,13 @@ from pathlib import Path
 import pipeline
 from pipeline import artifact, guardrail, ledger, measure, stage, targets, verdict
 from pipeline.artifact import Artifact
-from pipeline.checkpoint import CHECKPOINT
 from pipeline.data import datasets
 from pipeline.errors import OutputError, RecipeError
 from pipeline.recipe import Recipe, Step
 from pipeline.stage import EXPORT, Context
 from pipeline.system.files import write_atomic
 from pipeline.tracking import registry, runs
+from pipeline.train.checkpoint import CHECKPOINT
 
 MARK = "stage.json"  # says which settings a directory belongs to, finished or not
 RUN = "run.json"  # says which MLflow run the directory was last logged to

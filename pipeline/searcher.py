@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from pipeline import isolation, oracles, pareto, trial
-from pipeline.checkpoint import CHECKPOINT
 from pipeline.costs import Costs
 from pipeline.oracles.base import Span
-from pipeline.preprocessing import Preprocessing
 from pipeline.space import Space, refined
 from pipeline.stage import Context
 from pipeline.system import progress
 from pipeline.system.files import write_atomic
+from pipeline.train.checkpoint import CHECKPOINT
+from pipeline.train.preprocessing import Preprocessing
 
 log = logging.getLogger("flopsmith")
 Row = dict[str, Any]

@@ -9,11 +9,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import masks, objective
+from pipeline import masks
 from pipeline.data.datasets import Split
 from pipeline.kernels import Kernel
 from pipeline.masks import Pattern
 from pipeline.system import progress
+from pipeline.train import losses
 
 IMAGES = 500  # that accuracy is measured on, at most
 SPARSITIES = (0.4, 0.6, 0.8, 0.9, 0.97)
@@ -113,7 +114,7 @@ def loss_of(model: keras.Model, split: Split, seed: int) -> Callable[[], float]:
     """
     places, count = _places(split, seed)
     classes = int(model.output_shape[-1])
-    view, loss = objective.view(model, objective.Lessons(), classes, 0.0, keras)
+    view, loss = losses.view(model, losses.Lessons(), classes, 0.0, keras)
 
     def score() -> float:
         total = 0.0

@@ -12,16 +12,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import objective, pretrained, training
-from pipeline.checkpoint import CHECKPOINT
+from pipeline import pretrained
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
-from pipeline.initialization import lsuv
-from pipeline.objective import Lessons
-from pipeline.preprocessing import Preprocessing
-from pipeline.preprocessing import apply as preprocess
-from pipeline.settings import Settings
 from pipeline.system.files import write_atomic
+from pipeline.train import losses, training
+from pipeline.train.checkpoint import CHECKPOINT
+from pipeline.train.initialization import lsuv
+from pipeline.train.losses import Lessons
+from pipeline.train.preprocessing import Preprocessing
+from pipeline.train.preprocessing import apply as preprocess
+from pipeline.train.settings import Settings
 from search_spaces.base import build
 
 RESULT = "result.json"
@@ -109,7 +110,7 @@ def run(
             on_epoch=report,
             checkpoint=directory / CHECKPOINT,
             deadline=deadline,
-            lessons=Lessons(heads=objective.heads(family, arch, model, dataset.num_classes)),
+            lessons=Lessons(heads=losses.heads(family, arch, model, dataset.num_classes)),
             last=last,
         )
         found["fit_seconds"] = round(time.perf_counter() - began, 3)

@@ -11,16 +11,17 @@ from pydantic import ValidationError
 from support.chain import run, saved, trained
 
 import search_spaces
-from pipeline import clustering, training
+from pipeline import clustering
 from pipeline.artifact import Artifact
 from pipeline.clustering import Centroids, Plan
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
 from pipeline.errors import ModelError
 from pipeline.graph import structure
-from pipeline.settings import Settings
 from pipeline.stage import Context
 from pipeline.stages.cluster import IMAGES, Config, ladder
+from pipeline.train import training
+from pipeline.train.settings import Settings
 from search_spaces.base import Cheapest, build
 
 STARTS: tuple[Centroids, ...] = get_args(Centroids)

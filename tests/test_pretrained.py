@@ -195,7 +195,7 @@ def test_a_trial_of_the_family_starts_from_the_weights(
         seen["gamma"] = np.asarray(model.get_layer("group1_block1_project_norm").gamma)
         return {"train/loss": [1.0], "val/accuracy": [0.5], "val/loss": [1.0]}
 
-    monkeypatch.setattr("pipeline.training.fit", fit)
+    monkeypatch.setattr("pipeline.train.training.fit", fit)
     arch, settings = cut(width=0.5, groups=4), {"epochs": 1}
     result = trial.run("pretrained", arch, settings, few_digits, seed=0, directory=tmp_path)
     assert result["error"] is None

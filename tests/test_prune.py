@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from pipeline import report
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.checkpoint import CHECKPOINT
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
 from pipeline.stage import Context
 from pipeline.stages import prune
 from pipeline.stages.prune import Config
+from pipeline.train.checkpoint import CHECKPOINT
 
 FIRST = ("stem", "depthwise")
 

@@ -239,7 +239,7 @@ def test_the_learning_rate_is_ten_times_higher_for_plain_and_momentum_sgd(
 
 
 def test_settings_are_those_of_training(space: Space, drawn: list[dict[str, Any]]) -> None:
-    from pipeline.settings import Settings
+    from pipeline.train.settings import Settings
 
     for values in drawn:
         settings = space.candidate(values).settings

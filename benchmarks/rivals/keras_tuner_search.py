@@ -23,13 +23,14 @@ import keras
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
-from pipeline import measure, training
+from pipeline import measure
 from pipeline.data.datasets import DataConfig, Dataset, load
 from pipeline.data.stream import batch
 from pipeline.graph import complexity
-from pipeline.initialization import lsuv
-from pipeline.settings import Settings
 from pipeline.space import Candidate, Space
+from pipeline.train import training
+from pipeline.train.initialization import lsuv
+from pipeline.train.settings import Settings
 from search_spaces import base
 
 WITHOUT_END = 10**6  # trials, failures in a row, iterations: only the time ends a search

@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
 def call(args: argparse.Namespace) -> None:
     """Run the command."""
     quiet.import_keras()
-    from pipeline import probe
+    from pipeline.train import probe
 
     if args.depth < 1 or args.width < 1:
         raise RecipeError(f"--depth and --width start at 1. Received: {args.depth}, {args.width}")

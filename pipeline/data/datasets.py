@@ -17,11 +17,11 @@ from pipeline.data import cache, datasets
 from pipeline.data.augment.augmentation import Augmentation as Augmentation
 from pipeline.data.cache import Source, Spans
 from pipeline.errors import DataError
-from pipeline.objective import Lessons as Lessons
-from pipeline.settings import Optimizer as Optimizer
-from pipeline.settings import Schedule as Schedule
-from pipeline.settings import Settings as Settings
 from pipeline.system.files import fingerprint
+from pipeline.train.losses import Lessons as Lessons
+from pipeline.train.settings import Optimizer as Optimizer
+from pipeline.train.settings import Schedule as Schedule
+from pipeline.train.settings import Settings as Settings
 
 CHANCE = 1.2  # an accuracy up to this times the share of the largest class is chance
 

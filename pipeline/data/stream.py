@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 from pipeline.data.augment.augmentation import Augmentation as Augmentation
 from pipeline.data.datasets import Rows, Split
-from pipeline.objective import Lessons as Lessons
-from pipeline.settings import Optimizer as Optimizer
-from pipeline.settings import Schedule as Schedule
-from pipeline.settings import Settings as Settings
+from pipeline.train.losses import Lessons as Lessons
+from pipeline.train.settings import Optimizer as Optimizer
+from pipeline.train.settings import Schedule as Schedule
+from pipeline.train.settings import Settings as Settings
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 import tf_keras
 
-from pipeline import training
-from pipeline.settings import Settings
 from pipeline.stage import Context
+from pipeline.train import training
+from pipeline.train.settings import Settings
 
 
 class Trainer:

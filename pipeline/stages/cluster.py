@@ -13,9 +13,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pipeline.artifact import Artifact
-from pipeline.checkpoint import CHECKPOINT
-from pipeline.settings import Distill, Exempt, ExemptSensitive, mending
 from pipeline.stage import Context, Ladder, StageConfig
+from pipeline.train.checkpoint import CHECKPOINT
+from pipeline.train.settings import Distill, Exempt, ExemptSensitive, mending
 
 AUTO = (128, 64, 32, 16, 8, 6, 4)  # clusters, from mild to strong
 FIRST = 16  # of those, and what a run outside the guardrail takes
@@ -67,10 +67,11 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Cluster the kernels of `source`'s model; zeros stay zeros."""
     import keras
 
-    from pipeline import clustering, kernels, sensitivity, training
+    from pipeline import clustering, kernels, sensitivity
     from pipeline.data.stream import batch
     from pipeline.graph import structure
     from pipeline.rows import kernel_row
+    from pipeline.train import training
 
     keras.utils.set_random_seed(ctx.seed)
     model = keras.models.load_model(source.model_path, compile=False)

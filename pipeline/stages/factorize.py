@@ -14,9 +14,9 @@ from pydantic import Field
 
 from pipeline.artifact import Artifact
 from pipeline.budget import Count
-from pipeline.checkpoint import CHECKPOINT
-from pipeline.settings import Settings
 from pipeline.stage import Context, Ladder, StageConfig
+from pipeline.train.checkpoint import CHECKPOINT
+from pipeline.train.settings import Settings
 
 log = logging.getLogger("flopsmith")
 
@@ -57,8 +57,9 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Factorize the layers of `source`'s model that have fewer MACs that way, and train it."""
     import keras
 
-    from pipeline import lowrank, training
+    from pipeline import lowrank
     from pipeline.graph import complexity
+    from pipeline.train import training
 
     keras.utils.set_random_seed(ctx.seed)
     model = keras.models.load_model(source.model_path, compile=False)

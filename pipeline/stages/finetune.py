@@ -14,8 +14,8 @@ from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError, RecipeError
-from pipeline.settings import LASTING, Settings, merged, overrides
 from pipeline.stage import Context, StageConfig
+from pipeline.train.settings import LASTING, Settings, merged, overrides
 
 Overrides: Any = overrides(StageConfig)
 
@@ -72,10 +72,10 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Train `source`'s model for up to `config.epochs` epochs."""
     import keras
 
-    from pipeline import objective, samples
     from pipeline.graph import structure
-    from pipeline.objective import Lessons
-    from pipeline.tuning import Tuning
+    from pipeline.train import augmented, losses
+    from pipeline.train.finetune import Tuning
+    from pipeline.train.losses import Lessons
 
     model = keras.models.load_model(source.model_path, compile=False)
     settings = merged(source.settings, config.settings())
@@ -89,7 +89,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         ctx.directory,
         new_layers=tuple(found["new_layers"]) if found.get("pretrained") else (),
         lessons=Lessons(
-            heads=objective.heads(source.family, source.arch, model, ctx.data.num_classes),
+            heads=losses.heads(source.family, source.arch, model, ctx.data.num_classes),
             teacher=_teacher(config.teacher, ctx.data) if config.teacher else None,
             temperature=config.temperature,
             weight=config.distillation_weight,
@@ -100,7 +100,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     with structure.kept(model):  # what pruning and clustering made, if they came before
         mode = tuning.run(config.mode, config.head_epochs)
     if mode != "frozen":
-        samples.record(settings, ctx)
+        augmented.record(settings, ctx)
     note = f"Mode {mode}" + (f": {tuning.reason}" if tuning.reason else "")
     ctx.log.params({"mode_used": mode, "mode_reason": tuning.reason})
     details = {"history": tuning.history, "note": note}

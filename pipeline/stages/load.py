@@ -15,8 +15,8 @@ from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.errors import BudgetError, ModelError, RecipeError
-from pipeline.preprocessing import Preprocessing
 from pipeline.stage import Context, Kind, StageConfig
+from pipeline.train.preprocessing import Preprocessing
 
 log = logging.getLogger("flopsmith")
 EXPORTED = ("tflite_bytes", "latency_ms")  # costs that take a conversion
@@ -135,7 +135,8 @@ def _adapted(config: Config, loaded: Any, dataset: Dataset, measured: bool) -> t
 
 def _made(config: Config, dataset: Dataset, weights: bool = True) -> dict[str, Any]:
     """The network: `model`, `new_layers`, whether it is `pretrained`, `family` and `arch`."""
-    from pipeline import preprocessing, pretrained
+    from pipeline import pretrained
+    from pipeline.train import preprocessing
     from search_spaces import base
 
     shape, classes = dataset.image_shape, dataset.num_classes

@@ -13,11 +13,11 @@ from pydantic import Field, field_validator
 
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.checkpoint import CHECKPOINT
 from pipeline.data.datasets import DataConfig, Dataset, load, parse
 from pipeline.errors import DataError, RecipeError
-from pipeline.settings import merged, overrides
 from pipeline.stage import Context, StageConfig
+from pipeline.train.checkpoint import CHECKPOINT
+from pipeline.train.settings import merged, overrides
 
 Overrides: Any = overrides(StageConfig)
 
@@ -50,11 +50,12 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Train `source`'s network on the other data, and give it a last layer for those of the run."""
     import keras
 
-    from pipeline import pretrained, samples, training
+    from pipeline import pretrained
+    from pipeline.train import augmented, training
 
     first = _first(config, ctx.data, ctx.seed)
     settings = merged(source.settings, config.settings())
-    samples.record(settings, dataclasses.replace(ctx, data=first))
+    augmented.record(settings, dataclasses.replace(ctx, data=first))
     keras.utils.set_random_seed(ctx.seed)
     loaded = keras.models.load_model(source.model_path, compile=False)
     model, _ = pretrained.adapt(loaded, first.image_shape, first.num_classes, "new")

@@ -14,10 +14,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.artifact import Artifact
-from pipeline.checkpoint import CHECKPOINT
 from pipeline.masks import Pattern
-from pipeline.settings import Distill, Exempt, ExemptSensitive, mending
 from pipeline.stage import Context, Ladder, StageConfig
+from pipeline.train.checkpoint import CHECKPOINT
+from pipeline.train.settings import Distill, Exempt, ExemptSensitive, mending
 
 AUTO = (0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # sparsities, from mild to strong
 FIRST = 0.7  # of those
@@ -138,7 +138,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Prune `source`'s model, and train it meanwhile."""
     import keras
 
-    from pipeline import kernels, pruning, training
+    from pipeline import kernels, pruning
+    from pipeline.train import training
 
     keras.utils.set_random_seed(ctx.seed)
     model = keras.models.load_model(source.model_path, compile=False)

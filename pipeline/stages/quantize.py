@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from pipeline.artifact import Artifact
-from pipeline.settings import mending
 from pipeline.stage import Context, Kind, Ladder, StageConfig
+from pipeline.train.settings import mending
 
 log = logging.getLogger("flopsmith")
 CLUSTERED = "would undo the clustering, whose values it rounds channel by channel"

@@ -20,9 +20,9 @@ from pipeline.budget import Budget
 from pipeline.data.augment.augmentation import Augmentation
 from pipeline.data.datasets import Dataset
 from pipeline.errors import PipelineError, RecipeError
-from pipeline.preprocessing import Preprocessing
-from pipeline.settings import Optimizer, Schedule, Settings
 from pipeline.stage import Context, Kind, StageConfig
+from pipeline.train.preprocessing import Preprocessing
+from pipeline.train.settings import Optimizer, Schedule, Settings
 from search_spaces import families
 
 log = logging.getLogger("flopsmith")
@@ -152,9 +152,10 @@ def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Train networks that fit the budget; pass on the one that is best in int8."""
-    from pipeline import finalists, samples, trial
+    from pipeline import finalists, trial
     from pipeline.costs import Costs
     from pipeline.searcher import Searcher, front, networks
+    from pipeline.train import augmented
 
     against = config.against if config.objective == "pareto" else None
     costs = Costs(
@@ -194,7 +195,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         for row in best:
             ctx.log.trial(row)
     winner = best[0]
-    samples.record(Settings(**winner["settings"]), ctx)
+    augmented.record(Settings(**winner["settings"]), ctx)
     shutil.copyfile(ctx.directory / winner["directory"] / trial.MODEL, ctx.directory / trial.MODEL)
     return ctx.done(
         source,

@@ -15,9 +15,9 @@ from pydantic import Field, model_validator
 
 from pipeline.artifact import Artifact
 from pipeline.budget import Count
-from pipeline.checkpoint import CHECKPOINT
-from pipeline.settings import Settings
 from pipeline.stage import Context, Ladder, StageConfig
+from pipeline.train.checkpoint import CHECKPOINT
+from pipeline.train.settings import Settings
 
 NARROWED = "narrowed.keras"  # what an interrupted run goes on from
 
@@ -84,8 +84,9 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Narrow `source`'s model to `config.flops`, or to a share of its FLOPs, and train it."""
     import keras
 
-    from pipeline import slimming, training
+    from pipeline import slimming
     from pipeline.graph import channels, complexity
+    from pipeline.train import training
 
     keras.utils.set_random_seed(ctx.seed)
     model = keras.models.load_model(source.model_path, compile=False)
@@ -131,7 +132,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
 def _penalized(model: Any, settings: Settings, config: Config, ctx: Context) -> dict[str, Any]:
     """Train with the penalty on gamma, if it is wanted; the last epoch counts."""
-    from pipeline import slimming, training
+    from pipeline import slimming
+    from pipeline.train import training
 
     if not config.penalize:
         return {}

@@ -6,12 +6,13 @@ from typing import Any
 
 import keras
 
-from pipeline import stage, training
+from pipeline import stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
-from pipeline.settings import Settings
 from pipeline.stage import Context
+from pipeline.train import training
+from pipeline.train.settings import Settings
 
 
 class Silence:

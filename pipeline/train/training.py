@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import objective, optimizers, transfer
-from pipeline.averaging import Average
-from pipeline.checkpoint import Checkpoint, State
 from pipeline.data import datasets
 from pipeline.data.augment import augmentation
 from pipeline.data.augment.augmentation import Strength
 from pipeline.data.stream import batch, stream
-from pipeline.objective import Lessons
-from pipeline.settings import Settings
 from pipeline.system import progress
+from pipeline.train import layer_rates, losses, optimizers
+from pipeline.train.checkpoint import Checkpoint, State
+from pipeline.train.ema import Average
+from pipeline.train.losses import Lessons
+from pipeline.train.settings import Settings
 
 History = dict[str, list[float]]
 Report = Callable[[int, dict[str, float]], None]
@@ -69,7 +69,7 @@ def fit(
         A list per curve, one value per epoch so far. A loss that is not finite ends training.
     """
     api, lessons = _checked(api, checkpoint, settings), lessons or Lessons()
-    with transfer.held(model, settings):
+    with layer_rates.held(model, settings):
         view = _compiled(model, dataset, settings, lessons, api)
         average = Average(view, settings.ema, api) if settings.ema else None
         last = min(settings.epochs, last or settings.epochs)
@@ -137,17 +137,17 @@ def _compiled(
 ) -> Any:
     """A view of the model that shares its weights and is ready to be trained."""
     classes = dataset.num_classes
-    view, loss = objective.view(
+    view, loss = losses.view(
         model, lessons, classes, settings.label_smoothing, api, stepping=settings.ema is not None
     )
     images = min(len(dataset.train), settings.epoch_images or len(dataset.train))
     steps = max(1, images // settings.batch_size)
     optimizer = optimizers.make(settings, steps, api)
-    optimizers.build(optimizer, view, transfer.shares(view, settings))
+    optimizers.build(optimizer, view, layer_rates.shares(view, settings))
     view.compile(
         optimizer=optimizer,
         loss=loss,
-        metrics=[objective.accuracy(classes, api)],
+        metrics=[losses.accuracy(classes, api)],
         jit_compile=False,  # XLA on a CPU was measured 5 to 10 times slower
     )
     return view

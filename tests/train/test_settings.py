@@ -2,8 +2,9 @@
 
 import pytest
 
-from pipeline import settings, stage
+from pipeline import stage
 from pipeline.errors import RecipeError
+from pipeline.train import settings
 
 
 def test_what_is_given_replaces_what_was_found() -> None:

@@ -10,15 +10,15 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from pipeline import samples, training
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
 from pipeline.errors import RecipeError
-from pipeline.settings import Settings
 from pipeline.stage import Context
 from pipeline.stages import finetune
+from pipeline.train import augmented, training
+from pipeline.train.settings import Settings
 from search_spaces import inception
 from search_spaces.base import Cheapest
 
@@ -63,19 +63,19 @@ def test_the_picture_has_the_images_that_training_begins_with(few_digits: Datase
 
 
 def test_there_is_no_picture_where_nothing_is_changed(few_digits: Dataset, ctx: Context) -> None:
-    samples.record(Settings(), ctx)
-    assert not (ctx.directory / samples.PICTURE).exists()
+    augmented.record(Settings(), ctx)
+    assert not (ctx.directory / augmented.PICTURE).exists()
     assert ctx.log.files == []  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("shape", [(40, 8, 6, 1), (5, 100, 120, 3)])
 def test_the_picture_has_four_rows_of_eight(shape: tuple[int, ...]) -> None:
     images = np.random.default_rng(0).uniform(0, 255, shape)
-    picture = np.asarray(Image.open(io.BytesIO(samples.png(images))))
-    times = max(1, -(-samples.SIDE // max(shape[1:3])))
-    height, width = (side * times + samples.GAP for side in shape[1:3])
-    assert picture.shape[:2] == (4 * height + samples.GAP, 8 * width + samples.GAP)
-    pixel = picture[samples.GAP, samples.GAP + width]  # the first of the second image
+    picture = np.asarray(Image.open(io.BytesIO(augmented.png(images))))
+    times = max(1, -(-augmented.SIDE // max(shape[1:3])))
+    height, width = (side * times + augmented.GAP for side in shape[1:3])
+    assert picture.shape[:2] == (4 * height + augmented.GAP, 8 * width + augmented.GAP)
+    pixel = picture[augmented.GAP, augmented.GAP + width]  # the first of the second image
     np.testing.assert_array_equal(pixel, np.round(images[1, 0, 0]).squeeze())
 
 
@@ -94,8 +94,8 @@ def test_finetune_trains_with_what_it_is_given_and_keeps_the_rest(ctx: Context) 
     config = finetune.Config(**given)
     finetune.check(config, ctx.data, ctx.budget, ())
     done = finetune.run(source, config, ctx)
-    assert ctx.log.files == [samples.PICTURE]  # type: ignore[attr-defined]
-    assert (ctx.directory / samples.PICTURE).exists()
+    assert ctx.log.files == [augmented.PICTURE]  # type: ignore[attr-defined]
+    assert (ctx.directory / augmented.PICTURE).exists()
     assert len(done.details["history"]["val/loss"]) == 1
     left = keras.models.load_model(done.model_path)
     assert [v.shape for v in left.weights] == [v.shape for v in model.weights]

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import training
 from pipeline.data.datasets import Dataset
-from pipeline.settings import Settings
+from pipeline.train import training
+from pipeline.train.settings import Settings
 
 both = pytest.mark.parametrize("api", ["keras", "tf_keras"])
 

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import objective, training
 from pipeline.data.datasets import Dataset
-from pipeline.objective import Lessons
-from pipeline.settings import Settings
+from pipeline.train import losses, training
+from pipeline.train.losses import Lessons
+from pipeline.train.settings import Settings
 from search_spaces import inception
 from search_spaces.base import Cheapest
 
@@ -30,7 +30,7 @@ def test_the_loss_takes_labels_and_shares_of_them(
     api: str, smoothing: float, labels: Any, shares: Any
 ) -> None:
     module = importlib.import_module(api)
-    loss = objective.cross_entropy(smoothing, True, 3, module)
+    loss = losses.cross_entropy(smoothing, True, 3, module)
     expected = -(((1 - smoothing) * shares + smoothing / 3) * LOGS).sum(axis=1)
     np.testing.assert_allclose(np.asarray(loss(labels, SCORES)), expected, rtol=1e-5)
 
@@ -38,7 +38,7 @@ def test_the_loss_takes_labels_and_shares_of_them(
 @both
 @pytest.mark.parametrize("labels", [SOFT, np.int32([0, 1]), np.int32([[0], [1]])])
 def test_the_largest_share_of_a_label_counts_as_right(api: str, labels: Any) -> None:
-    metric = objective.accuracy(3, importlib.import_module(api))
+    metric = losses.accuracy(3, importlib.import_module(api))
     metric.update_state(labels, SCORES)
     assert float(metric.result()) == 1.0
     metric.update_state(labels, SCORES[::-1])

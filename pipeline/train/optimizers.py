@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pipeline.settings import ADAMW_DECAY, Updates
+from pipeline.train.settings import ADAMW_DECAY, Updates
 
 MOMENTUM = 0.9
 FALL = 0.1  # what "step" and "plateau" multiply the rate by

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import training
-from pipeline.checkpoint import Checkpoint, State
 from pipeline.data.datasets import Dataset
-from pipeline.settings import Settings
+from pipeline.train import training
+from pipeline.train.checkpoint import Checkpoint, State
+from pipeline.train.settings import Settings
 
 BASE = {"epochs": 4, "batch_size": 32, "learning_rate": 0.01}
 

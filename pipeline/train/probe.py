@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.errors import ModelError
 from pipeline.graph import walk
-from pipeline.initialization import call, lsuv
+from pipeline.train.initialization import call, lsuv
 from search_spaces.base import Activation, Init, activation, initializer
 
 VANISHED, EXPLODED, SATURATED = 1e-3, 1e3, 0.5

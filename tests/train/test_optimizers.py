@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pipeline import optimizers
-from pipeline.settings import Updates
+from pipeline.train import optimizers
+from pipeline.train.settings import Updates
 
 RATE, EPOCHS, STEPS = 0.1, 4, 10  # per epoch
 TOTAL = EPOCHS * STEPS

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import training, tuning
 from pipeline.data.datasets import Dataset
-from pipeline.settings import Settings
-from pipeline.tuning import Tuning
+from pipeline.train import finetune, training
+from pipeline.train.finetune import Tuning
+from pipeline.train.settings import Settings
 from search_spaces import base
 
 
@@ -62,14 +62,14 @@ def test_features_are_computed_once_and_deleted_at_the_end(
 ) -> None:
     made = tune(few_digits, tmp_path)
     made._head(2)
-    stamp = (tmp_path / tuning.FEATURES).stat().st_mtime_ns
+    stamp = (tmp_path / finetune.FEATURES).stat().st_mtime_ns
     made._head(2)
-    assert (tmp_path / tuning.FEATURES).stat().st_mtime_ns == stamp
+    assert (tmp_path / finetune.FEATURES).stat().st_mtime_ns == stamp
     made.model.get_layer("one").kernel.assign_add(made.model.get_layer("one").kernel)
     made._head(2)
-    assert (tmp_path / tuning.FEATURES).stat().st_mtime_ns > stamp
+    assert (tmp_path / finetune.FEATURES).stat().st_mtime_ns > stamp
     made.run("frozen", 1)
-    assert not (tmp_path / tuning.FEATURES).exists()
+    assert not (tmp_path / finetune.FEATURES).exists()
 
 
 def test_frozen_that_stops_early_does_not_begin_again(
@@ -159,7 +159,7 @@ def test_without_new_layers_auto_trains_all_and_says_why(
     made = tune(few_digits, tmp_path, new_layers=())
     assert made.run("auto", 1) == "full"
     assert made.reason == "no layer is new"
-    assert not (tmp_path / tuning.FEATURES).exists()
+    assert not (tmp_path / finetune.FEATURES).exists()
 
 
 def test_an_interrupted_second_phase_ends_as_if_it_was_not(

@@ -7,13 +7,14 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import flatbuffer, litert, preprocessing
+from pipeline import flatbuffer, litert
 from pipeline.classifier import Runner
 from pipeline.data.datasets import Dataset, Split
 from pipeline.data.stream import batch
 from pipeline.errors import ModelError
 from pipeline.legacy import bridge, quantization
-from pipeline.preprocessing import Preprocessing
+from pipeline.train import preprocessing
+from pipeline.train.preprocessing import Preprocessing
 from search_spaces import mobilenet
 from search_spaces.base import Cheapest
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pipeline import optimizers, training
 from pipeline.data import datasets
 from pipeline.data.datasets import Dataset, Split
-from pipeline.settings import Settings
-from pipeline.training import CURVES
+from pipeline.train import optimizers, training
+from pipeline.train.settings import Settings
+from pipeline.train.training import CURVES
 
 # Slope and offset of the margin over the pixel. On `squares`: all right; all right with a higher
 # loss; half right with a loss in between; all wrong.

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pipeline.errors import ModelError
-from pipeline.settings import Transfer
+from pipeline.train.settings import Transfer
 
 NORMS = ("BatchNormalization",)
 

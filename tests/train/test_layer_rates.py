@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import optimizers, training, transfer
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
-from pipeline.settings import Settings, Transfer
+from pipeline.train import layer_rates, optimizers, training
+from pipeline.train.settings import Settings, Transfer
 from search_spaces import base
 
 
@@ -77,7 +77,7 @@ def test_every_rule_and_its_decay_keep_to_the_share(rule: Any) -> None:
 def test_shares_fall_towards_the_input_and_leave_new_layers_alone(few_digits: Dataset) -> None:
     model = network(few_digits)
     settings = Transfer(new_layers=("logits",), layer_decay=0.5)
-    found = transfer.shares(model, settings)
+    found = layer_rates.shares(model, settings)
     by_layer = {
         layer.name: {found.get(id(v)) for v in layer.trainable_variables} for layer in model.layers
     }

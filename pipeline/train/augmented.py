@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline import training
-from pipeline.settings import Settings
 from pipeline.stage import Context
 from pipeline.system.files import write_atomic
+from pipeline.train import training
+from pipeline.train.settings import Settings
 
 PICTURE = "augmented.png"
 ROWS, COLUMNS = 4, 8

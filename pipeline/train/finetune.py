@@ -17,15 +17,15 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from pipeline import training
-from pipeline.checkpoint import CHECKPOINT
 from pipeline.data.datasets import Dataset, Split
 from pipeline.data.stream import stream
 from pipeline.graph import structure, walk
-from pipeline.objective import Lessons
-from pipeline.settings import Settings
 from pipeline.system.files import write_atomic
-from pipeline.training import History
+from pipeline.train import training
+from pipeline.train.checkpoint import CHECKPOINT
+from pipeline.train.losses import Lessons
+from pipeline.train.settings import Settings
+from pipeline.train.training import History
 
 Mode = Literal["auto", "full", "head_then_all", "frozen"]
 FEATURES = "features.npz"  # of all images, for both phases and for a run that goes on

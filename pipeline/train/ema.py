@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.optimizers import ops
+from pipeline.train.optimizers import ops
 
 WAIT = 10  # the larger, the longer the average follows closely at first
 
