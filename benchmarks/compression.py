@@ -103,9 +103,9 @@ def _train(train: Images, path: Path, seed: int) -> list[np.ndarray]:
 
 
 def _float(source: Path, target: Path) -> None:
-    from pipeline import litert
+    from pipeline.tflite import convert
 
-    target.write_bytes(litert.convert_float_file(source))
+    target.write_bytes(convert.convert_float_file(source))
 
 
 def _by_hand(train: Images, weights: list[np.ndarray], seed: int) -> bytes:

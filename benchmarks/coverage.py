@@ -139,19 +139,20 @@ def quantize(model: Any, images: Any, scaled: Any) -> dict[str, Any]:
     """Train as int8, convert, run; what is in the file."""
     import numpy as np
 
-    from pipeline import flatbuffer, litert
-    from pipeline.classifier import Runner
     from pipeline.errors import ModelError
     from pipeline.legacy import quantization
+    from pipeline.tflite import convert
+    from pipeline.tflite.classifier import Runner
+    from pipeline.tflite.read import read
 
     twin, rows = quantization.quantize_aware(model, Fit(scaled, 1), images)
     with tempfile.TemporaryDirectory() as place:
         quantization.save(twin, Path(place))
         try:
-            content, calibrated = litert.convert_int8(Path(place)), False
+            content, calibrated = convert.convert_int8(Path(place)), False
         except ModelError:
-            content, calibrated = litert.convert_int8(Path(place), scaled), True
-    graph = flatbuffer.read(content)
+            content, calibrated = convert.convert_int8(Path(place), scaled), True
+    graph = read(content)
     kernels = [op.kernel.data for op in graph.operators if op.kernel and "DEPTH" not in op.name]
     scores = Runner(content).scores(images)
     skipped = Counter((r["kind"], r["reason"]) for r in rows if r["treatment"] == "skipped")

@@ -89,7 +89,7 @@ def networks() -> list[bytes]:
     import keras
     from keras import layers
 
-    from pipeline import litert
+    from pipeline.tflite import convert
 
     inputs = keras.Input((16, 16, 3))
     x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu6")(inputs)
@@ -98,7 +98,7 @@ def networks() -> list[bytes]:
     x = layers.GlobalAveragePooling2D()(layers.AveragePooling2D(2)(x))
     model = keras.Model(inputs, layers.Softmax()(layers.Dense(5)(x)))
     images = np.random.default_rng(0).uniform(0, 255, (16, 16, 16, 3)).astype(np.float32)
-    return [litert.ptq(model, images), litert.convert_float(model)]
+    return [convert.ptq(model, images), convert.convert_float(model)]
 
 
 def outcome(command: list[str], place: Path) -> str:

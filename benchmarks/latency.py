@@ -22,7 +22,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from pipeline import litert, packing
+from pipeline.tflite import convert, write
 from search_spaces import base
 
 RESULT = Path(__file__).parent / "results" / "latency"
@@ -77,8 +77,8 @@ def _row(subject: Subject, args: argparse.Namespace) -> dict[str, Any]:
     _normalize(model, noise)
     with tempfile.TemporaryDirectory() as folder:
         int8, floating = Path(folder) / "int8.tflite", Path(folder) / "float.tflite"
-        int8.write_bytes(packing.stripped(litert.ptq(model, noise)))
-        floating.write_bytes(packing.stripped(litert.convert_float(model)))
+        int8.write_bytes(write.stripped(convert.ptq(model, noise)))
+        floating.write_bytes(write.stripped(convert.convert_float(model)))
         command = [sys.executable, "-m", "pipeline", "bench", str(int8), "--vs", str(floating)]
         command += ["--threads", str(args.threads), "--seconds", str(args.seconds)]
         command += ["--runs", "100000", "--json"]

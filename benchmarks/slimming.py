@@ -23,12 +23,13 @@ import numpy as np
 import yaml
 
 import search_spaces
-from pipeline import artifact, litert, measure, slimming, surgery
-from pipeline.classifier import Runner
+from pipeline import artifact, measure, slimming, surgery
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.data.stream import batch
 from pipeline.graph import channels, complexity
+from pipeline.tflite import convert
+from pipeline.tflite.classifier import Runner
 from search_spaces.base import Cheapest, build
 
 RESULT = Path(__file__).parent / "results" / "slimming"
@@ -108,7 +109,7 @@ def _measured(made: artifact.Artifact, dataset: Dataset) -> tuple[dict[str, floa
     """The numbers of a network, and its int8 file."""
     model = keras.models.load_model(made.model_path, compile=False)
     images, _ = batch(dataset.train, 100, 0)
-    content = litert.ptq(model, np.asarray(images, np.float32))
+    content = convert.ptq(model, np.asarray(images, np.float32))
     hits = measure.tflite_hits(Runner(content), dataset.test)
     return {
         "flops": complexity.profile(model).flops,
@@ -127,8 +128,8 @@ def _large(name: str) -> list[dict[str, Any]]:
     before = complexity.profile(model).flops
     copies = slimming.choose(found, slimming.scores(found, "l2"), before // 2, DIVISOR, 1.0)
     pair = {"untrained": model, "slim": surgery.resized(found, copies, slimming.NOISE, 0)}
-    files = [litert.ptq(each, noise) for each in pair.values()]
-    floats = _in_turns([litert.convert_float(each) for each in pair.values()])
+    files = [convert.ptq(each, noise) for each in pair.values()]
+    floats = _in_turns([convert.convert_float(each) for each in pair.values()])
     return [
         {
             "family": f"{name}, 224 pixels",

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import flatbuffer, interpreter
 from pipeline.errors import ModelError
+from pipeline.tflite import interpreter
+from pipeline.tflite import read as flatbuffer
 
 ROUNDS = 20  # in each of which every file has a turn
 FEWEST = 5  # runs of a file, however long they take

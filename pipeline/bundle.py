@@ -12,26 +12,19 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import (
-    artifact,
-    card,
-    flatbuffer,
-    litert,
-    metadata,
-    packing,
-    parity,
-    requantize,
-    targets,
-)
+from pipeline import artifact, card, requantize, targets
 from pipeline.artifact import Artifact
-from pipeline.classifier import Runner
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
 from pipeline.errors import ModelError, ToolError
-from pipeline.metadata import About
 from pipeline.requantize import Quantized
 from pipeline.stage import Context
 from pipeline.system.files import write_atomic
+from pipeline.tflite import convert, metadata, parity
+from pipeline.tflite import write as packing
+from pipeline.tflite.classifier import Runner
+from pipeline.tflite.metadata import About
+from pipeline.tflite.read import read
 
 MODEL, EDGETPU, FLOAT = "model.tflite", "model_edgetpu.tflite", "model_float.tflite"
 GOLDEN, CARD, DEMO, MANIFEST = "golden.npz", "model_card.md", "demo.html", "MANIFEST.json"
@@ -79,15 +72,15 @@ class Bundle:
         if path is None:
             self._leave_out(FLOAT, "no stage left a Keras model")
         else:
-            self.files[FLOAT] = self._finished(litert.convert_float_file(path))
+            self.files[FLOAT] = self._finished(convert.convert_float_file(path))
         return named
 
     def _quantize_after_training(self, count: int) -> Quantized:
         model = keras.models.load_model(self.source.model_path, compile=False)
         saved_model = self.ctx.directory / "saved_model"
-        litert.save_float(model, saved_model)
+        convert.save_float(model, saved_model)
         images, _ = batch(self.ctx.data.train, count, self.ctx.seed)
-        content = litert.convert_int8(saved_model, litert.calibration(images))
+        content = convert.convert_int8(saved_model, convert.calibration(images))
         reference = parity.floating(model)
         self.details["parity"] = parity.checked(content, reference, self.ctx.data, self.ctx.seed)
         return Quantized(content, saved_model, "ptq", images)
@@ -146,7 +139,7 @@ class Bundle:
             about=self.about,
             data=self.ctx.data,
             budget=self.ctx.budget,
-            graph=flatbuffer.read(self.files[MODEL]),
+            graph=read(self.files[MODEL]),
             files={name: len(content) for name, content in self.files.items()},
         )
         self.files[CARD] = card.render([*self.ctx.earlier(), made], facts).encode()

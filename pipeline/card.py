@@ -9,11 +9,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import pipeline
-from pipeline import flatbuffer, markdown, report
+from pipeline import markdown, report
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
-from pipeline.metadata import About
+from pipeline.tflite import read
+from pipeline.tflite.metadata import About
 from pipeline.verdict import (
     TARGET_TITLES,
     TARGET_WORDS,
@@ -55,7 +56,7 @@ class Facts:
     about: About
     data: Dataset
     budget: Budget
-    graph: flatbuffer.Graph  # of model.tflite
+    graph: read.Graph  # of model.tflite
     files: Mapping[str, int]  # bytes by name
 
 

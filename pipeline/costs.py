@@ -11,12 +11,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import litert
 from pipeline.budget import Budget
-from pipeline.classifier import Runner
 from pipeline.errors import BudgetError, ModelError, RecipeError
 from pipeline.graph import complexity
 from pipeline.system.files import fingerprint, write_atomic
+from pipeline.tflite import convert
+from pipeline.tflite.classifier import Runner
 from search_spaces import family
 from search_spaces.base import ArchBase, Cheapest, Deployable, Shape, build, undeployable
 
@@ -171,11 +171,11 @@ def _convert(name: str, arch: ArchBase, image_shape: Shape, num_classes: int) ->
     _vary(model)
     images = np.random.default_rng(0).uniform(0, 255, (CALIBRATION_IMAGES, *image_shape))
     try:
-        content = litert.ptq(model, images)
+        content = convert.ptq(model, images)
         runner = Runner(content)
     except ModelError as error:
         return {"error": str(error)}
-    size = len(content) + litert.SIGNATURE_BYTES
+    size = len(content) + convert.SIGNATURE_BYTES
     return {"tflite_bytes": size, "latency_ms": latency_ms(runner)}
 
 

@@ -12,9 +12,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import predict, pretrained
+from pipeline import pretrained
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
+from pipeline.tflite import predict
 
 Views = Literal["one", "flip", "ten_crop"]
 CROP = 7 / 8  # side of a crop: 224 of 256 pixels

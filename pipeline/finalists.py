@@ -8,13 +8,14 @@ from typing import Any
 
 import keras
 
-from pipeline import costs, isolation, litert, measure, trial
+from pipeline import costs, isolation, measure, trial
 from pipeline.budget import Budget
-from pipeline.classifier import Runner
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
 from pipeline.errors import ModelError
 from pipeline.system.files import write_atomic
+from pipeline.tflite import convert
+from pipeline.tflite.classifier import Runner
 
 log = logging.getLogger("flopsmith")
 RESULT = "int8.json"
@@ -32,14 +33,14 @@ def run(
     """
     images, _ = batch(dataset.train, CALIBRATION_IMAGES, seed)
     try:
-        content = litert.ptq(keras.models.load_model(model, compile=False), images)
+        content = convert.ptq(keras.models.load_model(model, compile=False), images)
         runner = Runner(content)
         accuracy = measure.tflite_hits(runner, dataset.val).mean()
     except ModelError as error:
         return {"int8_error": str(error)}
     return {
         "int8_val_accuracy": float(accuracy),
-        "int8_bytes": len(content) + litert.SIGNATURE_BYTES,
+        "int8_bytes": len(content) + convert.SIGNATURE_BYTES,
         "int8_latency_ms": costs.latency_ms(runner),
         "int8_error": None,
     }

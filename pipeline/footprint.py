@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline import interpreter
 from pipeline.errors import ModelError
+from pipeline.tflite import interpreter
 
 STATUS = Path("/proc/self/status")
 RUNS = 5

@@ -16,11 +16,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pipeline import artifact, litert, measure, stage
+from pipeline import artifact, measure, stage
 from pipeline.artifact import Artifact
 from pipeline.errors import ModelError, ParityError
 from pipeline.stage import Context, Ladder, Log, StageConfig
 from pipeline.system.files import fingerprint, write_atomic
+from pipeline.tflite import convert
 from pipeline.train.checkpoint import CHECKPOINT
 
 ATTEMPT = "attempt-"
@@ -190,7 +191,7 @@ class Guardrail:
         )
         details = {"passed_on": reason}
         if given.suffix != refused.suffix:
-            return ctx.save_tflite(litert.convert_float_file(given), source, details=details)
+            return ctx.save_tflite(convert.convert_float_file(given), source, details=details)
         write_atomic(ctx.directory / given.name, given.read_bytes())
         return ctx.done(source, model_file=given.name, details=details)
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from pipeline.artifact import Artifact
 from pipeline.errors import ModelError
-from pipeline.flatbuffer import Graph, Operator, named_after
 from pipeline.graph import structure
+from pipeline.tflite.read import Graph, Operator, named_after
 
 KEPT = 0.9  # of the zeros, while a kernel keeps its shape: fewer are noticeably fewer
 KEPT_ELSEWHERE = 0.5  # of their share, where its shape changes: channels go, with their zeros

@@ -12,13 +12,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import flatbuffer, ledger, litert
+from pipeline import ledger
 from pipeline.artifact import Artifact
-from pipeline.classifier import Runner
 from pipeline.data.datasets import Dataset, Split
 from pipeline.data.stream import stream
-from pipeline.flatbuffer import Graph
 from pipeline.graph import complexity
+from pipeline.tflite import convert
+from pipeline.tflite.classifier import Runner
+from pipeline.tflite.read import Graph, read
 
 # Layers whose kernels pruning and clustering change (and so `sparsity`, `distinct_weights`).
 COMPRESSIBLE = ("Conv2D", "Conv2DTranspose", "Dense")
@@ -37,12 +38,12 @@ def measure(artifact: Artifact, dataset: Dataset) -> tuple[dict[str, float], dic
         return {}, {}
     if path.suffix == ".tflite":
         content = path.read_bytes()
-        graph = flatbuffer.read(content)
+        graph = read(content)
         numbers, rows = tflite_numbers(graph), ledger.of_tflite(graph)
         hits = partial(tflite_hits, Runner(content, threads=2))
     else:
         model = keras.models.load_model(path, compile=False)
-        content = litert.convert_float(model)
+        content = convert.convert_float(model)
         numbers, rows = keras_numbers(model), ledger.of_keras(model)
         hits = partial(keras_hits, model)
     known = artifact.metrics.get("val_accuracy")  # where the guardrail has measured it

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline import interpreter, slicing
+from pipeline import slicing
 from pipeline.errors import ModelError
-from pipeline.flatbuffer import Graph, Operator
 from pipeline.slicing import Slice
+from pipeline.tflite import interpreter
+from pipeline.tflite.read import Graph, Operator
 
 PASSES = 3  # over all operators, so that a busy moment falls on many of them
 BATCH_SECONDS = 2e-4  # of runs timed as one: the clock takes a part of a microsecond

@@ -8,13 +8,15 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import flatbuffer, litert, measure, packing
+from pipeline import measure
 from pipeline.artifact import Artifact
-from pipeline.classifier import Runner
 from pipeline.data import datasets
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
 from pipeline.errors import ModelError
+from pipeline.tflite import convert, write
+from pipeline.tflite.classifier import Runner
+from pipeline.tflite.read import read
 
 
 @dataclass(frozen=True)
@@ -61,15 +63,15 @@ def for_edgetpu(quantized: Quantized, model: Path | None) -> bytes:
         ModelError: the converter refuses, or finds a scale per channel in training.
     """
     if quantized.method == "ptq":
-        seen = litert.calibration(quantized.images)
-        return _per_tensor(litert.convert_int8(quantized.saved_model, seen, "int8", False))
+        seen = convert.calibration(quantized.images)
+        return _per_tensor(convert.convert_int8(quantized.saved_model, seen, "int8", False))
     try:
-        content = litert.convert_int8(quantized.saved_model, None, "int8", False)
+        content = convert.convert_int8(quantized.saved_model, None, "int8", False)
     except ModelError:  # an operator within a layer has no range, as in the stage quantize
         if model is None:
             raise
         images = _scaled(model, quantized.images.astype(np.float32))
-        content = litert.convert_int8(quantized.saved_model, images, "int8", False)
+        content = convert.convert_int8(quantized.saved_model, images, "int8", False)
     return _per_tensor(content)
 
 
@@ -88,7 +90,7 @@ def _per_tensor(content: bytes) -> bytes:
     Raises:
         ModelError: they differ.
     """
-    dense = [op for op in flatbuffer.read(content).operators if op.name == "FULLY_CONNECTED"]
+    dense = [op for op in read(content).operators if op.name == "FULLY_CONNECTED"]
     kernels = [op.kernel for op in dense if op.kernel is not None and op.kernel.scales.size > 1]
     if not kernels:
         return content
@@ -108,7 +110,7 @@ def _per_tensor(content: bytes) -> bytes:
                 quantization.zeroPoint = quantization.zeroPoint[:1]
                 quantization.quantizedDimension = 0
 
-    return packing.changed(content, merge)
+    return write.changed(content, merge)
 
 
 def agreement(one: bytes, other: bytes, split: datasets.Split) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import packing
-from pipeline.flatbuffer import KERNEL_OPERATORS
+from pipeline.tflite import write
+from pipeline.tflite.read import KERNEL_OPERATORS
 
 WITHOUT_VALUES = ("RESOURCE", "STRING", "VARIANT")  # types that are no arrays of numbers
 INTEGERS = ("INT32", "INT64")  # types of axes, paddings and shapes
@@ -135,7 +135,7 @@ class _Cutter:
         graph.operators = [cut]
         graph.inputs = [places[i] for i in self.fed(op)]
         graph.outputs = [places[i] for i in _indices(op.outputs)]
-        return packing.packed(part)
+        return write.packed(part)
 
     def _tensor(self, index: int, buffers: list[Any]) -> Any:
         """A tensor for the new file; constants go to its buffers."""

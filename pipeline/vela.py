@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from pipeline import packing
 from pipeline.errors import ToolError
+from pipeline.tflite import write
 
 PACKAGE, OLDEST = "ethos-u-vela", (5, 2)
 # What Vela takes for an Ethos-U55 unless told otherwise, at half the size of its default.
@@ -82,7 +82,7 @@ def compiled(model: bytes) -> Compiled:
         ToolError: Vela does not start, or says what we cannot read.
     """
     tensors = _Tensors()
-    anew = packing.changed(model, lambda root: _rename(root, tensors))
+    anew = write.changed(model, lambda root: _rename(root, tensors))
     with tempfile.TemporaryDirectory(prefix="flopsmith-vela-") as place:
         (Path(place) / "model.tflite").write_bytes(anew)
         try:

@@ -10,8 +10,9 @@ import keras
 import pytest
 from keras import layers
 
-from pipeline import adb, litert
+from pipeline import adb
 from pipeline.errors import ToolError
+from pipeline.tflite import convert
 
 # What LiteRT's benchmark_model prints, on two phones years apart.
 OLD = """STARTING!
@@ -57,7 +58,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     inputs = keras.Input((8, 8, 1))
     network = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(inputs)))
     path = tmp_path_factory.mktemp("model") / "model.tflite"
-    path.write_bytes(litert.convert_float(network))
+    path.write_bytes(convert.convert_float(network))
     return path
 
 

@@ -12,9 +12,10 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from pipeline import bench, bench_report, footprint, litert, operators, packing
+from pipeline import bench, bench_report, footprint, operators
 from pipeline.bench import Pace, Timing
 from pipeline.errors import ModelError
+from pipeline.tflite import convert, write
 
 QUICK = Pace(runs=40, seconds=0.2)
 
@@ -40,20 +41,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def small(place: Path) -> Path:
-    (path := place / "small.tflite").write_bytes(litert.convert_float(network(4)))
+    (path := place / "small.tflite").write_bytes(convert.convert_float(network(4)))
     return path
 
 
 @pytest.fixture(scope="module")
 def large(place: Path) -> Path:
-    (path := place / "large.tflite").write_bytes(litert.convert_float(network(64)))
+    (path := place / "large.tflite").write_bytes(convert.convert_float(network(64)))
     return path
 
 
 @pytest.fixture(scope="module")
 def int8(place: Path) -> Path:
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype(np.float32)
-    (path := place / "int8.tflite").write_bytes(litert.ptq(network(64), images))
+    (path := place / "int8.tflite").write_bytes(convert.ptq(network(64), images))
     return path
 
 
@@ -186,7 +187,7 @@ def test_the_operator_with_the_most_work_takes_the_longest(large: Path) -> None:
 def test_operators_that_do_the_same_work_are_timed_once(place: Path) -> None:
     inputs = keras.Input((8, 8, 4))
     x = layers.Conv2D(4, 3, padding="same")(layers.Conv2D(4, 3, padding="same")(inputs))
-    (path := place / "twice.tflite").write_bytes(litert.convert_float(keras.Model(inputs, x)))
+    (path := place / "twice.tflite").write_bytes(convert.convert_float(keras.Model(inputs, x)))
     file = bench.read(path)
     one, other = operators.times(file.content, file.graph, 1, 0.1)
     assert (one.timed_as, other.timed_as) == (0, 0)
@@ -231,7 +232,7 @@ def test_files_of_one_name_are_told_apart_by_their_folders(small: Path, place: P
 
 
 def test_layers_are_told_where_the_file_names_them(small: Path, place: Path) -> None:
-    (bare := place / "bare.tflite").write_bytes(packing.stripped(small.read_bytes()))
+    (bare := place / "bare.tflite").write_bytes(write.stripped(small.read_bytes()))
     named, without = (flopsmith(x, "--ops", "--runs", 5, "--seconds", 0.1) for x in (small, bare))
     assert "second" in named
     assert "operator         output" in without
@@ -281,7 +282,7 @@ def test_a_name_that_is_no_text_is_one_line(small: Path, place: Path) -> None:
         graph = root.subgraphs[0]
         graph.tensors[graph.inputs[0]].name = b"\xba\xba"
 
-    (path := place / "name.tflite").write_bytes(packing.changed(small.read_bytes(), change))
+    (path := place / "name.tflite").write_bytes(write.changed(small.read_bytes(), change))
     said = flopsmith(path, code=2)
     assert said.startswith(f"flopsmith: {path}: LiteRT refuses the model")
     assert said.count("\n") == 1

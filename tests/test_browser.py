@@ -8,11 +8,12 @@ import pytest
 from keras import layers
 from support.networks import SHAPE, any_batch, int8_ends, network, noise, uint8_ends
 
-from pipeline import litert, targets
+from pipeline import targets
 from pipeline.browser import inference, litertjs
-from pipeline.classifier import Runner
 from pipeline.errors import ToolError
 from pipeline.targets import Verdict, browser
+from pipeline.tflite import convert
+from pipeline.tflite.classifier import Runner
 
 LACKS = browser.missing()
 pytestmark = pytest.mark.skipif(LACKS is not None, reason=str(LACKS))
@@ -25,7 +26,7 @@ def int8() -> Verdict:
 
 @pytest.fixture(scope="module")
 def floating() -> Verdict:
-    return targets.check("browser", litert.convert_float(network()))
+    return targets.check("browser", convert.convert_float(network()))
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_other_scores_than_those_of_litert_are_refused(monkeypatch: pytest.Monke
 
 def test_what_is_no_classifier_is_refused_before_a_browser_starts(programs: Path) -> None:
     inputs = keras.Input(SHAPE)
-    content = litert.convert_float(keras.Model(inputs, layers.Conv2D(4, 3)(inputs)))
+    content = convert.convert_float(keras.Model(inputs, layers.Conv2D(4, 3)(inputs)))
     assert "not an image classifier" in browser.check(content).refused
 
 

@@ -16,13 +16,15 @@ from keras import layers
 from PIL import Image
 from support.report_run import INT8, artifact, trial
 
-from pipeline import browser, bundle, card, flatbuffer, litert
+from pipeline import browser, bundle, card
 from pipeline.browser import chromium, litertjs
 from pipeline.browser.server import serving
 from pipeline.budget import Budget
-from pipeline.classifier import Runner
 from pipeline.data.datasets import Dataset, Split
-from pipeline.metadata import About
+from pipeline.tflite import convert
+from pipeline.tflite.classifier import Runner
+from pipeline.tflite.metadata import About
+from pipeline.tflite.read import read
 
 CLASSES = ("cat", "dog", "a|b <i>")
 VERDICT = {
@@ -65,14 +67,14 @@ def content(request: pytest.FixtureRequest) -> bytes:
     channels, quantized = request.param
     model = brightest(channels)
     if not quantized:
-        return litert.convert_float(model)
+        return convert.convert_float(model)
     ends = np.zeros((2, 10, 8, channels), np.float32)
     ends[1] = 255
-    return litert.ptq(model, ends)
+    return convert.ptq(model, ends)
 
 
 def facts(content: bytes) -> card.Facts:
-    graph = flatbuffer.read(content)
+    graph = read(content)
     return card.Facts(
         title="pets\nTells *pets* apart",
         about=About("pets"),
@@ -171,7 +173,7 @@ def test_a_file_for_the_edge_tpu_says_how_far_it_agrees(content: bytes) -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_mediapipe_is_offered_to_colour_models_alone(channels: int) -> None:
-    page = card.render(artifacts(), facts(litert.convert_float(brightest(channels))))
+    page = card.render(artifacts(), facts(convert.convert_float(brightest(channels))))
     assert ("refuses this one; use LiteRT" in page) == (channels == 1)
     (kotlin,) = blocks(page, "kotlin")
     assert ("mediapipe" in kotlin) == (channels == 3)
@@ -208,7 +210,7 @@ def test_the_python_of_the_card_classifies_a_photo(
     assert len(others) == 2
     name, score = first.rsplit(" ", 1)
     assert name == best
-    channels = flatbuffer.read(content).inputs[0].shape[-1]
+    channels = read(content).inputs[0].shape[-1]
     pixels = np.full((1, 10, 8, channels), 255 * (colour == "white"), np.uint8)
     expected = Runner(content).scores(pixels)[0].max()
     assert float(score) == pytest.approx(expected, abs=1e-4)
@@ -252,7 +254,7 @@ def test_the_javascript_of_the_card_classifies_a_photo(
         answer = json.loads(server.posted.get(timeout=90))
     assert "error" not in answer
     assert [len(answer["said"]), answer["said"][0][0]] == [3, best]
-    channels = flatbuffer.read(content).inputs[0].shape[-1]
+    channels = read(content).inputs[0].shape[-1]
     pixels = np.full((1, 10, 8, channels), 255 * (colour == "white"), np.uint8)
     expected = Runner(content).scores(pixels)[0].max()
     assert answer["said"][0][1] == pytest.approx(expected, abs=1e-4)

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline import litert, targets
+from pipeline import targets
 from pipeline.__main__ import main
 from pipeline.errors import ToolError
 from pipeline.targets import Placement, Verdict
+from pipeline.tflite import convert
 
 FIELDS = ["target", "runs", "refused", "mapped", "total"]
 
@@ -37,11 +38,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file for the Edge TPU, and a float one that it refuses."""
     place = tmp_path_factory.mktemp("models")
     model = classifier()
-    litert.save_float(model, place / "saved_model")
+    convert.save_float(model, place / "saved_model")
     images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1)).astype("float32")
-    int8 = litert.convert_int8(place / "saved_model", images, io="int8", per_channel_dense=False)
+    int8 = convert.convert_int8(place / "saved_model", images, io="int8", per_channel_dense=False)
     (place / "int8.tflite").write_bytes(int8)
-    (place / "float.tflite").write_bytes(litert.convert_float(model))
+    (place / "float.tflite").write_bytes(convert.convert_float(model))
     return place
 
 

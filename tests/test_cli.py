@@ -312,14 +312,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a network for 8x8 pictures, as `m.keras` and `m.tflite`."""
     import keras
 
-    from pipeline import litert
+    from pipeline.tflite import convert
 
     inputs = keras.Input((8, 8, 1))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3, padding="same")(inputs))
     model = keras.Model(inputs, keras.layers.Softmax()(keras.layers.Dense(2)(x)))
     place = tmp_path_factory.mktemp("models")
     model.save(place / "m.keras")
-    (place / "m.tflite").write_bytes(litert.convert_float(model))
+    (place / "m.tflite").write_bytes(convert.convert_float(model))
     (place / "labels.txt").write_text("black\nwhite\n")
     return place
 

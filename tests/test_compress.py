@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline import artifact, flatbuffer, measure
-from pipeline.classifier import Runner
+from pipeline import artifact, measure
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset
+from pipeline.tflite.classifier import Runner
+from pipeline.tflite.read import read
 
 
 def command(*words: str, place: Path) -> subprocess.CompletedProcess[str]:
@@ -61,7 +62,7 @@ def test_a_trained_model_becomes_a_small_int8_file_as_far_as_accuracy_allows(
     out = place / "runs" / "compress-my"
     stages = {done.stage: done for done in artifact.load_all(out)}
     content = (out / "export" / "model.tflite").read_bytes()
-    assert flatbuffer.read(content).float_operators == ()
+    assert read(content).float_operators == ()
     start = stages["load"].metrics["val_accuracy"]
     for name in ("prune", "cluster", "quantize", "export"):
         assert stages[name].metrics["val_accuracy"] >= start - 0.02 - 1e-9, name

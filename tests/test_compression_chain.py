@@ -16,14 +16,15 @@ from keras import layers
 from support.chain import run, saved, trained
 
 import search_spaces
-from pipeline import clustering, flatbuffer, ledger, litert, measure
+from pipeline import clustering, ledger, measure
 from pipeline.artifact import Artifact
-from pipeline.classifier import Runner
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
-from pipeline.flatbuffer import Graph, Tensor
 from pipeline.graph import complexity
 from pipeline.legacy import affine, bridge, quantization
+from pipeline.tflite import convert
+from pipeline.tflite.classifier import Runner
+from pipeline.tflite.read import Graph, Tensor, read
 from search_spaces.base import Cheapest, build
 
 SPARSITY, CLUSTERS = 0.5, 12
@@ -102,7 +103,7 @@ class Quantized:
 
     @property
     def graph(self) -> Graph:
-        return flatbuffer.read(self.content)
+        return read(self.content)
 
 
 def quantized(body: Callable[[Any], Any], place: Path, **settings: Any) -> Quantized:
@@ -134,7 +135,7 @@ def quantized_model(
 
     twin, _ = quantization.quantize_aware(model, fit, images)
     quantization.save(twin, place)
-    content = litert.convert_int8(place, scaled if calibrate else None)
+    content = convert.convert_int8(place, scaled if calibrate else None)
     difference = Runner(content).scores(images) - twin(scaled, training=False)
     return Quantized(content, float(np.max(np.abs(difference))))
 
@@ -235,20 +236,20 @@ def test_every_kernel_has_no_more_values_than_clusters(chain: Chain) -> None:
 
 
 def test_every_kernel_keeps_its_zeros_in_the_file(chain: Chain) -> None:
-    kernels, graph = chain.kernels("cluster"), flatbuffer.read(chain.tflite)
+    kernels, graph = chain.kernels("cluster"), read(chain.tflite)
     stored = {name: zeros(kernel.data) for name, kernel in by_layer(graph).items()}
     lost = {name: stored[name] for name, k in kernels.items() if stored[name] < zeros(k)}
     assert not lost
 
 
 def test_every_kernel_has_no_more_int8_values_than_clusters_in_the_file(chain: Chain) -> None:
-    stored = by_layer(flatbuffer.read(chain.tflite))
+    stored = by_layer(read(chain.tflite))
     distinct = {name: len(np.unique(stored[name].data)) for name in chain.kernels("cluster")}
     assert max(distinct.values()) <= CLUSTERS
 
 
 def test_every_kernel_is_int8_in_the_file(chain: Chain) -> None:
-    graph = flatbuffer.read(chain.tflite)
+    graph = read(chain.tflite)
     assert {kernel.dtype for kernel in graph.kernels} == {"INT8"}
     pixels = [row for row in chain.rows("quantize").values() if row["reason"] == PIXEL]
     own = [*chain.kernels("float"), *depthwise(chain.model("float")), *pixels]
@@ -256,11 +257,11 @@ def test_every_kernel_is_int8_in_the_file(chain: Chain) -> None:
 
 
 def test_no_operator_of_the_file_computes_in_floating_point(chain: Chain) -> None:
-    assert flatbuffer.read(chain.tflite).float_operators == ()
+    assert read(chain.tflite).float_operators == ()
 
 
 def test_the_file_takes_raw_pixels_and_gives_uint8(chain: Chain) -> None:
-    graph = flatbuffer.read(chain.tflite)
+    graph = read(chain.tflite)
     (taken,), (given,) = graph.inputs, graph.outputs
     assert (taken.dtype, given.dtype) == ("UINT8", "UINT8")
     assert taken.scales.tolist() == pytest.approx([1 / 128], rel=1e-6)
@@ -653,7 +654,7 @@ def test_a_slimmed_network_is_compressed_like_any_other(
     assert (
         complexity.profile(loaded(slim.model_path)).flops <= 0.6 * complexity.profile(model).flops
     )
-    graph = flatbuffer.read(quantize.model_path.read_bytes())
+    graph = read(quantize.model_path.read_bytes())
     rows = ledger.named(ledger.of_tflite(graph), ledger.of_keras(loaded(cluster.model_path)))
     left = {row["layer"]: row for row in ledger.of_keras(loaded(prune.model_path))}
     for row in rows:

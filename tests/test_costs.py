@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import costs, flatbuffer, litert
+from pipeline import costs
 from pipeline.budget import Budget
 from pipeline.costs import Costs
 from pipeline.errors import BudgetError, ModelError, RecipeError
 from pipeline.graph import complexity
+from pipeline.tflite import convert
+from pipeline.tflite.read import read
 from search_spaces import family
 from search_spaces.base import ArchBase, Cheapest, build
 
@@ -41,7 +43,7 @@ VGG = cheapest("vgg")
 def content() -> bytes:
     """The int8 file of the cheapest vgg."""
     images = np.random.default_rng(0).uniform(0, 255, (2, *SHAPE)).astype(np.float32)
-    return litert.ptq(build("vgg", VGG, SHAPE, CLASSES), images)
+    return convert.ptq(build("vgg", VGG, SHAPE, CLASSES), images)
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def conversions(content: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[lis
         made.append(model)
         return content
 
-    monkeypatch.setattr(litert, "ptq", ptq)
+    monkeypatch.setattr(convert, "ptq", ptq)
     costs._convert.cache_clear()
     yield made
     costs._convert.cache_clear()
@@ -67,7 +69,7 @@ def refused(conversions: list[Any], monkeypatch: pytest.MonkeyPatch) -> list[Any
         conversions.append(model)
         raise ModelError("operators stay in floating point. Received: POW")
 
-    monkeypatch.setattr(litert, "ptq", ptq)
+    monkeypatch.setattr(convert, "ptq", ptq)
     return conversions
 
 
@@ -194,11 +196,11 @@ def trained(name: str, arch: ArchBase, images: np.ndarray) -> Any:
 @pytest.mark.parametrize("name", ["mobilenet", pytest.param("resnet", marks=pytest.mark.slow)])
 def test_the_file_is_as_large_as_that_of_the_trained_network(name: str, tmp_path: Path) -> None:
     images = np.random.default_rng(0).uniform(0, 255, (64, *SHAPE)).astype(np.float32)
-    litert.save_float(trained(name, cheapest(name), images), tmp_path)
-    content = litert.convert_int8(tmp_path, images[:16])
+    convert.save_float(trained(name, cheapest(name), images), tmp_path)
+    content = convert.convert_int8(tmp_path, images[:16])
     some = Costs(SHAPE, CLASSES, FILE_COSTS)
     assert some.exported(name, cheapest(name))["tflite_bytes"] == len(content)
-    peak = flatbuffer.read(content).peak_memory_bytes
+    peak = read(content).peak_memory_bytes
     assert some.of(name, cheapest(name))["peak_memory_bytes"] == peak
 
 

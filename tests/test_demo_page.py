@@ -10,12 +10,12 @@ from PIL import Image
 from support.devtools import Tab, tab
 from support.networks import SHAPE, int8_ends, network, uint8_ends
 
-from pipeline import litert
 from pipeline.browser import demo
-from pipeline.classifier import Runner
 from pipeline.data import pictures
 from pipeline.errors import ModelError
 from pipeline.targets import browser
+from pipeline.tflite import convert
+from pipeline.tflite.classifier import Runner
 
 LACKS = browser.missing()
 pytestmark = pytest.mark.skipif(LACKS is not None, reason=str(LACKS))
@@ -143,7 +143,7 @@ def test_a_page_fits_on_a_phone(page: Tab, tmp_path: Path) -> None:
 
 
 def test_a_page_takes_a_grey_floating_point_model(tmp_path: Path) -> None:
-    model = litert.convert_float(network((16, 16, 1)))
+    model = convert.convert_float(network((16, 16, 1)))
     file = drawn(tmp_path / "picture.png", "RGB", 70, 50)
     image = pictures.decode(file, (16, 16), 1)
     with tab() as opened:

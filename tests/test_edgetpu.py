@@ -11,9 +11,10 @@ import tensorflow as tf
 from keras import layers
 
 import search_spaces
-from pipeline import litert, targets
+from pipeline import targets
 from pipeline.system import quiet
 from pipeline.targets import Verdict
+from pipeline.tflite import convert
 from search_spaces import base
 
 SHAPE = (64, 64, 3)
@@ -32,9 +33,9 @@ def verdict(tmp_path: Path) -> Convert:
     """The verdict on a Keras model, converted as for the Edge TPU if not said otherwise."""
 
     def asked(model: keras.Model, **options: Any) -> Verdict:
-        litert.save_float(model, tmp_path / "saved_model")
+        convert.save_float(model, tmp_path / "saved_model")
         how = {"io": "int8", "per_channel_dense": False} | options
-        content = litert.convert_int8(tmp_path / "saved_model", images(model, 2), **how)
+        content = convert.convert_int8(tmp_path / "saved_model", images(model, 2), **how)
         return targets.check("edgetpu", content)
 
     return asked
@@ -47,7 +48,7 @@ def images(model: keras.Model, count: int) -> np.ndarray:
 
 def with_float_islands(model: keras.Model, place: Path) -> bytes:
     """Convert what `litert.convert_int8` refuses: some operators stay in floating point."""
-    litert.save_float(model, place)
+    convert.save_float(model, place)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(place))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([image[None]] for image in images(model, 2))
@@ -184,7 +185,7 @@ def test_dense_layers_quantized_per_channel_are_refused(verdict: Convert) -> Non
 
 
 def test_a_float_file_is_refused() -> None:
-    found = targets.check("edgetpu", litert.convert_float(between(layers.ReLU())))
+    found = targets.check("edgetpu", convert.convert_float(between(layers.ReLU())))
     assert "not quantized" in str(found.refused)
     assert {op.placement for op in found.operators} == {"cpu"}
 

@@ -118,16 +118,16 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     import numpy as np
     from keras import layers
 
-    from pipeline import litert
+    from pipeline.tflite import convert
 
     inputs = keras.Input((8, 8, 4))
     x = layers.Conv2D(4, 3, activation="relu")(inputs)
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3)(x))
     model = keras.Model(inputs, layers.Softmax()(layers.Dense(8)(x)))
     place = tmp_path_factory.mktemp("network")
-    litert.save_float(model, place)
+    convert.save_float(model, place)
     images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 4)).astype("float32")
-    return litert.convert_int8(place, images, io="int8", per_channel_dense=False)
+    return convert.convert_int8(place, images, io="int8", per_channel_dense=False)
 
 
 def test_the_verdict_is_the_compilers_where_there_is_one(network: bytes, install: Install) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.edgetpu import files
-from pipeline.flatbuffer import Graph, Operator, Tensor
+from pipeline.tflite.read import Graph, Operator, Tensor
 
 
 def tensor(shape: tuple[int, ...], dtype: str = "INT8", scales: int = 1, **more: Any) -> Tensor:

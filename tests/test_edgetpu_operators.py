@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.edgetpu.operators import SOFTMAX_SIZE, unmapped
-from pipeline.flatbuffer import Operator, Tensor
+from pipeline.tflite.read import Operator, Tensor
 
 MAP = (1, 8, 8, 4)
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline import litert, packing, targets, vela
+from pipeline import targets, vela
 from pipeline.errors import ModelError, ToolError
 from pipeline.targets import Verdict, ethos_u
+from pipeline.tflite import convert, write
 from search_spaces import base, family
 
 needs_vela = pytest.mark.skipif(ethos_u.missing() is not None, reason=str(ethos_u.missing()))
@@ -29,7 +30,7 @@ def quantized(model: keras.Model, side: int = SIDE) -> bytes:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = 0.0
     model(noise, training=True)
-    return litert.ptq(model, noise)
+    return convert.ptq(model, noise)
 
 
 def network(layer: layers.Layer) -> keras.Model:
@@ -125,12 +126,12 @@ def test_an_operator_on_the_cpu_has_the_reason_that_vela_gives(strided: bytes) -
 @needs_vela
 def test_a_reason_finds_its_operator_in_a_file_without_names(strided: bytes) -> None:
     named = targets.check("ethos_u", strided)
-    assert targets.check("ethos_u", packing.stripped(strided)).operators == named.operators
+    assert targets.check("ethos_u", write.stripped(strided)).operators == named.operators
 
 
 @needs_vela
 def test_a_float_file_is_left_to_the_cpu_with_the_names_that_its_tensors_have() -> None:
-    verdict = targets.check("ethos_u", litert.convert_float(network(layers.ReLU())))
+    verdict = targets.check("ethos_u", convert.convert_float(network(layers.ReLU())))
     assert verdict.runs
     assert verdict.mapped == 0
     assert all("unsupported DataType Float32" in str(op.reason) for op in verdict.operators)
@@ -176,7 +177,7 @@ def without_an_end(root: Any) -> None:
 def test_what_vela_refuses_or_dies_of_is_refused(
     change: Callable[[Any], None], reason: str, strided: bytes
 ) -> None:
-    verdict = targets.check("ethos_u", packing.changed(strided, change))
+    verdict = targets.check("ethos_u", write.changed(strided, change))
     assert not verdict.runs
     assert verdict.refused == reason
     assert {op.placement for op in verdict.operators} == {"none"}

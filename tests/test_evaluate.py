@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import __main__, evaluate, litert
+from pipeline import __main__, evaluate
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
+from pipeline.tflite import convert
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def model(few_digits: Dataset) -> keras.Model:
 def saved(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("m") / "model.keras"
     model.save(path)
-    path.with_suffix(".tflite").write_bytes(litert.convert_float(model))
+    path.with_suffix(".tflite").write_bytes(convert.convert_float(model))
     return path
 
 

@@ -13,14 +13,16 @@ import pytest
 from keras import layers
 from support.chain import Silence
 
-from pipeline import artifact, browser, bundle, flatbuffer, ledger, litert, metadata, runner, stage
+from pipeline import artifact, browser, bundle, ledger, runner, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.classifier import Runner
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError, ToolError
 from pipeline.recipe import Step
 from pipeline.stage import Context
+from pipeline.tflite import convert, metadata
+from pipeline.tflite.classifier import Runner
+from pipeline.tflite.read import read
 
 SHAPE = (12, 12, 3)
 CLASSES = ("red", "green", "blue")
@@ -179,7 +181,7 @@ def test_the_model_takes_and_gives_uint8_and_computes_what_was_quantized(
 def test_the_model_knows_its_classes_and_forgot_its_tensors(exported: Artifact) -> None:
     model = content(exported, bundle.MODEL)
     assert metadata.labels(model) == list(CLASSES)
-    assert {kernel.name for kernel in flatbuffer.read(model).kernels} == {""}
+    assert {kernel.name for kernel in read(model).kernels} == {""}
 
 
 def test_without_metadata_and_stripping_the_model_is_the_file_of_the_converter(
@@ -221,7 +223,7 @@ def test_kernels_of_a_file_without_names_have_the_names_of_their_layers(
 def test_without_the_names_of_the_tensors_layers_of_one_size_would_be_mistaken(
     exported: Artifact, place: Path
 ) -> None:
-    rows = ledger.of_tflite(flatbuffer.read(content(exported, bundle.MODEL)))
+    rows = ledger.of_tflite(read(content(exported, bundle.MODEL)))
     with pytest.raises(ModelError, match="export undid what was done before to layer 'right'"):
         ledger.checked(rows, "export", [artifact.load(place / "01-prune")])
 
@@ -230,7 +232,7 @@ def test_without_the_names_of_the_tensors_layers_of_one_size_would_be_mistaken(
 
 
 def test_the_edge_tpu_gets_int8_and_one_scale_for_a_dense_layer(exported: Artifact) -> None:
-    graph = flatbuffer.read(content(exported, bundle.EDGETPU))
+    graph = read(content(exported, bundle.EDGETPU))
     assert [t.dtype for t in (*graph.inputs, *graph.outputs)] == ["INT8", "INT8"]
     assert graph.float_operators == ()
     scales = {op.name: op.kernel.scales.size for op in graph.operators if op.kernel is not None}
@@ -269,7 +271,7 @@ def test_after_training_in_int8_the_edge_tpu_names_exactly_the_same_classes(
     trained = run("quantize", source, ctx, method="qat", epochs=1)
     made = again(trained)
     assert made.details["edgetpu"] == {"images": 36, "agreement": 1.0, "method": "qat"}
-    graph = flatbuffer.read(content(made, bundle.EDGETPU))
+    graph = read(content(made, bundle.EDGETPU))
     dense = [op.kernel.scales.size for op in graph.operators if op.name == "FULLY_CONNECTED"]
     assert dense == [1]
 
@@ -300,11 +302,11 @@ def test_what_quantize_passed_on_in_float_goes_out_in_float(
     shutil.copytree(place / "01-prune", tmp_path / "01-prune")
     pruned = artifact.load(tmp_path / "01-prune")
     ctx = context(tmp_path, "02-quantize", data)
-    floating = litert.convert_float_file(pruned.model_path)
+    floating = convert.convert_float_file(pruned.model_path)
     passed = ctx.save_tflite(floating, pruned, details={"passed_on": "every attempt fell"})
     passed.save()
     made = run("export", passed, context(tmp_path, "03-export", data), demo=False)
-    assert flatbuffer.read(content(made, bundle.MODEL)).inputs[0].dtype == "FLOAT32"
+    assert read(content(made, bundle.MODEL)).inputs[0].dtype == "FLOAT32"
     assert made.details["left_out"] == {
         bundle.EDGETPU: "quantize passed its input on: every attempt fell"
     }

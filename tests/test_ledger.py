@@ -10,13 +10,15 @@ import pytest
 from keras import layers
 from support.report_run import FLOAT, INT8, Page, artifact
 
-from pipeline import flatbuffer, ledger, litert, recipe, runner, stage
+from pipeline import ledger, recipe, runner, stage
 from pipeline.artifact import Artifact, load
 from pipeline.data import datasets
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
 from pipeline.graph import structure
 from pipeline.report import render_html
+from pipeline.tflite import convert
+from pipeline.tflite.read import read
 
 SHAPE = (8, 8, 3)
 
@@ -39,7 +41,7 @@ def model() -> keras.Model:
 @pytest.fixture(scope="module")
 def int8(model: keras.Model) -> bytes:
     images = np.random.default_rng(0).integers(0, 256, (8, *SHAPE))
-    return litert.ptq(model, images.astype(np.float32))
+    return convert.ptq(model, images.astype(np.float32))
 
 
 def row(layer: str = "conv", weights: int = 100, **changes: Any) -> dict[str, Any]:
@@ -87,26 +89,26 @@ def test_a_kernel_that_is_used_twice_has_one_row() -> None:
     assert len(ledger.of_keras(model)) == 1
 
 
-@pytest.mark.parametrize("convert", [litert.convert_float, None], ids=["float", "int8"])
+@pytest.mark.parametrize("convert", [convert.convert_float, None], ids=["float", "int8"])
 def test_operators_have_the_names_of_keras_layers(
     model: keras.Model, int8: bytes, convert: Callable[[Any], bytes] | None
 ) -> None:
     content = convert(model) if convert else int8
     known = ledger.of_keras(model)
-    rows = ledger.named(ledger.of_tflite(flatbuffer.read(content)), known)
+    rows = ledger.named(ledger.of_tflite(read(content)), known)
     assert [r["layer"] for r in rows] == [r["layer"] for r in known]
     assert [r["weights"] for r in rows] == [r["weights"] for r in known]
 
 
 def test_a_row_of_a_file_says_how_every_constant_is_stored(model: keras.Model, int8: bytes) -> None:
-    rows = ledger.named(ledger.of_tflite(flatbuffer.read(int8)), ledger.of_keras(model))
+    rows = ledger.named(ledger.of_tflite(read(int8)), ledger.of_keras(model))
     dtypes = {r["layer"]: r["dtypes"] for r in rows}
     assert dtypes["conv"] == dtypes["depthwise"] == {"kernel": "int8", "bias": "int32"}
     assert dtypes["logits"]["kernel"] == "int8"
 
 
 def test_zeros_and_shared_values_are_seen_in_the_file(model: keras.Model, int8: bytes) -> None:
-    first = ledger.named(ledger.of_tflite(flatbuffer.read(int8)), ledger.of_keras(model))[0]
+    first = ledger.named(ledger.of_tflite(read(int8)), ledger.of_keras(model))[0]
     assert (first["sparsity"], first["distinct"]) == (0.5, 3)
 
 
@@ -236,7 +238,7 @@ def test_a_float_file_may_have_the_factors_of_normalization_in_its_kernels(tmp_p
         )
         for name in ("prune", "cluster")
     ]
-    rows = ledger.of_tflite(flatbuffer.read(litert.convert_float(model)))
+    rows = ledger.of_tflite(read(convert.convert_float(model)))
     assert rows[0]["distinct"] > 3
     (row,) = ledger.checked(rows, "quantize", earlier)
     assert (row["layer"], row["dtypes"]["kernel"]) == ("conv", "float32")
@@ -257,7 +259,7 @@ def test_signs_that_a_negative_factor_turns_are_no_new_values(tmp_path: Path) ->
     place = {"fingerprint": "", "directory": tmp_path, "model_file": "m.keras"}
     earlier = [Artifact(stage="cluster", details=known, **place)]
     images = np.random.default_rng(0).uniform(0, 255, (8, 4, 4, 2)).astype(np.float32)
-    rows = ledger.of_tflite(flatbuffer.read(litert.ptq(model, images)))
+    rows = ledger.of_tflite(read(convert.ptq(model, images)))
     assert rows[0]["distinct"] == 6
     (row,) = ledger.checked(rows, "quantize", earlier)
     assert row["sizes"] == 3

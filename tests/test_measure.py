@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline import flatbuffer, litert, measure
+from pipeline import measure
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset, Split
 from pipeline.rows import kernel_row, kernel_rows
+from pipeline.tflite import convert
+from pipeline.tflite.read import read
 
 # kernel [2, 2, 1, 2]: 8 weights, 5 of them zero, 3 distinct
 CONV = np.array([0, 1, 0, 2, 0, 0, 1, 0], np.float32).reshape(2, 2, 1, 2)
@@ -48,7 +50,7 @@ def test_a_keras_model_has_the_numbers_counted_by_hand(counted: keras.Model) -> 
 
 
 def test_a_tflite_file_has_the_same_numbers(counted: keras.Model) -> None:
-    graph = flatbuffer.read(litert.convert_float(counted))
+    graph = read(convert.convert_float(counted))
     assert measure.tflite_numbers(graph) == pytest.approx(EXPECTED)
 
 
@@ -113,7 +115,7 @@ def measured(
 ) -> tuple[dict[str, float], dict[str, Any]]:
     place = tmp_path_factory.mktemp("artifact")
     bright.save(place / "model.keras")
-    (place / "model.tflite").write_bytes(litert.convert_float(bright))
+    (place / "model.tflite").write_bytes(convert.convert_float(bright))
     return measure.measure(artifact(place, request.param), labelled)
 
 
@@ -152,7 +154,7 @@ def test_size_is_that_of_the_tflite_file(
     measured: tuple[dict[str, float], dict[str, Any]], bright: keras.Model
 ) -> None:
     metrics, _ = measured
-    assert metrics["size_bytes"] == pytest.approx(len(litert.convert_float(bright)), abs=64)
+    assert metrics["size_bytes"] == pytest.approx(len(convert.convert_float(bright)), abs=64)
     assert 0 < metrics["gzip_bytes"] < metrics["size_bytes"]
 
 

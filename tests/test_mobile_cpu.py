@@ -8,8 +8,9 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers, ops
 
-from pipeline import litert, packing, targets
+from pipeline import targets
 from pipeline.targets import Verdict
+from pipeline.tflite import convert, write
 
 Outputs = Callable[[keras.KerasTensor], keras.KerasTensor]
 
@@ -26,12 +27,12 @@ def network(middle: Outputs) -> keras.Model:
 
 
 def floating(middle: Outputs) -> bytes:
-    return litert.convert_float(network(middle))
+    return convert.convert_float(network(middle))
 
 
 def int8(middle: Outputs) -> bytes:
     images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3)).astype("float32")
-    return litert.ptq(network(middle), images)
+    return convert.ptq(network(middle), images)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_a_file_that_litert_refuses_does_not_run(split: bytes) -> None:
         graph = root.subgraphs[0]  # type: ignore[attr-defined]
         graph.tensors[graph.inputs[0]].shape = [1, 8, 8, 5]
 
-    verdict = asked(packing.changed(split, misshape))
+    verdict = asked(write.changed(split, misshape))
     assert not verdict.runs
     assert "LiteRT refuses the model" in str(verdict.refused)
     assert {op.placement for op in verdict.operators} == {"cpu"}

@@ -11,13 +11,14 @@ from keras import layers
 from pydantic import ValidationError
 from support.chain import run, saved, trained
 
-from pipeline import flatbuffer, ledger, measure, targets
+from pipeline import ledger, measure, targets
 from pipeline.artifact import Artifact
-from pipeline.classifier import Runner
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
-from pipeline.flatbuffer import Graph
 from pipeline.stages.quantize import Config, ladder
+from pipeline.tflite import read
+from pipeline.tflite.classifier import Runner
+from pipeline.tflite.read import Graph, read
 
 Run = Callable[..., Artifact]
 KERNELS = ("stem", "depthwise", "conv", "dense")
@@ -61,7 +62,7 @@ def quantized(
 
 
 def graph(made: Artifact) -> Graph:
-    return flatbuffer.read(content(made))
+    return read(content(made))
 
 
 def content(made: Artifact) -> bytes:
@@ -145,10 +146,10 @@ def test_a_file_with_4_bits_runs_on_a_phone(quantized: Callable[[str], Artifact]
 
 
 def test_an_odd_number_of_values_has_half_a_byte_left() -> None:
-    assert flatbuffer._nibbles(bytes([0x21, 0x0F]), 3).tolist() == [1, 2, -1]
+    assert read._nibbles(bytes([0x21, 0x0F]), 3).tolist() == [1, 2, -1]
     with pytest.raises(ValueError, match="2 bytes for 5 values"):
-        flatbuffer._nibbles(bytes([0x21, 0x0F]), 5)
-    one = flatbuffer.Tensor("", "INT4", (3,), None, np.array([]), np.array([]))
+        read._nibbles(bytes([0x21, 0x0F]), 5)
+    one = read.Tensor("", "INT4", (3,), None, np.array([]), np.array([]))
     assert one.bytes == 2
 
 

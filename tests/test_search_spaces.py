@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import search_spaces
-from pipeline import flatbuffer, litert
 from pipeline.errors import ModelError, RecipeError
 from pipeline.graph import complexity
+from pipeline.tflite import convert
+from pipeline.tflite.read import read
 from search_spaces import base
 from search_spaces.base import Cheapest, build
 
@@ -154,9 +155,9 @@ def test_what_the_search_samples_for_a_phone_becomes_int8(name: str, tmp_path: P
         choices = base.Deployable(Random(seed), name, ["mobile_cpu"])
         arch = search_spaces.family(name).sample(choices)
         model = build(name, arch, SHAPES[1], CLASSES)
-        litert.save_float(model, tmp_path / str(seed))
-        converted = litert.convert_int8(tmp_path / str(seed), images(SHAPES[1], 4))
-        assert not flatbuffer.read(converted).float_operators, arch
+        convert.save_float(model, tmp_path / str(seed))
+        converted = convert.convert_int8(tmp_path / str(seed), images(SHAPES[1], 4))
+        assert not read(converted).float_operators, arch
 
 
 def test_local_response_normalization_is_not_sampled_for_a_phone_and_refused_in_words(
@@ -167,9 +168,9 @@ def test_local_response_normalization_is_not_sampled_for_a_phone_and_refused_in_
     arch = search_spaces.family("alexnet").sample(Cheapest())
     style = arch.style.model_copy(update={"norm": "local_response"})
     model = build("alexnet", arch.model_copy(update={"style": style}), SHAPES[1], CLASSES)
-    litert.save_float(model, tmp_path)
+    convert.save_float(model, tmp_path)
     with pytest.raises(ModelError, match="POW"):
-        litert.convert_int8(tmp_path, images(SHAPES[1], 2))
+        convert.convert_int8(tmp_path, images(SHAPES[1], 2))
 
 
 @every_family

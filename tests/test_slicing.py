@@ -9,8 +9,10 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from pipeline import flatbuffer, interpreter, litert, slicing
+from pipeline import slicing
 from pipeline.slicing import CONSTANT, Slice
+from pipeline.tflite import convert, interpreter
+from pipeline.tflite.read import read
 
 
 def network() -> keras.Model:
@@ -33,13 +35,13 @@ def converted(function: Any, *specs: tf.TensorSpec, half: bool = False) -> bytes
 
 @pytest.fixture(scope="module")
 def floating() -> bytes:
-    return litert.convert_float(network())
+    return convert.convert_float(network())
 
 
 @pytest.fixture(scope="module")
 def int8() -> bytes:
     images = np.random.default_rng(0).integers(0, 256, (4, 12, 12, 3)).astype(np.float32)
-    return litert.ptq(network(), images)
+    return convert.ptq(network(), images)
 
 
 @pytest.fixture(params=["floating", "int8"])
@@ -68,8 +70,8 @@ def computed(model: bytes) -> Mapping[int, np.ndarray]:
 
 def test_there_is_a_slice_of_every_operator_with_that_operator_alone(content: bytes) -> None:
     found = pieces(content)
-    expected = [[op.name] for op in flatbuffer.read(content).operators]
-    graphs = [flatbuffer.read(piece.model or b"") for piece in found]
+    expected = [[op.name] for op in read(content).operators]
+    graphs = [read(piece.model or b"") for piece in found]
     assert [[op.name for op in graph.operators] for graph in graphs] == expected
 
 
@@ -87,8 +89,8 @@ def test_slices_are_small(content: bytes) -> None:
 
 
 def test_slices_keep_options_and_quantization(int8: bytes) -> None:
-    for op, piece in zip(flatbuffer.read(int8).operators, pieces(int8), strict=True):
-        (alone,) = flatbuffer.read(piece.model or b"").operators
+    for op, piece in zip(read(int8).operators, pieces(int8), strict=True):
+        (alone,) = read(piece.model or b"").operators
         assert vars(alone.options or object) == vars(op.options or object)
         assert [t.scales.tolist() for t in alone.outputs] == [t.scales.tolist() for t in op.outputs]
 
@@ -97,7 +99,7 @@ def test_operators_with_other_weights_alone_are_of_one_kind() -> None:
     inputs = keras.Input((8, 8, 4))
     x = layers.Conv2D(4, 3, padding="same")(layers.Conv2D(4, 3, padding="same")(inputs))
     x = layers.Conv2D(4, 3)(layers.Conv2D(4, 1)(x))
-    kinds = [p.kind for p in pieces(litert.convert_float(keras.Model(inputs, x)))]
+    kinds = [p.kind for p in pieces(convert.convert_float(keras.Model(inputs, x)))]
     assert kinds[0] == kinds[1]
     assert len(set(kinds)) == 3
 
@@ -116,7 +118,7 @@ def test_a_shape_that_is_computed_is_given_as_it_was() -> None:
         return tf.reshape(x, 0 * zeros + [4, 1])
 
     content = converted(function, tf.TensorSpec((2, 2)), tf.TensorSpec((2,), tf.int32))
-    names = [op.name for op in flatbuffer.read(content).operators]
+    names = [op.name for op in read(content).operators]
     (reshape,) = made(pieces(content)[names.index("RESHAPE")])
     assert reshape.shape == (4, 1)
 
@@ -124,11 +126,11 @@ def test_a_shape_that_is_computed_is_given_as_it_was() -> None:
 def test_weights_kept_as_float16_are_constants_of_the_operator() -> None:
     weights = tf.constant(np.random.default_rng(0).random((64, 64)), tf.float32)
     content = converted(lambda x: x @ weights, tf.TensorSpec((1, 64)), half=True)
-    names = [op.name for op in flatbuffer.read(content).operators]
+    names = [op.name for op in read(content).operators]
     first, second = pieces(content)
     assert names == ["DEQUANTIZE", "FULLY_CONNECTED"]
     assert (first.model, first.reason) == (None, CONSTANT)
-    (dense,) = flatbuffer.read(second.model or b"").operators
+    (dense,) = read(second.model or b"").operators
     assert dense.kernel is not None
     assert dense.kernel.dtype == "FLOAT32"
     assert len(second.feeds) == 1
@@ -141,6 +143,6 @@ def test_an_operator_that_runs_another_part_of_the_file_is_refused() -> None:
     content = converted(function, tf.TensorSpec((4,)))
     reasons = {
         op.name: piece.reason
-        for op, piece in zip(flatbuffer.read(content).operators, pieces(content), strict=True)
+        for op, piece in zip(read(content).operators, pieces(content), strict=True)
     }
     assert reasons["WHILE"] == "runs another part of the file"

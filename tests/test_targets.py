@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline import flatbuffer, litert, targets
+from pipeline import targets
 from pipeline.errors import ModelError, RecipeError, ToolError
 from pipeline.targets import Verdict
+from pipeline.tflite import convert
+from pipeline.tflite.read import read
 
 every_target = pytest.mark.parametrize("name", targets.names())
 
@@ -31,14 +33,14 @@ def small() -> keras.Model:
 
 @pytest.fixture(scope="module")
 def floating() -> bytes:
-    return litert.convert_float(small())
+    return convert.convert_float(small())
 
 
 @pytest.fixture(scope="module")
 def int8(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     place = tmp_path_factory.mktemp("int8")
-    litert.save_float(small(), place)
-    return litert.convert_int8(place, np.full((4, 8, 8, 1), 255, np.float32))
+    convert.save_float(small(), place)
+    return convert.convert_int8(place, np.full((4, 8, 8, 1), 255, np.float32))
 
 
 @pytest.fixture(params=["floating", "int8"])
@@ -50,7 +52,7 @@ def content(request: pytest.FixtureRequest) -> bytes:
 def test_a_target_places_every_operator_of_the_file_in_order(name: str, content: bytes) -> None:
     verdict = asked(name, content)
     assert verdict.target == name
-    expected = [(op.index, op.name) for op in flatbuffer.read(content).operators]
+    expected = [(op.index, op.name) for op in read(content).operators]
     assert [(op.index, op.name) for op in verdict.operators] == expected
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline import flatbuffer
 from pipeline.browser import litertjs
 from pipeline.errors import ModelError
+from pipeline.tflite.read import read
 
 HERE = Path(__file__).parent
 TEMPLATE = "demo.html.j2"
@@ -64,7 +64,7 @@ def demo(model: bytes, labels: Sequence[str], title: str) -> str:
 
 def _task(model: bytes, labels: Sequence[str]) -> dict[str, Any]:
     """What the script must know of the model."""
-    graph = flatbuffer.read(model)
+    graph = read(model)
     ends = (*graph.inputs, *graph.outputs)
     shapes = [tensor.shape for tensor in ends]
     fixed = not any(tensor.is_dynamic for tensor in ends)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline import flatbuffer, targets
+from pipeline import targets
 from pipeline.errors import RecipeError, ToolError
 from pipeline.targets import Verdict
+from pipeline.tflite import read
 
 
 def add(commands: Any) -> None:
@@ -40,7 +41,7 @@ def call(args: argparse.Namespace) -> int:
         raise RecipeError(f"--json takes one --target. Received: {', '.join(asked) or 'none'}")
     for name in asked:
         targets.require(name)
-    content, _ = flatbuffer.load(args.model)
+    content, _ = read.load(args.model)
     if not asked:
         return _ask_all(content, args.ops)
     verdicts = [targets.check(name, content) for name in asked]

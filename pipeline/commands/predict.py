@@ -27,7 +27,7 @@ def call(args: argparse.Namespace) -> None:
     """Run the command."""
     if args.top < 1:
         raise RecipeError(f"--top takes a whole number from 1. Received: {args.top}")
-    from pipeline import predict
+    from pipeline.tflite import predict
 
     model, labels = predict.load(Path(args.model))
     for path in args.images:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 from pipeline.edgetpu.operators import BYTE_TYPES, UNCERTAIN, is_vector
-from pipeline.flatbuffer import Graph, Operator
+from pipeline.tflite.read import Graph, Operator
 
 CACHE_BYTES = int(7.9 * 2**20)  # on-chip memory for parameters, about
 RUNTIME = (2, 5, 0)  # the TensorFlow in the compiler

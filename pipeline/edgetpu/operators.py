@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.flatbuffer import FLOATS, Operator, Tensor
+from pipeline.tflite.read import FLOATS, Operator, Tensor
 
 Rule = Callable[[Operator], str | None]  # why an operator is not mapped
 

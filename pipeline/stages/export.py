@@ -17,7 +17,7 @@ from pipeline.stage import Context, Kind, StageConfig
 from pipeline.system.files import write_atomic
 
 if TYPE_CHECKING:
-    from pipeline.metadata import About
+    from pipeline.tflite.metadata import About
 
 
 class Config(StageConfig):
@@ -45,7 +45,8 @@ class Config(StageConfig):
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Write the files, measure `model.tflite`, and write what tells of it; the manifest last."""
-    from pipeline import bundle, flatbuffer, ledger, measure
+    from pipeline import bundle, ledger, measure
+    from pipeline.tflite.read import read
 
     export = bundle.Bundle(source, ctx, _about(config, ctx), config.strip, config.metadata)
     named = export.add_models(config.calibration_images)
@@ -57,7 +58,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     made = ctx.done(source, model_file=bundle.MODEL, details=export.details)
     metrics, details = measure.measure(made, ctx.data)
     # the rows of the kernels are named after tensors, whose names the file may no longer have
-    details["ledger"] = ledger.of_tflite(flatbuffer.read(named))
+    details["ledger"] = ledger.of_tflite(read(named))
     made = made.model_copy(update={"metrics": metrics, "details": {**details, **export.details}})
     export.add_card(made)
     export.write()
@@ -66,7 +67,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
 
 def _about(config: Config, ctx: Context) -> "About":
-    from pipeline.metadata import About
+    from pipeline.tflite.metadata import About
 
     name, _, lead = ctx.title.partition("\n")
     return About(name, config.description or lead, config.author or "", config.license or "")

@@ -162,9 +162,10 @@ def _cost(config: Config, dataset: Dataset, budget: Budget) -> dict[str, float]:
     """What the network costs, as far as the budget bounds it."""
     import numpy as np
 
-    from pipeline import costs, litert
-    from pipeline.classifier import Runner
+    from pipeline import costs
     from pipeline.graph import complexity
+    from pipeline.tflite import convert
+    from pipeline.tflite.classifier import Runner
     from search_spaces import base
 
     shape, classes = dataset.image_shape, dataset.num_classes
@@ -178,7 +179,7 @@ def _cost(config: Config, dataset: Dataset, budget: Budget) -> dict[str, float]:
     cost: dict[str, float] = {key: getattr(profile, key) for key in costs.COUNTED}
     if exported:
         images = np.random.default_rng(0).uniform(0, 255, (2, *shape)).astype(np.float32)
-        content = litert.ptq(model, images)
-        cost["tflite_bytes"] = len(content) + litert.SIGNATURE_BYTES
+        content = convert.ptq(model, images)
+        cost["tflite_bytes"] = len(content) + convert.SIGNATURE_BYTES
         cost["latency_ms"] = costs.latency_ms(Runner(content))
     return cost

@@ -110,10 +110,10 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     import keras
 
     from pipeline import measure
-    from pipeline.classifier import Runner
     from pipeline.data.stream import batch
     from pipeline.errors import ModelError
     from pipeline.legacy import quantization
+    from pipeline.tflite.classifier import Runner
 
     model = keras.models.load_model(source.model_path, compile=False)
     images, _ = batch(ctx.data.train, config.calibration_images, ctx.seed)
@@ -175,9 +175,9 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
     """Quantization-aware training."""
     import numpy as np
 
-    from pipeline import litert, parity
     from pipeline.errors import ModelError
     from pipeline.legacy import bridge, quantization, trainer
+    from pipeline.tflite import convert, parity
 
     bits = 4 if config.precision == "int4" else 8
     settings = mending(source.settings, config.epochs, config.learning_rate)
@@ -186,10 +186,10 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
     saved_model = ctx.directory / "qat"
     quantization.save(quantized, saved_model)
     try:
-        content = litert.convert_int8(saved_model)
+        content = convert.convert_int8(saved_model)
     except ModelError:  # an operator within a layer has no range
         ranges = bridge.rescaled(model, images.astype(np.float32))
-        content = litert.convert_int8(saved_model, ranges)
+        content = convert.convert_int8(saved_model, ranges)
     same = parity.checked(content, quantization.simulation(quantized, model), ctx.data, ctx.seed)
     details = {"history": train.history, "layers": layers, "parity": same}
     return Made(content, saved_model, details)
@@ -197,8 +197,9 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
 
 def _measured(model: Any, source: Artifact, config: Config, ctx: Context, images: Any) -> Made:
     """Post-training quantization."""
-    from pipeline import litert, parity
     from pipeline.graph import walk
+    from pipeline.tflite import convert as litert
+    from pipeline.tflite import parity
 
     saved_model = ctx.directory / "ptq"
     litert.save_float(model, saved_model)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import flatbuffer
 from pipeline.browser import chromium, inference, litertjs
-from pipeline.classifier import Runner
 from pipeline.errors import ModelError
 from pipeline.targets import Placement, Verdict
+from pipeline.tflite.classifier import Runner
+from pipeline.tflite.read import read
 
 IMAGES, SEED = 16, 7
 STEPS = 1  # of the output's quantization, that a score may differ by
@@ -32,7 +32,7 @@ def check(model: bytes) -> Verdict:
         ModelError: the bytes are not a `.tflite` file.
         ToolError: Chromium or LiteRT.js is not installed, or does not work.
     """
-    graph = flatbuffer.read(model)
+    graph = read(model)
     extras: dict[str, Any] = {}
     try:
         refused = _compare(model, Runner(model), extras)

@@ -8,11 +8,10 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline import flatbuffer
 from pipeline.edgetpu import compiler, files, operators
 from pipeline.edgetpu.compiler import MAPPED, PROGRAM, Compiled
-from pipeline.flatbuffer import Graph
 from pipeline.targets import Placement, Verdict
+from pipeline.tflite.read import Graph, read
 
 NAME = "edgetpu"
 
@@ -28,7 +27,7 @@ def check(model: bytes) -> Verdict:
         ModelError: the bytes are not a `.tflite` file.
         ToolError: the compiler on the PATH does not work.
     """
-    graph = flatbuffer.read(model)
+    graph = read(model)
     compiled = compiler.compiled(model)
     return _predicted(graph) if compiled is None else _reported(graph, compiled)
 

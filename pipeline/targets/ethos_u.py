@@ -5,8 +5,9 @@ What the NPU cannot run, the microcontroller's CPU does, at a cost that Vela doe
 
 from typing import Any
 
-from pipeline import flatbuffer, vela
+from pipeline import vela
 from pipeline.targets import Placement, Verdict
+from pipeline.tflite.read import read
 
 ALONE = "cycles and time are of the NPU alone; Vela does not count what the CPU does"
 
@@ -27,7 +28,7 @@ def check(model: bytes) -> Verdict:
         ModelError: the bytes are not a `.tflite` file.
         ToolError: Vela does not start, or says what we cannot read.
     """
-    graph = flatbuffer.read(model)
+    graph = read(model)
     compiled = vela.compiled(model)
     extras: dict[str, Any] = {
         "by": f"{vela.PACKAGE} {vela.version()}",

@@ -6,10 +6,10 @@ Where an operator runs is measured: the graph that LiteRT made of the file says 
 from collections import Counter
 from typing import Any
 
-from pipeline import flatbuffer, interpreter
 from pipeline.errors import ModelError
-from pipeline.flatbuffer import Operator
 from pipeline.targets import Placement, Verdict
+from pipeline.tflite import interpreter
+from pipeline.tflite.read import Operator, read
 
 
 def missing() -> None:
@@ -22,7 +22,7 @@ def check(model: bytes) -> Verdict:
     Raises:
         ModelError: the bytes are not a `.tflite` file.
     """
-    graph = flatbuffer.read(model)
+    graph = read(model)
     try:
         runtime = interpreter.open(model)
         interpreter.fill(runtime)

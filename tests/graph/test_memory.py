@@ -9,8 +9,9 @@ import pytest
 from keras import layers
 
 import search_spaces
-from pipeline import flatbuffer, litert
 from pipeline.graph import complexity
+from pipeline.tflite import convert
+from pipeline.tflite.read import read
 from search_spaces.base import ArchBase, Cheapest, Deployable, build
 
 SHAPE = (8, 8, 2)  # 128 bytes
@@ -26,7 +27,7 @@ def in_file(model: keras.Model) -> int:
     """The peak of the file that the converter writes."""
     shape = (2, *model.inputs[0].shape[1:])
     images = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
-    return flatbuffer.read(litert.ptq(model, images)).peak_memory_bytes
+    return read(convert.ptq(model, images)).peak_memory_bytes
 
 
 def vary(model: keras.Model) -> None:

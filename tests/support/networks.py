@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from pipeline import litert
+from pipeline.tflite import convert
 
 SHAPE = (24, 32, 3)  # not square, so that no side passes for the other
 CLASSES = 3
@@ -28,7 +28,7 @@ def noise(count: int) -> np.ndarray:
 @functools.cache
 def uint8_ends(seed: int = 0) -> bytes:
     """What the project exports."""
-    return litert.ptq(network(seed=seed), noise(20).astype(np.float32))
+    return convert.ptq(network(seed=seed), noise(20).astype(np.float32))
 
 
 @functools.cache

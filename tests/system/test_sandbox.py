@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline import litert, packing
+from pipeline.tflite import convert, write
 
 RUN = "import sys; from pipeline import guard; sys.exit(guard.run(lambda: {}))"
 FLOPSMITH = [sys.executable, "-m", "pipeline"]
@@ -85,7 +85,7 @@ def absurd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     x = layers.GlobalAveragePooling2D()(layers.Add()([x, layers.Conv2D(4, 1)(x)]))
     model = keras.Model(inputs, layers.Softmax()(layers.Dense(3)(x)))
     noise = np.random.default_rng(0).uniform(0, 255, (8, 8, 8, 1)).astype(np.float32)
-    content = litert.ptq(model, noise)
+    content = convert.ptq(model, noise)
 
     def change(root: Any) -> None:
         graph = root.subgraphs[0]
@@ -94,7 +94,7 @@ def absurd(tmp_path_factory: pytest.TempPathFactory) -> Path:
         graph.tensors[add.outputs[0]].quantization.scale = [1.5e34]
 
     path = tmp_path_factory.mktemp("absurd") / "absurd.tflite"
-    path.write_bytes(packing.changed(content, change))
+    path.write_bytes(write.changed(content, change))
     return path
 
 

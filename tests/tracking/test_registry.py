@@ -14,7 +14,8 @@ from keras import layers
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
-from pipeline import litert, recipe, runner
+from pipeline import recipe, runner
+from pipeline.tflite import convert
 from pipeline.tracking import registry, runs
 from pipeline.tracking.registry import CHAMPION, Candidate
 
@@ -35,7 +36,7 @@ def content() -> bytes:
     x = layers.Rescaling(1 / 255)(inputs)
     outputs = layers.Softmax()(layers.Dense(3)(layers.Flatten()(x)))
     images = np.random.default_rng(0).integers(0, 256, (8, 6, 5, 3)).astype(np.float32)
-    return litert.ptq(keras.Model(inputs, outputs), images)
+    return convert.ptq(keras.Model(inputs, outputs), images)
 
 
 @pytest.fixture(scope="module")

@@ -26,9 +26,9 @@ from mlflow.pyfunc import PyFuncModel
 from mlflow.pyfunc.scoring_server import invocations
 from PIL import Image
 
-from pipeline import litert
-from pipeline.classifier import Runner
 from pipeline.data import pictures
+from pipeline.tflite import convert
+from pipeline.tflite.classifier import Runner
 from pipeline.tracking import registry, runs, serving
 from pipeline.tracking.registry import Candidate
 
@@ -49,7 +49,7 @@ def content(images: np.ndarray) -> bytes:
     keras.utils.set_random_seed(1)
     x = inputs = keras.Input(SHAPE)
     x = layers.Flatten()(layers.Rescaling(1 / 64, -2.0)(x))
-    return litert.ptq(
+    return convert.ptq(
         keras.Model(inputs, layers.Softmax()(layers.Dense(len(LABELS))(x))),
         images.astype(np.float32),
     )

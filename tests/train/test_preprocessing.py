@@ -7,12 +7,13 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import flatbuffer, litert
-from pipeline.classifier import Runner
 from pipeline.data.datasets import Dataset, Split
 from pipeline.data.stream import batch
 from pipeline.errors import ModelError
 from pipeline.legacy import bridge, quantization
+from pipeline.tflite import convert
+from pipeline.tflite.classifier import Runner
+from pipeline.tflite.read import read
 from pipeline.train import preprocessing
 from pipeline.train.preprocessing import Preprocessing
 from search_spaces import mobilenet
@@ -105,11 +106,11 @@ def test_the_int8_file_takes_raw_pixels_and_has_no_float_operator(
     quantized, _ = quantization.quantize_aware(model, _settle(model, colours), images)
     quantization.save(quantized, tmp_path / "saved")
     try:
-        content = litert.convert_int8(tmp_path / "saved")
+        content = convert.convert_int8(tmp_path / "saved")
     except ModelError:  # as the stage does
         ranges = bridge.rescaled(model, images.astype("float32"))
-        content = litert.convert_int8(tmp_path / "saved", ranges)
-    graph = flatbuffer.read(content)
+        content = convert.convert_int8(tmp_path / "saved", ranges)
+    graph = read(content)
     assert graph.operators[0].inputs[0].dtype == "UINT8"
     kinds = {t.dtype for op in graph.operators for t in (*op.inputs, *op.outputs)}
     assert kinds <= {"UINT8", "INT8", "INT32"}

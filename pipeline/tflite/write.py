@@ -10,9 +10,8 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
-from pipeline import flatbuffer
 from pipeline.errors import ModelError
-from pipeline.flatbuffer import IDENTIFIER
+from pipeline.tflite.read import IDENTIFIER, read
 
 ALIGNMENT = 16  # bytes; XNNPACK and accelerators read constants where they lie in the file
 METADATA = "TFLITE_METADATA"  # the name of what tells image libraries how to use the model
@@ -33,7 +32,7 @@ def changed(model: bytes, change: Callable[[Any], None]) -> bytes:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    flatbuffer.read(model)
+    read(model)
     root = schema.ModelT.InitFromPackedBuf(bytearray(model), 0)
     change(root)
     return attach(packed(root), attached(model))

@@ -13,9 +13,10 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
-from pipeline import flatbuffer, litert, packing
-from pipeline.classifier import Runner
 from pipeline.errors import ModelError
+from pipeline.tflite import convert, write
+from pipeline.tflite.classifier import Runner
+from pipeline.tflite.read import read
 
 SHAPE = (12, 12, 3)
 FILES = {"labels.txt": b"cat\ndog\nbird\n", "notes.txt": b"none"}
@@ -39,14 +40,14 @@ def images() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def floating(model: keras.Model) -> bytes:
-    return litert.convert_float(model)
+    return convert.convert_float(model)
 
 
 @pytest.fixture(scope="module")
 def int8(model: keras.Model, images: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     place = tmp_path_factory.mktemp("int8")
-    litert.save_float(model, place)
-    return litert.convert_int8(place, images.astype(np.float32))
+    convert.save_float(model, place)
+    return convert.convert_int8(place, images.astype(np.float32))
 
 
 @pytest.fixture(params=["floating", "int8"])
@@ -62,23 +63,23 @@ def root_of(content: bytes) -> Any:
 
 
 def test_a_stripped_file_has_the_same_scores(content: bytes, images: np.ndarray) -> None:
-    runners = [Runner(one) for one in (content, packing.stripped(content))]
+    runners = [Runner(one) for one in (content, write.stripped(content))]
     before, after = (runner.outputs(images) for runner in runners)
     assert np.ptp(before, axis=0).max() > 0
     np.testing.assert_array_equal(before, after)
 
 
 def test_a_stripped_file_is_smaller(content: bytes) -> None:
-    assert len(packing.stripped(content)) < len(content) - 500
+    assert len(write.stripped(content)) < len(content) - 500
 
 
 def test_stripping_twice_is_stripping_once(content: bytes) -> None:
-    once = packing.stripped(content)
-    assert packing.stripped(once) == once
+    once = write.stripped(content)
+    assert write.stripped(once) == once
 
 
 def test_constants_stay_where_they_are_read_from_in_place(content: bytes) -> None:
-    stripped = packing.stripped(content)
+    stripped = write.stripped(content)
     root = root_of(stripped)
     starts = []
     for index in range(root.BuffersLength()):
@@ -86,11 +87,11 @@ def test_constants_stay_where_they_are_read_from_in_place(content: bytes) -> Non
         if buffer.DataLength():
             starts.append(buffer._tab.Vector(buffer._tab.Offset(4)))
     assert len(starts) > 5
-    assert [start % packing.ALIGNMENT for start in starts] == [0] * len(starts)
+    assert [start % write.ALIGNMENT for start in starts] == [0] * len(starts)
 
 
 def test_kernels_keep_their_values_scales_and_order(content: bytes) -> None:
-    kernels, others = (flatbuffer.read(x).kernels for x in (content, packing.stripped(content)))
+    kernels, others = (read(x).kernels for x in (content, write.stripped(content)))
     for kernel, other in zip(kernels, others, strict=True):
         np.testing.assert_array_equal(kernel.data, other.data)
         np.testing.assert_array_equal(kernel.scales, other.scales)
@@ -98,41 +99,41 @@ def test_kernels_keep_their_values_scales_and_order(content: bytes) -> None:
 
 
 def test_inputs_and_outputs_have_the_names_of_the_signature_which_stays(content: bytes) -> None:
-    stripped = packing.stripped(content)
-    graph = flatbuffer.read(stripped)
+    stripped = write.stripped(content)
+    graph = read(stripped)
     assert [t.name for t in (*graph.inputs, *graph.outputs)] == ["image", "scores"]
     interpreters = [Interpreter(model_content=x) for x in (content, stripped)]
     assert interpreters[0].get_signature_list() == interpreters[1].get_signature_list() != {}
 
 
 def test_no_other_tensor_keeps_a_name(content: bytes) -> None:
-    graph = flatbuffer.read(packing.stripped(content))
+    graph = read(write.stripped(content))
     ends = {t.name for t in (*graph.inputs, *graph.outputs)}
     names = {t.name for op in graph.operators for t in (*op.inputs, *op.outputs)}
     assert names - ends == {""}
 
 
 def test_the_oldest_runtime_that_the_file_runs_in_stays_noted(content: bytes) -> None:
-    before, after = (flatbuffer.read(x).metadata for x in (content, packing.stripped(content)))
+    before, after = (read(x).metadata for x in (content, write.stripped(content)))
     assert set(before) == {"min_runtime_version", "CONVERSION_METADATA"}
     assert after == {"min_runtime_version": before["min_runtime_version"]}
 
 
 def test_equal_vectors_are_written_once(int8: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    stripped = packing.stripped(int8)
-    monkeypatch.setattr(packing, "_Builder", flatbuffers.Builder)
-    assert len(stripped) < 0.9 * len(packing.stripped(int8))
+    stripped = write.stripped(int8)
+    monkeypatch.setattr(write, "_Builder", flatbuffers.Builder)
+    assert len(stripped) < 0.9 * len(write.stripped(int8))
 
 
 def test_what_is_not_a_model_is_not_stripped() -> None:
     with pytest.raises(ModelError, match=r"not a \.tflite file"):
-        packing.stripped(b"something else")
+        write.stripped(b"something else")
 
 
 def test_a_note_is_found_again_and_changes_no_score(content: bytes, images: np.ndarray) -> None:
-    noted = packing.noted(content, "notes", b"by hand")
-    assert flatbuffer.read(noted).metadata == {
-        **flatbuffer.read(content).metadata,
+    noted = write.noted(content, "notes", b"by hand")
+    assert read(noted).metadata == {
+        **read(content).metadata,
         "notes": b"by hand",
     }
     scores, expected = (Runner(x).scores(images) for x in (noted, content))
@@ -145,7 +146,7 @@ def test_a_note_is_found_again_and_changes_no_score(content: bytes, images: np.n
 def test_a_model_with_files_is_a_zip_archive_and_computes_the_same(
     content: bytes, images: np.ndarray
 ) -> None:
-    whole = packing.attach(content, FILES)
+    whole = write.attach(content, FILES)
     assert whole.startswith(content)
     with zipfile.ZipFile(BytesIO(whole)) as archive:
         assert archive.testzip() is None
@@ -155,21 +156,21 @@ def test_a_model_with_files_is_a_zip_archive_and_computes_the_same(
 
 
 def test_files_are_found_again_and_a_model_without_has_none(content: bytes) -> None:
-    assert packing.attached(packing.attach(content, FILES)) == FILES
-    assert packing.attached(content) == {}
-    assert packing.attach(content, {}) == content
+    assert write.attached(write.attach(content, FILES)) == FILES
+    assert write.attached(content) == {}
+    assert write.attach(content, {}) == content
 
 
 def test_the_same_files_make_the_same_bytes(content: bytes) -> None:
-    whole = packing.attach(content, FILES)
-    assert packing.attach(content, FILES) == whole
+    whole = write.attach(content, FILES)
+    assert write.attach(content, FILES) == whole
     with zipfile.ZipFile(BytesIO(whole)) as archive:
         assert {one.date_time for one in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_files_outlive_a_change_of_the_model(content: bytes) -> None:
-    stripped = packing.stripped(packing.attach(content, FILES))
-    assert stripped == packing.attach(packing.stripped(content), FILES)
+    stripped = write.stripped(write.attach(content, FILES))
+    assert stripped == write.attach(write.stripped(content), FILES)
 
 
 def compressed(content: bytes) -> bytes:
@@ -180,12 +181,12 @@ def compressed(content: bytes) -> bytes:
 
 
 def damaged(content: bytes) -> bytes:
-    return packing.attach(content, FILES).replace(b"cat\ndog", b"cow\ndog", 1)
+    return write.attach(content, FILES).replace(b"cat\ndog", b"cow\ndog", 1)
 
 
 def overlapping(content: bytes) -> bytes:
     """Many names for the same bytes, which would fill the memory."""
-    whole = packing.attach(content, {"0": bytes(len(content))})
+    whole = write.attach(content, {"0": bytes(len(content))})
     record = whole[whole.index(b"PK\1\2") : whole.index(b"PK\5\6")]
     end = bytearray(whole[whole.index(b"PK\5\6") :])
     end[8:12] = (9).to_bytes(2, "little") * 2
@@ -198,18 +199,18 @@ def test_files_that_cannot_be_read_are_an_error(
     content: bytes, break_it: Callable[[bytes], bytes]
 ) -> None:
     with pytest.raises(ModelError, match="files within the model cannot be read"):
-        packing.attached(break_it(content))
+        write.attached(break_it(content))
 
 
 def test_no_damage_to_the_files_is_more_than_an_error(int8: bytes) -> None:
-    whole, rng = packing.attach(int8, FILES), np.random.default_rng(0)
+    whole, rng = write.attach(int8, FILES), np.random.default_rng(0)
     refused = 0
     for _ in range(300):
         broken = bytearray(whole)
         for place in rng.integers(len(int8), len(whole), 3):
             broken[place] = rng.integers(256)
         try:
-            packing.attached(bytes(broken))
+            write.attached(bytes(broken))
         except ModelError:
             refused += 1
     assert 0 < refused < 300

@@ -10,8 +10,8 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from pipeline import litert, metadata, packing, predict
 from pipeline.errors import DataError, ModelError
+from pipeline.tflite import convert, metadata, predict, write
 
 CLASSES = 3
 
@@ -24,7 +24,7 @@ def brightness(channels: int) -> bytes:
     model = keras.Model(inputs, layers.Softmax()(dense(mean)))
     logits = np.log([0.1, 0.2, 0.7]) / channels
     dense.set_weights([np.tile(logits, (channels, 1)), np.zeros(CLASSES)])
-    return litert.convert_float(model)
+    return convert.convert_float(model)
 
 
 @pytest.fixture(scope="module", params=[1, 3], ids=["grey", "colour"])
@@ -85,7 +85,7 @@ def test_labels_beside_the_model_count_more_than_those_inside(model: Path) -> No
 
 def test_labels_inside_the_model_of_another_number_are_an_error_that_names_it(model: Path) -> None:
     (model.parent / "labels.txt").unlink()
-    model.write_bytes(packing.attach(model.read_bytes(), {"labels.txt": b"one\n"}))
+    model.write_bytes(write.attach(model.read_bytes(), {"labels.txt": b"one\n"}))
     with pytest.raises(ModelError, match=r"labels\.txt in .*model\.tflite: .*1 labels for 3"):
         predict.load(model)
 

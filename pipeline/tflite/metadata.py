@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import flatbuffers
 
-from pipeline import flatbuffer, packing
 from pipeline.errors import ModelError
+from pipeline.tflite import read, write
+from pipeline.tflite.read import read
 
 LABELS = "labels.txt"  # the names of the classes, a line each, in the order of the scores
 SCHEMA = b"M001"
@@ -39,16 +40,16 @@ def put(model: bytes, about: About, labels: Sequence[str]) -> bytes:
     Raises:
         ModelError: it is none, or has metadata.
     """
-    graph = flatbuffer.read(model)
-    if packing.METADATA in graph.metadata or packing.attached(model):
+    graph = read(model)
+    if write.METADATA in graph.metadata or write.attached(model):
         raise ModelError(f"the model has metadata. Received: {len(model)} bytes. Write it once")
     if (found := graph.outputs[0].shape[-1]) != len(labels):
         raise ModelError(
             f"labels do not belong to the model. Received: {len(labels)} labels for {found} classes"
         )
     text = "".join(f"{label}\n" for label in labels)
-    told = packing.noted(model, packing.METADATA, _written(graph, about))
-    return packing.attach(told, {LABELS: text.encode()})
+    told = write.noted(model, write.METADATA, _written(graph, about))
+    return write.attach(told, {LABELS: text.encode()})
 
 
 def labels(model: bytes) -> list[str] | None:
@@ -57,7 +58,7 @@ def labels(model: bytes) -> list[str] | None:
     Raises:
         ModelError: they cannot be read.
     """
-    files = packing.attached(model)
+    files = write.attached(model)
     if LABELS not in files:
         return None
     try:
@@ -68,7 +69,7 @@ def labels(model: bytes) -> list[str] | None:
         ) from error
 
 
-def normalization(tensor: flatbuffer.Tensor) -> tuple[float, float]:
+def normalization(tensor: read.Tensor) -> tuple[float, float]:
     """Mean and standard deviation that turn pixels in 0..255 into what the input tensor stands for.
 
     Readers compute `(pixel - mean) / std`, and quantize the result for an integer input, unless
@@ -81,7 +82,7 @@ def normalization(tensor: flatbuffer.Tensor) -> tuple[float, float]:
     return float(tensor.zero_points[0]), float(1 / tensor.scales[0])
 
 
-def _written(graph: flatbuffer.Graph, about: About) -> bytes:
+def _written(graph: read.Graph, about: About) -> bytes:
     """The flatbuffer; what a table refers to is written before it."""
     to = _Writer()
     image = graph.inputs[0]

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import flatbuffer, metadata
-from pipeline.classifier import Runner
 from pipeline.data import pictures
 from pipeline.errors import DataError, ModelError
+from pipeline.tflite import metadata, read
+from pipeline.tflite.classifier import Runner
 
 
 def load(path: Path) -> tuple[Runner, list[str] | None]:
@@ -17,7 +17,7 @@ def load(path: Path) -> tuple[Runner, list[str] | None]:
     Raises:
         ModelError: not a `.tflite` classifier, or the labels do not belong to it.
     """
-    content = flatbuffer.content(path)
+    content = read.content(path)
     try:
         runner = Runner(content)
     except ModelError as error:

@@ -14,15 +14,16 @@ import tf_keras
 from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 
-from pipeline import flatbuffer, litert, measure, parity, stage
+from pipeline import measure, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.classifier import Runner
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
-from pipeline.flatbuffer import IDENTIFIER, named_after
 from pipeline.legacy import bridge, quantization
-from pipeline.parity import Reference
+from pipeline.tflite import convert, parity
+from pipeline.tflite.classifier import Runner
+from pipeline.tflite.parity import Reference
+from pipeline.tflite.read import IDENTIFIER, named_after, read
 
 SHAPE, CLASSES = (12, 12, 3), 4
 LAYERS = ("stem", "depthwise", "project", "logits")
@@ -66,12 +67,12 @@ def norm(x: Any, name: str) -> Any:
 
 @pytest.fixture(scope="module")
 def float_pair(model: keras.Model) -> Pair:
-    return Pair(litert.convert_float(model), parity.floating(model))
+    return Pair(convert.convert_float(model), parity.floating(model))
 
 
 @pytest.fixture(scope="module")
 def ptq_pair(model: keras.Model, images: np.ndarray) -> Pair:
-    return Pair(litert.ptq(model, images.astype(np.float32)), parity.floating(model))
+    return Pair(convert.ptq(model, images.astype(np.float32)), parity.floating(model))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def qat_pair(
     twin, _ = quantization.quantize_aware(model, fit, images)
     place = tmp_path_factory.mktemp("qat")
     quantization.save(twin, place)
-    return Pair(litert.convert_int8(place), quantization.simulation(twin, model))
+    return Pair(convert.convert_int8(place), quantization.simulation(twin, model))
 
 
 @pytest.fixture(scope="module", params=["ptq_pair", "qat_pair"])
@@ -174,7 +175,7 @@ def test_a_sigmoid_is_not_blamed_for_coarse_steps_of_what_it_reads(images: np.nd
     x = layers.Dense(8, kernel_initializer=keras.initializers.RandomNormal(stddev=200))(x)
     gated = layers.Dense(CLASSES)(layers.Activation("sigmoid", name="gate")(x))
     model = keras.Model(inputs, layers.Softmax()(gated))
-    content = litert.ptq(model, images.astype(np.float32))
+    content = convert.ptq(model, images.astype(np.float32))
     found = parity.measured(content, parity.floating(model), images)
     assert found["worst_difference"] > 5 / 256
     assert found["first_parting"] is None
@@ -187,7 +188,7 @@ def test_operations_that_are_no_layers_do_not_hide_the_broken_one(images: np.nda
     x = layers.Conv2D(4, 3, name="project")(keras.ops.maximum(x, 0.0) * 0.5)
     x = layers.Dense(CLASSES, name="logits")(layers.GlobalAveragePooling2D()(x))
     model = keras.Model(inputs, layers.Softmax()(x))
-    content = litert.ptq(model, images.astype(np.float32))
+    content = convert.ptq(model, images.astype(np.float32))
     content = broken(content, "project", lambda kernel: kernel[::-1])
     found = parity.first_parting(content, parity.floating(model), images[:4])
     assert found is not None
@@ -202,7 +203,7 @@ def test_layers_that_keras_numbered_are_told_apart(images: np.ndarray) -> None:
     for name in ("conv", "conv_1", "conv_2"):
         x = layers.Conv2D(4, 3, padding="same", name=name)(x)
     model = keras.Model(inputs, layers.Softmax()(layers.Dense(CLASSES)(layers.Flatten()(x))))
-    graph = flatbuffer.read(litert.ptq(model, images.astype(np.float32)))
+    graph = read(convert.ptq(model, images.astype(np.float32)))
     convolutions = [op.outputs[0].name for op in graph.operators if op.name == "CONV_2D"]
     known = ("conv", "conv_1", "conv_2")
     assert [named_after(name, known) for name in convolutions] == [(name,) for name in known]
@@ -235,7 +236,7 @@ def test_images_that_could_be_either_class_are_not_held_against_a_file(images: n
     inputs = keras.Input(SHAPE)
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(layers.Rescaling(1 / 128, -1)(inputs)))
     model = keras.Model(inputs, layers.Dense(CLASSES, activation="softmax")(x * 0.01))
-    content = litert.ptq(model, images.astype(np.float32))
+    content = convert.ptq(model, images.astype(np.float32))
     float_scores = parity.floating(model)
     unfair = Reference("simulation", float_scores.scores, float_scores.calls)
     found = parity.checked(content, unfair, of_one_class(images), seed=0)

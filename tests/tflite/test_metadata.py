@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline import flatbuffer, litert, metadata, packing
-from pipeline.classifier import Runner
 from pipeline.errors import ModelError
-from pipeline.flatbuffer import Tensor
-from pipeline.metadata import About
+from pipeline.tflite import convert, metadata, read, write
+from pipeline.tflite.classifier import Runner
+from pipeline.tflite.metadata import About
+from pipeline.tflite.read import Tensor
 
 LABELS = ["cat", "dog", "blåbær", "two words"]
 ABOUT = About("pets", "Tells pets apart", "the shelter", "CC-BY-4.0")
@@ -45,9 +45,9 @@ def images() -> np.ndarray:
 def bare(images: np.ndarray) -> dict[str, bytes]:
     model, grey = network(3), network(1)
     return {
-        "float": litert.convert_float(model),
-        "uint8": litert.ptq(model, images.astype(np.float32)),
-        "grey": litert.ptq(grey, images[..., :1].astype(np.float32)),
+        "float": convert.convert_float(model),
+        "uint8": convert.ptq(model, images.astype(np.float32)),
+        "grey": convert.ptq(grey, images[..., :1].astype(np.float32)),
     }
 
 
@@ -77,7 +77,7 @@ def read(content: bytes) -> Any:
     schema = pytest.importorskip(
         "mediapipe.tasks.metadata.metadata_schema_py_generated", reason="mediapipe is missing"
     )
-    note = flatbuffer.read(content).metadata["TFLITE_METADATA"]
+    note = read.read(content).metadata["TFLITE_METADATA"]
     assert note[4:8] == b"M001"
     return schema.ModelMetadataT.InitFromObj(schema.ModelMetadata.GetRootAs(note))
 
@@ -166,7 +166,7 @@ def test_the_same_words_make_the_same_bytes(bare: dict[str, bytes], told: dict[s
 
 
 def test_stripping_keeps_metadata_and_labels(told: dict[str, bytes]) -> None:
-    stripped = packing.stripped(told["uint8"])
+    stripped = write.stripped(told["uint8"])
     assert metadata.labels(stripped) == LABELS
     assert read(stripped).name == b"pets"
 
@@ -182,12 +182,12 @@ def test_the_labels_are_inside_and_any_unzip_takes_them_out(told: dict[str, byte
 
 def test_a_model_without_labels_has_none(bare: dict[str, bytes]) -> None:
     assert metadata.labels(bare["uint8"]) is None
-    assert metadata.labels(packing.attach(bare["uint8"], {"other.txt": b"x"})) is None
+    assert metadata.labels(write.attach(bare["uint8"], {"other.txt": b"x"})) is None
 
 
 def test_labels_that_are_not_text_are_an_error(bare: dict[str, bytes]) -> None:
     with pytest.raises(ModelError, match="not UTF-8 text"):
-        metadata.labels(packing.attach(bare["uint8"], {"labels.txt": b"\xff\xfe"}))
+        metadata.labels(write.attach(bare["uint8"], {"labels.txt": b"\xff\xfe"}))
 
 
 def test_labels_of_another_number_are_refused(bare: dict[str, bytes]) -> None:
@@ -220,7 +220,7 @@ def test_mediapipe_shows_the_labels_with_the_scores_of_litert(
 def test_mediapipe_takes_a_file_with_stripped_names(
     told: dict[str, bytes], images: np.ndarray
 ) -> None:
-    with classifier(packing.stripped(told["uint8"])) as model:
+    with classifier(write.stripped(told["uint8"])) as model:
         result = model.classify(picture(images[0]))
     best = int(np.argmax(Runner(told["uint8"]).scores(images[:1])))
     assert result.classifications[0].categories[0].category_name == LABELS[best]

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import interpreter
 from pipeline.errors import ModelError
-from pipeline.flatbuffer import read
+from pipeline.tflite import interpreter
+from pipeline.tflite.read import read
 
 
 class Runner:

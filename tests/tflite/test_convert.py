@@ -14,12 +14,12 @@ from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 
 import search_spaces
-from pipeline import flatbuffer, litert
-from pipeline.classifier import Runner
 from pipeline.errors import ModelError
-from pipeline.flatbuffer import IDENTIFIER, Tensor
 from pipeline.graph import complexity
-from pipeline.packing import changed
+from pipeline.tflite import convert
+from pipeline.tflite.classifier import Runner
+from pipeline.tflite.read import IDENTIFIER, Tensor, read
+from pipeline.tflite.write import changed
 from search_spaces.base import Cheapest, build
 
 SHAPE = (12, 12, 3)
@@ -51,14 +51,14 @@ def images() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def floating(model: keras.Model) -> bytes:
-    return litert.convert_float(model)
+    return convert.convert_float(model)
 
 
 @pytest.fixture(scope="module")
 def int8(model: keras.Model, images: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     place = tmp_path_factory.mktemp("int8")
-    litert.save_float(model, place)
-    return litert.convert_int8(place, images.astype(np.float32))
+    convert.save_float(model, place)
+    return convert.convert_int8(place, images.astype(np.float32))
 
 
 @pytest.fixture(scope="module", params=["floating", "int8"])
@@ -77,7 +77,7 @@ def test_a_float_file_computes_what_keras_does(
 
 
 def test_the_weights_are_frozen_into_a_float_file(floating: bytes) -> None:
-    graph = flatbuffer.read(floating)
+    graph = read(floating)
     assert [op.name for op in graph.operators if "VAR" in op.name] == []
     assert [kernel.dtype for kernel in graph.kernels] == ["FLOAT32"] * 3
 
@@ -90,7 +90,7 @@ def test_an_int8_file_computes_nearly_what_keras_does(
 
 
 def test_an_int8_file_has_no_float_operator_and_uint8_ends(int8: bytes) -> None:
-    graph = flatbuffer.read(int8)
+    graph = read(int8)
     assert graph.float_operators == ()
     assert [t.dtype for t in (*graph.inputs, *graph.outputs)] == ["UINT8", "UINT8"]
 
@@ -100,15 +100,15 @@ def for_edge_tpu(
     model: keras.Model, images: np.ndarray, tmp_path_factory: pytest.TempPathFactory
 ) -> bytes:
     place = tmp_path_factory.mktemp("edge")
-    litert.save_float(model, place)
+    convert.save_float(model, place)
     ranges = images.astype(np.float32)
-    return litert.convert_int8(place, ranges, io="int8", per_channel_dense=False)
+    return convert.convert_int8(place, ranges, io="int8", per_channel_dense=False)
 
 
 def test_an_int8_file_has_int8_ends_if_asked_to(
     for_edge_tpu: bytes, int8: bytes, images: np.ndarray
 ) -> None:
-    graph = flatbuffer.read(for_edge_tpu)
+    graph = read(for_edge_tpu)
     assert [t.dtype for t in (*graph.inputs, *graph.outputs)] == ["INT8", "INT8"]
     scores, expected = (Runner(x).scores(images) for x in (for_edge_tpu, int8))
     np.testing.assert_allclose(scores, expected, atol=2 / 256)
@@ -118,11 +118,7 @@ def test_a_dense_layer_has_one_scale_if_asked_to_and_a_convolution_one_per_chann
     for_edge_tpu: bytes, int8: bytes
 ) -> None:
     scales = [
-        {
-            op.name: op.kernel.scales.size
-            for op in flatbuffer.read(x).operators
-            if op.kernel is not None
-        }
+        {op.name: op.kernel.scales.size for op in read(x).operators if op.kernel is not None}
         for x in (for_edge_tpu, int8)
     ]
     assert scales[0] == {"CONV_2D": 4, "DEPTHWISE_CONV_2D": 4, "FULLY_CONNECTED": 1}
@@ -130,21 +126,21 @@ def test_a_dense_layer_has_one_scale_if_asked_to_and_a_convolution_one_per_chann
 
 
 def test_every_operator_of_a_float_file_is_a_float_operator(floating: bytes) -> None:
-    graph = flatbuffer.read(floating)
+    graph = read(floating)
     assert graph.float_operators == graph.operators
 
 
 def test_an_operator_that_cannot_be_int8_is_an_error_that_names_it(tmp_path: Path) -> None:
-    litert.save_float(network(lambda x: classifier(keras.ops.sin(x))), tmp_path)
+    convert.save_float(network(lambda x: classifier(keras.ops.sin(x))), tmp_path)
     with pytest.raises(ModelError, match=r"floating point. Received: SIN$"):
-        litert.convert_int8(tmp_path, np.ones((2, *SHAPE), np.float32))
+        convert.convert_int8(tmp_path, np.ones((2, *SHAPE), np.float32))
 
 
 def test_quantizing_without_files_gives_the_same_file_without_its_signature(
     model: keras.Model, int8: bytes, images: np.ndarray
 ) -> None:
-    direct = litert.ptq(model, images.astype(np.float32))
-    assert len(direct) + litert.SIGNATURE_BYTES == len(int8)
+    direct = convert.ptq(model, images.astype(np.float32))
+    assert len(direct) + convert.SIGNATURE_BYTES == len(int8)
     scores, expected = (Runner(content).scores(images) for content in (direct, int8))
     np.testing.assert_array_equal(scores, expected)
 
@@ -152,11 +148,11 @@ def test_quantizing_without_files_gives_the_same_file_without_its_signature(
 def test_quantizing_without_files_names_an_operator_that_cannot_be_int8() -> None:
     body = network(lambda x: classifier(keras.ops.sin(x)))
     with pytest.raises(ModelError, match=r"floating point. Received: SIN$"):
-        litert.ptq(body, np.ones((2, *SHAPE), np.float32))
+        convert.ptq(body, np.ones((2, *SHAPE), np.float32))
 
 
 @pytest.mark.parametrize(
-    "convert", [litert.convert_float, lambda m: litert.ptq(m, np.ones((2, *SHAPE), np.float32))]
+    "convert", [convert.convert_float, lambda m: convert.ptq(m, np.ones((2, *SHAPE), np.float32))]
 )
 def test_what_the_converter_refuses_is_an_error_of_one_line_that_names_it(convert: Any) -> None:
     unknown = network(lambda x: classifier(keras.ops.erfinv(x)))
@@ -166,7 +162,7 @@ def test_what_the_converter_refuses_is_an_error_of_one_line_that_names_it(conver
 
 
 def test_a_file_has_a_batch_of_one(content: bytes) -> None:
-    graph = flatbuffer.read(content)
+    graph = read(content)
     assert (graph.inputs[0].shape, graph.outputs[0].shape) == ((1, *SHAPE), (1, 3))
 
 
@@ -176,7 +172,7 @@ def test_a_file_has_a_batch_of_one(content: bytes) -> None:
 @pytest.mark.parametrize("name", search_spaces.families())
 def test_a_family_has_as_many_macs_in_the_file_as_in_keras(name: str) -> None:
     model = build(name, search_spaces.family(name).sample(Cheapest()), (32, 32, 3), 10)
-    operators = flatbuffer.read(litert.convert_float(model)).operators
+    operators = read(convert.convert_float(model)).operators
     assert sum(op.macs for op in operators) == complexity.profile(model).macs
 
 
@@ -195,19 +191,19 @@ def test_a_family_has_as_many_macs_in_the_file_as_in_keras(name: str) -> None:
 )
 def test_a_layer_has_as_many_macs_in_the_file_as_in_keras(body: Callable[[Any], Any]) -> None:
     model = network(body)
-    operators = flatbuffer.read(litert.convert_float(model)).operators
+    operators = read(convert.convert_float(model)).operators
     assert sum(op.macs for op in operators) == complexity.profile(model).macs > 0
 
 
 def test_constants_are_read_with_their_values(model: keras.Model, floating: bytes) -> None:
-    dense = flatbuffer.read(floating).kernels[-1]
+    dense = read(floating).kernels[-1]
     np.testing.assert_array_equal(dense.data, np.asarray(model.layers[-2].kernel).T)
 
 
 def test_the_peak_of_memory_is_of_what_is_alive_at_once(floating: bytes, int8: bytes) -> None:
     pixels = 12 * 12 * 3
-    assert flatbuffer.read(int8).peak_memory_bytes == 2 * pixels  # as uint8 and as int8
-    assert flatbuffer.read(floating).peak_memory_bytes == 4 * (pixels + 5 * 5 * 4)  # a convolution
+    assert read(int8).peak_memory_bytes == 2 * pixels  # as uint8 and as int8
+    assert read(floating).peak_memory_bytes == 4 * (pixels + 5 * 5 * 4)  # a convolution
 
 
 def test_memory_without_a_fixed_size_is_an_error() -> None:
@@ -252,8 +248,8 @@ def test_scores_add_up_to_one_whatever_the_output_is_stored_as(
 def test_bytes_are_pixels_whatever_images_ranges_are_measured_with() -> None:
     """Dark images would otherwise give the input a scale below 1."""
     dark = np.random.default_rng(0).integers(20, 200, (4, *SHAPE), np.uint8)
-    content = litert.ptq(network(classifier), dark)
-    given = flatbuffer.read(content).inputs[0]
+    content = convert.ptq(network(classifier), dark)
+    given = read(content).inputs[0]
     assert (given.dtype, given.scales[0], given.zero_points[0]) == ("UINT8", 1.0, 0)
 
 
@@ -286,7 +282,7 @@ def test_timing_ends_after_the_seconds_it_was_given(content: bytes) -> None:
 
 
 def test_a_model_that_is_no_image_classifier_is_refused() -> None:
-    content = litert.convert_float(network(layers.Conv2D(4, 3)))
+    content = convert.convert_float(network(layers.Conv2D(4, 3)))
     with pytest.raises(ModelError, match=r"not an image classifier.*\[1, 10, 10, 4\].*\[1, K\]"):
         Runner(content)
 
@@ -315,7 +311,7 @@ def test_a_model_with_other_inputs_is_refused(shapes: list[Any], received: str) 
 @pytest.mark.parametrize("content", [b"", b"TFL3", b"<html></html>", b"\x89PNG\r\n\x1a\n" * 9])
 def test_what_is_not_a_tflite_file_is_refused(content: bytes) -> None:
     with pytest.raises(ModelError, match=f"not a .tflite file. Received: {len(content)} bytes"):
-        flatbuffer.read(content)
+        read(content)
 
 
 def truncated(content: bytes, rng: np.random.Generator) -> bytes:
@@ -349,7 +345,7 @@ def test_a_truncated_file_and_noise_are_refused(
 ) -> None:
     for broken in mutated(content, mutation, 20):
         with pytest.raises(ModelError):
-            flatbuffer.read(broken)
+            read(broken)
 
 
 @pytest.mark.parametrize("mutation", [flipped, smeared])
@@ -357,7 +353,7 @@ def test_a_damaged_file_is_read_or_refused(content: bytes, mutation: Callable[..
     refused = 0
     for broken in mutated(content, mutation, 150):
         try:
-            graph = flatbuffer.read(broken)
+            graph = read(broken)
             assert isinstance(sum(op.macs for op in graph.operators), int)
             assert len(graph.float_operators) <= len(graph.operators) >= len(graph.kernels)
         except ModelError:
@@ -420,7 +416,7 @@ def quantization(root: Any, **values: list[Any]) -> None:
 )
 def test_numbers_that_would_end_the_process_are_refused(int8: bytes, values: Any) -> None:
     with pytest.raises(ModelError, match="a broken"):
-        flatbuffer.read(changed(int8, lambda root: quantization(root, **values)))
+        read(changed(int8, lambda root: quantization(root, **values)))
 
 
 def test_a_convolution_without_weights_is_refused(floating: bytes) -> None:
@@ -429,7 +425,7 @@ def test_a_convolution_without_weights_is_refused(floating: bytes) -> None:
             operator.inputs = operator.inputs[:1]
 
     with pytest.raises(ModelError, match="CONV_2D without weights"):
-        flatbuffer.read(changed(floating, drop_weights))
+        read(changed(floating, drop_weights))
 
 
 def test_what_litert_cannot_run_is_refused(floating: bytes) -> None:

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.flatbuffer import read
 from pipeline.graph import rebuild
 from pipeline.system import quiet
+from pipeline.tflite.read import read
 
 SIGNATURE_BYTES = 160  # at most: a signature and longer names, in a file made from a SavedModel
 

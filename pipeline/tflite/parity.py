@@ -13,12 +13,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.classifier import Runner
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
 from pipeline.errors import ParityError
-from pipeline.flatbuffer import Graph, named_after
 from pipeline.graph import rebuild
+from pipeline.tflite.classifier import Runner
+from pipeline.tflite.read import Graph, named_after
 
 IMAGES = 1000  # test images that a stage compares
 LOOKED_AT = 4  # images whose layers are compared: those with the largest differences

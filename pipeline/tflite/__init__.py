@@ -1,0 +1,1 @@
+"""The `.tflite` file: read, written, converted to, run."""
