@@ -127,9 +127,9 @@ def _adapted(config: Config, loaded: Any, dataset: Dataset, measured: bool) -> t
 
     model, new = adapted("0..255" if config.pixels == "auto" else config.pixels)
     if config.pixels == "auto" and not new and measured:
-        from pipeline.pretrained import pixels
+        from pipeline.pretrained import pixel_range
 
-        model = pixels.recognized(lambda kind: adapted(kind)[0], dataset, str(config.model))
+        model = pixel_range.recognized(lambda kind: adapted(kind)[0], dataset, str(config.model))
     return model, new
 
 
