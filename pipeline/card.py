@@ -9,13 +9,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import pipeline
-from pipeline import markdown, report
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
-from pipeline.tflite import read
-from pipeline.tflite.metadata import About
-from pipeline.verdict import (
+from pipeline.report import markdown, page
+from pipeline.report.verdict import (
     TARGET_TITLES,
     TARGET_WORDS,
     count,
@@ -25,6 +23,8 @@ from pipeline.verdict import (
     target_cells,
     verdict,
 )
+from pipeline.tflite import read
+from pipeline.tflite.metadata import About
 
 TEMPLATE = "card.md.j2"
 NOT_STATED = "not stated"
@@ -97,9 +97,7 @@ def render(artifacts: Sequence[Artifact], facts: Facts) -> str:
         edgetpu=last.details.get("edgetpu"),
         targets=_targets(last.details["targets"]),
         stages=_stages(artifacts),
-        searches=[
-            f"{label(a)}: {report.trials_text(a)}" for a in artifacts if "trials" in a.details
-        ],
+        searches=[f"{label(a)}: {page.trials_text(a)}" for a in artifacts if "trials" in a.details],
         machine=platform.machine(),
         version=pipeline.__version__,
         not_stated=NOT_STATED,

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pipeline
-from pipeline import artifact, guardrail, ledger, measure, stage, targets, verdict
+from pipeline import artifact, guardrail, ledger, measure, stage, targets
 from pipeline.artifact import Artifact
 from pipeline.data import datasets
 from pipeline.errors import OutputError, RecipeError
 from pipeline.recipe import Recipe, Step
+from pipeline.report import verdict
 from pipeline.stage import EXPORT, Context
 from pipeline.system.files import write_atomic
 from pipeline.tracking import registry, runs

@@ -16,7 +16,7 @@ from pipeline.data import datasets
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
 from pipeline.graph import structure
-from pipeline.report import render_html
+from pipeline.report.page import render_html
 from pipeline.tflite import convert
 from pipeline.tflite.read import read
 

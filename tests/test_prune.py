@@ -10,11 +10,11 @@ import pytest
 from keras import layers
 from pydantic import ValidationError
 
-from pipeline import report
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
+from pipeline.report import page as report
 from pipeline.stage import Context
 from pipeline.stages import prune
 from pipeline.stages.prune import Config

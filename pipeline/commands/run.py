@@ -66,7 +66,8 @@ def execute(loaded: Any, out: str, fresh: bool) -> None:
     quiet.import_keras()
     place = Path(out or f"runs/{loaded.name}")
 
-    from pipeline import runner, verdict
+    from pipeline import runner
+    from pipeline.report import verdict
     from pipeline.stage import EXPORT
 
     finished, hint = runner.run(loaded, place, fresh)

@@ -23,7 +23,7 @@ class Config(StageConfig):
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Render the report of all stages that finished."""
-    from pipeline import report
+    from pipeline.report import page as report
 
     finished = [a for a in artifact.load_all(ctx.run_dir) if a.directory != ctx.directory]
     pages = {

@@ -20,7 +20,7 @@ from support.report_run import (
 )
 
 from pipeline.artifact import Artifact
-from pipeline.report import read_trials, render_html, render_markdown
+from pipeline.report.page import read_trials, render_html, render_markdown
 
 
 @pytest.fixture(scope="module")

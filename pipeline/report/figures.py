@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from pipeline import plots
 from pipeline.artifact import Artifact
-from pipeline.verdict import label, listed, percent, shown
+from pipeline.report import plots
+from pipeline.report.verdict import label, listed, percent, shown
 
 Figure = dict[str, str]  # its svg, alt and caption
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from support.report_run import FLOAT, INT8, artifact
 
-from pipeline import verdict
+from pipeline.report import verdict
 
 MAPPED = {"index": 0, "name": "CONV_2D", "placement": "npu", "reason": None}
 LEFT = {"index": 1, "name": "RELU", "placement": "cpu", "reason": "no room"}

@@ -9,9 +9,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from pipeline import figures, markdown, plots
 from pipeline.artifact import Artifact
-from pipeline.verdict import (
+from pipeline.report import figures, markdown, plots
+from pipeline.report.verdict import (
     COLUMNS,
     MISSING,
     TARGET_TITLES,
