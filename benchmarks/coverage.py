@@ -69,7 +69,7 @@ def cover(name: str) -> dict[str, Any]:
     import keras
     import numpy as np
 
-    from pipeline import allocation, clustering, kernels, pruning
+    from pipeline.compress import allocation, clustering, kernels, pruning
     from pipeline.errors import ModelError
     from pipeline.graph import structure
     from pipeline.legacy import bridge

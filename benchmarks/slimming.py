@@ -23,7 +23,8 @@ import numpy as np
 import yaml
 
 import search_spaces
-from pipeline import artifact, measure, slimming, surgery
+from pipeline import artifact, measure
+from pipeline.compress import slimming, surgery
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.data.stream import batch

@@ -16,8 +16,9 @@ from keras import layers
 from support.chain import run, saved, trained
 
 import search_spaces
-from pipeline import clustering, ledger, measure
+from pipeline import ledger, measure
 from pipeline.artifact import Artifact
+from pipeline.compress import clustering
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
 from pipeline.graph import complexity

@@ -10,8 +10,8 @@ from keras import layers
 
 from pipeline import measure
 from pipeline.artifact import Artifact
+from pipeline.compress.rows import kernel_row, kernel_rows
 from pipeline.data.datasets import Dataset, Split
-from pipeline.rows import kernel_row, kernel_rows
 from pipeline.tflite import convert
 from pipeline.tflite.read import read
 

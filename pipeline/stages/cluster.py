@@ -67,10 +67,10 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Cluster the kernels of `source`'s model; zeros stay zeros."""
     import keras
 
-    from pipeline import clustering, kernels, sensitivity
+    from pipeline.compress import clustering, kernels, sensitivity
+    from pipeline.compress.rows import kernel_row
     from pipeline.data.stream import batch
     from pipeline.graph import structure
-    from pipeline.rows import kernel_row
     from pipeline.train import training
 
     keras.utils.set_random_seed(ctx.seed)

@@ -57,7 +57,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Factorize the layers of `source`'s model that have fewer MACs that way, and train it."""
     import keras
 
-    from pipeline import lowrank
+    from pipeline.compress import lowrank
     from pipeline.graph import complexity
     from pipeline.train import training
 

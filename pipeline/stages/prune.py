@@ -5,7 +5,7 @@ Writes:  the same model; `sparsity` of its kernels is zero. Depthwise kernels, a
          that reads the image, stay whole unless asked for.
 Why:     zeros compress well in the .tflite file; latency on a CPU does not change.
 Source:  Han et al. 2015, https://arxiv.org/abs/1506.02626; the ramp, Zhu & Gupta 2017,
-         https://arxiv.org/abs/1710.01878; patterns, see `pipeline/masks.py`.
+         https://arxiv.org/abs/1710.01878; patterns, see `pipeline/compress/patterns.py`.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.artifact import Artifact
-from pipeline.masks import Pattern
+from pipeline.compress.patterns import Pattern
 from pipeline.stage import Context, Ladder, StageConfig
 from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.settings import Distill, Exempt, ExemptSensitive, mending
@@ -138,7 +138,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Prune `source`'s model, and train it meanwhile."""
     import keras
 
-    from pipeline import kernels, pruning
+    from pipeline.compress import kernels, pruning
     from pipeline.train import training
 
     keras.utils.set_random_seed(ctx.seed)
@@ -181,7 +181,7 @@ def _sparsity(config: Config, pattern: Pattern) -> float:
 
 def _kernels(model: Any, pattern: Pattern, config: Config, ctx: Context) -> list[Any]:
     """All kernels, those that stay whole with the reason; weights count as `score` says."""
-    from pipeline import kernels, masks, sensitivity
+    from pipeline.compress import kernels, patterns, sensitivity
     from pipeline.data.stream import batch
 
     kernels.require(config.exempt, model, "prune.exempt")
@@ -194,7 +194,7 @@ def _kernels(model: Any, pattern: Pattern, config: Config, ctx: Context) -> list
         sparsity = _sparsity(config, pattern)
 
         def change(kernel: kernels.Kernel) -> None:
-            kernel.keep(masks.mask(kernel.importance, sparsity, pattern))
+            kernel.keep(patterns.mask(kernel.importance, sparsity, pattern))
 
         loss = sensitivity.loss_of(model, ctx.data.val, ctx.seed)
         pruned = kernels.prunable(every)
@@ -207,7 +207,7 @@ def _targets(
     model: Any, pruned: Sequence[Any], pattern: Pattern, config: Config, ctx: Context
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Fractions of zeros of what is pruned, by name, and details of how they were found."""
-    from pipeline import allocation, kernels, sensitivity
+    from pipeline.compress import allocation, kernels, sensitivity
 
     sparsity, details = _sparsity(config, pattern), dict[str, Any]()
     wanted = config.allocation or ("uniform" if pattern.sparsity else "sensitivity")

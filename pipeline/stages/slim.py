@@ -84,7 +84,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Narrow `source`'s model to `config.flops`, or to a share of its FLOPs, and train it."""
     import keras
 
-    from pipeline import slimming
+    from pipeline.compress import slimming
     from pipeline.graph import channels, complexity
     from pipeline.train import training
 
@@ -132,7 +132,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
 def _penalized(model: Any, settings: Settings, config: Config, ctx: Context) -> dict[str, Any]:
     """Train with the penalty on gamma, if it is wanted; the last epoch counts."""
-    from pipeline import slimming
+    from pipeline.compress import slimming
     from pipeline.train import training
 
     if not config.penalize:
@@ -151,7 +151,7 @@ def _penalized(model: Any, settings: Settings, config: Config, ctx: Context) -> 
 
 def _narrowed(model: Any, target: int, config: Config, ctx: Context) -> Any:
     """The model with the channels that matter most."""
-    from pipeline import slimming, surgery
+    from pipeline.compress import slimming, surgery
     from pipeline.graph import channels
 
     found = channels.find(model)

@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 
 import search_spaces
-from pipeline import slimming, surgery
+from pipeline.compress import slimming, surgery
 from pipeline.graph import channels, complexity, walk
 from pipeline.graph.channels import Channels
 from search_spaces.base import Cheapest, build

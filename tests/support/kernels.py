@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from pipeline import kernels
+from pipeline.compress import kernels
 
 
 def network() -> keras.Model:

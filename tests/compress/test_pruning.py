@@ -10,9 +10,9 @@ import pytest
 from keras import layers
 from support.kernels import names, network
 
-from pipeline import kernels, masks, pruning
+from pipeline.compress import kernels, patterns, pruning
+from pipeline.compress.patterns import Pattern
 from pipeline.errors import ModelError
-from pipeline.masks import Pattern
 
 
 def noise(model: keras.Model, epochs: int) -> pruning.Fit:
@@ -186,6 +186,6 @@ def test_rounds_share_the_epochs_and_leave_the_same_share_each() -> None:
 def test_rounds_begin_with_the_zeros_that_there_are() -> None:
     found = kernels.prunable(kernels.find(network()))
     for kernel in found:
-        kernel.keep(masks.mask(kernel.matrix, 0.5))
+        kernel.keep(patterns.mask(kernel.matrix, 0.5))
     planned = pruning.rounds(found, dict.fromkeys(names(found), 0.875), 2, 4)
     assert [one.targets["dense"] for one in planned] == pytest.approx([0.75, 0.875])

@@ -15,12 +15,12 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from pipeline import surgery
+from pipeline.compress import surgery
+from pipeline.compress.rows import kernel_rows
 from pipeline.errors import BudgetError
 from pipeline.graph.channel_rules import Group
 from pipeline.graph.channels import Channels
 from pipeline.graph.walk import calls
-from pipeline.rows import kernel_rows
 
 Score = Literal["l1", "l2", "gamma"]
 NOISE = 0.05  # spread of the kernels of channels that are there twice

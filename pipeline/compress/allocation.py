@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.compress.kernels import Kernel
 from pipeline.errors import ModelError
-from pipeline.kernels import Kernel
 
 LEAST = 0.25  # of the mean share of weights that stay, stays in every kernel
 Curves = Mapping[str, Sequence[tuple[float, float]]]  # (sparsity, accuracy) by name of a kernel
@@ -61,7 +61,7 @@ def by_sensitivity(
     Args:
         kernels: What is pruned.
         sparsity: Fraction of zeros in all of them, 0..1.
-        curves: What `pipeline.sensitivity.scan` found.
+        curves: What `pipeline.compress.sensitivity.scan` found.
         images: That the accuracies were measured on. Along with its zeros, every kernel is taken
             to lose up to one of them: that tells flat curves apart.
     """

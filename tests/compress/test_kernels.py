@@ -8,9 +8,9 @@ import pytest
 from keras import layers
 from support.kernels import names, network
 
-from pipeline import kernels, masks
+from pipeline.compress import kernels, patterns
+from pipeline.compress.patterns import Pattern
 from pipeline.errors import ModelError
-from pipeline.masks import Pattern
 
 
 def test_depthwise_kernels_and_the_first_convolution_stay_whole() -> None:
@@ -122,7 +122,7 @@ def test_weights_of_inputs_that_are_always_zero_go_first() -> None:
     sizes = np.sqrt(np.mean(np.square(images), axis=(0, 1, 2)))
     np.testing.assert_allclose(conv.inputs, sizes, rtol=1e-5)
     np.testing.assert_allclose(conv.importance, np.abs(conv.matrix) * sizes, rtol=1e-5)
-    stay = masks.mask(last.importance, 0.25)
+    stay = patterns.mask(last.importance, 0.25)
     assert not stay[:, :, :12].any()
     assert stay[:, :, 12:].all()
 

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from support.chain import run, saved, trained
 
 import search_spaces
-from pipeline import clustering
 from pipeline.artifact import Artifact
-from pipeline.clustering import Centroids, Plan
+from pipeline.compress import clustering
+from pipeline.compress.clustering import Centroids, Plan
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
 from pipeline.errors import ModelError

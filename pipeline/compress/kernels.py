@@ -10,11 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import masks
+from pipeline.compress import patterns as masks
+from pipeline.compress.patterns import Mask, Matrix, Pattern
+from pipeline.compress.rows import kernel_row
 from pipeline.errors import ModelError
 from pipeline.graph import structure, walk
-from pipeline.masks import Mask, Matrix, Pattern
-from pipeline.rows import kernel_row
 
 Axes = tuple[int, ...]
 BATCH = 32

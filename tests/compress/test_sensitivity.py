@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import allocation, kernels, measure, sensitivity
+from pipeline import measure
+from pipeline.compress import allocation, kernels, sensitivity
+from pipeline.compress.kernels import Kernel
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
-from pipeline.kernels import Kernel
 from pipeline.report import plots
 
 

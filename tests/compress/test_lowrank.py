@@ -8,11 +8,11 @@ import pytest
 from keras import layers
 from support.chain import run, saved
 
-from pipeline import lowrank
+from pipeline.compress import lowrank
+from pipeline.compress.lowrank import Factors, Method
 from pipeline.data.datasets import Dataset
 from pipeline.errors import BudgetError
 from pipeline.graph import complexity, walk
-from pipeline.lowrank import Factors, Method
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import masks
+from pipeline.compress import patterns
+from pipeline.compress.kernels import Kernel
+from pipeline.compress.patterns import Pattern
 from pipeline.errors import ModelError
-from pipeline.kernels import Kernel
-from pipeline.masks import Pattern
 
 EVERY = 10  # steps between two updates of the zeros ..
 UPDATES = 100  # .. unless that were more than these, or fewer than EVERY
@@ -84,7 +84,7 @@ def prune(
     targets: Mapping[str, float],
     steps: int,
     fit: Fit,
-    pattern: Pattern = masks.SINGLE,
+    pattern: Pattern = patterns.SINGLE,
 ) -> Any:
     """Prune kernels in place to their targets, while their model is trained.
 
@@ -114,7 +114,7 @@ def prune(
                 "training while pruning came to weights that are not finite. "
                 f"Received: layer={kernel.name!r}. Lower learning_rate"
             )
-        kernel.keep(masks.mask(kernel.importance, targets[kernel.name], pattern))
+        kernel.keep(patterns.mask(kernel.importance, targets[kernel.name], pattern))
     return made
 
 
@@ -123,7 +123,7 @@ def in_rounds(
     planned: Sequence[Round],
     epoch_steps: int,
     fit: Callable[[Round, Sequence[Any]], Mapping[str, list[float]]],
-    pattern: Pattern = masks.SINGLE,
+    pattern: Pattern = patterns.SINGLE,
 ) -> dict[str, list[float]]:
     """Prune kernels in place, round by round: `prune`, `rounds`.
 
@@ -198,5 +198,5 @@ class _Zeros(keras.callbacks.Callback):
         if step == self._steps or (step < self._steps and step % self._every == 0):
             for kernel, stay, (start, end) in self._kernels:
                 sparsity = ramp(start, end, step, self._steps)
-                kernel.keep(masks.mask(kernel.importance, sparsity, self._pattern))
+                kernel.keep(patterns.mask(kernel.importance, sparsity, self._pattern))
                 stay.assign(np.asarray(kernel.variable) != 0)

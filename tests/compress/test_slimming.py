@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 import search_spaces
-from pipeline import slimming, surgery
+from pipeline.compress import slimming, surgery
 from pipeline.errors import BudgetError
 from pipeline.graph import channels, complexity
 from pipeline.graph.channels import Channels

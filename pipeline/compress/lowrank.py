@@ -14,9 +14,9 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from pipeline.compress.rows import kernel_rows
 from pipeline.errors import BudgetError
 from pipeline.graph import complexity, macs, rebuild, walk
-from pipeline.rows import kernel_rows
 
 Method = Literal["tucker", "separable"]
 GRAIN = 10_000  # shares of energy that a FLOPs target is met with are multiples of 1 / this

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline import masks
-from pipeline.masks import SINGLE, Mask, Matrix, Pattern
+from pipeline.compress import patterns
+from pipeline.compress.patterns import SINGLE, Mask, Matrix, Pattern
 
 
 @pytest.fixture
@@ -28,16 +28,16 @@ def test_the_sparsity_is_met_within_one_unit(matrix: Matrix, text: str, sparsity
     wanted = sparsity * matrix.size
     if pattern.keep:
         wanted = int(sparsity * pattern.keep[1]) * matrix.size / pattern.keep[1]
-    assert abs(zeros(masks.mask(matrix, sparsity, pattern)) - wanted) <= unit
+    assert abs(zeros(patterns.mask(matrix, sparsity, pattern)) - wanted) <= unit
 
 
 def test_no_weight_that_goes_is_larger_than_one_that_stays(matrix: Matrix) -> None:
-    stay = masks.mask(matrix, 0.6)
+    stay = patterns.mask(matrix, 0.6)
     assert np.max(np.abs(matrix[~stay])) <= np.min(np.abs(matrix[stay]))
 
 
 def test_of_every_four_inputs_the_two_largest_stay(matrix: Matrix) -> None:
-    stay = masks.mask(matrix, 0.5, Pattern.read("2:4")).reshape(-1, 4)
+    stay = patterns.mask(matrix, 0.5, Pattern.read("2:4")).reshape(-1, 4)
     sizes = np.abs(matrix).reshape(-1, 4)
     assert set(stay.sum(axis=1)) == {2}
     for row, own in zip(sizes, stay, strict=True):
@@ -45,20 +45,20 @@ def test_of_every_four_inputs_the_two_largest_stay(matrix: Matrix) -> None:
 
 
 def test_on_the_way_to_two_of_four_every_four_have_one_zero(matrix: Matrix) -> None:
-    stay = masks.mask(matrix, 0.4, Pattern.read("2:4")).reshape(-1, 4)
+    stay = patterns.mask(matrix, 0.4, Pattern.read("2:4")).reshape(-1, 4)
     assert set(stay.sum(axis=1)) == {3}
 
 
 def test_blocks_are_zero_as_a_whole_and_by_their_mean() -> None:
     matrix = np.float32([[9, 1, 2, 1.5], [0.1, 1, 2, 0]])[:, None]
-    stay = masks.mask(matrix, 0.5, Pattern(block=(2, 1)))
+    stay = patterns.mask(matrix, 0.5, Pattern(block=(2, 1)))
     assert stay[:, 0].tolist() == [[True, False, True, False]] * 2  # also 0.1, the smallest
 
 
 def test_blocks_do_not_reach_over_positions() -> None:
     matrix = np.ones((1, 2, 3), np.float32)
     matrix[0, 0] = (5, 5, 0.1)  # the last block of the position is one input wide
-    stay = masks.mask(matrix, 1 / 6, Pattern(block=(1, 2)))
+    stay = patterns.mask(matrix, 1 / 6, Pattern(block=(1, 2)))
     assert stay.tolist() == [[[True, True, False], [True, True, True]]]
 
 
@@ -67,7 +67,7 @@ def test_every_lane_has_as_many_weights(matrix: Matrix) -> None:
     counts = {
         pattern: [int(stay[lane::4].sum()) for lane in range(4)]
         for pattern in (SINGLE, Pattern(lanes=4))
-        for stay in [masks.mask(matrix, 0.7, pattern)]
+        for stay in [patterns.mask(matrix, 0.7, pattern)]
     }
     assert max(counts[Pattern(lanes=4)]) - min(counts[Pattern(lanes=4)]) <= 1
     assert max(counts[SINGLE]) > 2 * min(counts[SINGLE])
@@ -75,14 +75,14 @@ def test_every_lane_has_as_many_weights(matrix: Matrix) -> None:
 
 def test_lanes_with_fewer_outputs_have_as_many_weights_while_they_can() -> None:
     matrix = np.random.default_rng(0).normal(size=(10, 1, 16)).astype(np.float32)
-    stay = masks.mask(matrix, 0.5, Pattern(lanes=4))  # 80 of 160, lanes of 48, 48, 32 and 32
+    stay = patterns.mask(matrix, 0.5, Pattern(lanes=4))  # 80 of 160, lanes of 48, 48, 32 and 32
     assert [int(stay[lane::4].sum()) for lane in range(4)] == [20] * 4
-    stay = masks.mask(matrix, 0.125, Pattern(lanes=4))  # 140
+    stay = patterns.mask(matrix, 0.125, Pattern(lanes=4))  # 140
     assert [int(stay[lane::4].sum()) for lane in range(4)] == [38, 38, 32, 32]
 
 
 def test_lanes_without_outputs_are_idle() -> None:
-    stay = masks.mask(np.ones((2, 1, 4), np.float32), 0.5, Pattern(lanes=3))
+    stay = patterns.mask(np.ones((2, 1, 4), np.float32), 0.5, Pattern(lanes=3))
     assert stay.sum(axis=(1, 2)).tolist() == [2, 2]
 
 
@@ -90,13 +90,13 @@ def test_lanes_without_outputs_are_idle() -> None:
 def test_the_slowest_lane_decides_the_cycles(rows: list[int], cycles: int) -> None:
     """The example of Han et al. 2017, figure 4."""
     stay = np.arange(5) < np.array(rows)[:, None]
-    assert masks.cycles(stay[:, None], lanes=4) == cycles
+    assert patterns.cycles(stay[:, None], lanes=4) == cycles
 
 
 @pytest.mark.parametrize("text", PATTERNS)
 def test_zeros_stay_zeros(matrix: Matrix, text: str) -> None:
     matrix[np.random.default_rng(1).random(matrix.shape) < 0.4] = 0
-    stay = masks.mask(matrix, 0.5, Pattern.read(text))
+    stay = patterns.mask(matrix, 0.5, Pattern.read(text))
     assert not np.any(stay[matrix == 0])
 
 
@@ -104,8 +104,8 @@ def test_zeros_stay_zeros(matrix: Matrix, text: str) -> None:
 def test_pruning_again_as_far_changes_nothing(matrix: Matrix, text: str) -> None:
     pattern = Pattern.read(text)
     sparsity = pattern.sparsity or 0.5
-    stay = masks.mask(matrix, sparsity, pattern)
-    assert np.array_equal(masks.mask(matrix * stay, sparsity, pattern), stay)
+    stay = patterns.mask(matrix, sparsity, pattern)
+    assert np.array_equal(patterns.mask(matrix * stay, sparsity, pattern), stay)
 
 
 @pytest.mark.parametrize(

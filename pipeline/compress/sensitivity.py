@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import masks
+from pipeline.compress import patterns
+from pipeline.compress.kernels import Kernel
+from pipeline.compress.patterns import Pattern
 from pipeline.data.datasets import Split
-from pipeline.kernels import Kernel
-from pipeline.masks import Pattern
 from pipeline.system import progress
 from pipeline.train import losses
 
@@ -26,7 +26,7 @@ def scan(
     model: keras.Model,
     split: Split,
     seed: int,
-    pattern: Pattern = masks.SINGLE,
+    pattern: Pattern = patterns.SINGLE,
 ) -> tuple[dict[str, list[tuple[float, float]]], int]:
     """Prune each kernel alone, and put its weights back.
 
@@ -86,7 +86,7 @@ def _alone(
     points = []
     try:
         for sparsity in SPARSITIES:  # each from the last: the smallest stay the smallest
-            kernel.keep(masks.mask(kernel.importance, sparsity, pattern))
+            kernel.keep(patterns.mask(kernel.importance, sparsity, pattern))
             points.append((sparsity, score()))
     finally:
         kernel.variable.assign(before)

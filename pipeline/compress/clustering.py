@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import kernels
+from pipeline.compress import kernels
+from pipeline.compress.kernels import Kernel
 from pipeline.graph import structure
-from pipeline.kernels import Kernel
 
 Centroids = Literal["density", "kmeans++", "linear", "random"]
 Scope = Literal["layer", "channel"]

@@ -1,0 +1,1 @@
+"""How a network gets smaller: pruning, clustering, slimming, factors of low rank."""
