@@ -72,7 +72,7 @@ def cover(name: str) -> dict[str, Any]:
     from pipeline.compress import allocation, clustering, kernels, pruning
     from pipeline.errors import ModelError
     from pipeline.graph import structure
-    from pipeline.legacy import bridge
+    from pipeline.quantization.tfmot import bridge
 
     keras.utils.set_random_seed(0)
     model = build(name)
@@ -140,7 +140,7 @@ def quantize(model: Any, images: Any, scaled: Any) -> dict[str, Any]:
     import numpy as np
 
     from pipeline.errors import ModelError
-    from pipeline.legacy import quantization
+    from pipeline.quantization.tfmot import quantization
     from pipeline.tflite import convert
     from pipeline.tflite.classifier import Runner
     from pipeline.tflite.read import read

@@ -79,7 +79,7 @@ def _scaled(model: Path, images: npt.NDArray[np.float32]) -> Any:
     """Images as the SavedModel of quantization-aware training takes them."""
     import keras
 
-    from pipeline.legacy import bridge
+    from pipeline.quantization.tfmot import bridge
 
     return bridge.rescaled(keras.models.load_model(model, compile=False), images)
 

@@ -22,7 +22,7 @@ from pipeline.compress import clustering
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
 from pipeline.graph import complexity
-from pipeline.legacy import affine, bridge, quantization
+from pipeline.quantization.tfmot import affine, bridge, quantization
 from pipeline.tflite import convert
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import Graph, Tensor, read

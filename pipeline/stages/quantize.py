@@ -90,7 +90,7 @@ def foresee(config: Config, source: Artifact, before: Sequence[str]) -> None:
     if ways == {"qat"}:
         import keras
 
-        from pipeline.legacy import quantization
+        from pipeline.quantization.tfmot import quantization
 
         quantization.require(keras.models.load_model(source.model_path, compile=False))
 
@@ -112,7 +112,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     from pipeline import measure
     from pipeline.data.stream import batch
     from pipeline.errors import ModelError
-    from pipeline.legacy import quantization
+    from pipeline.quantization.tfmot import quantization
     from pipeline.tflite.classifier import Runner
 
     model = keras.models.load_model(source.model_path, compile=False)
@@ -176,7 +176,7 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
     import numpy as np
 
     from pipeline.errors import ModelError
-    from pipeline.legacy import bridge, quantization, trainer
+    from pipeline.quantization.tfmot import bridge, quantization, trainer
     from pipeline.tflite import convert, parity
 
     bits = 4 if config.precision == "int4" else 8

@@ -19,7 +19,7 @@ from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
-from pipeline.legacy import bridge, quantization
+from pipeline.quantization.tfmot import bridge, quantization
 from pipeline.tflite import convert, parity
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.parity import Reference

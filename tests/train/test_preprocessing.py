@@ -10,7 +10,7 @@ import pytest
 from pipeline.data.datasets import Dataset, Split
 from pipeline.data.stream import batch
 from pipeline.errors import ModelError
-from pipeline.legacy import bridge, quantization
+from pipeline.quantization.tfmot import bridge, quantization
 from pipeline.tflite import convert
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import read

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tf_keras
 
-from pipeline.legacy import activations
+from pipeline.quantization.tfmot import activations
 
 MERGES = ("Add", "Maximum", "Minimum", "Multiply", "Subtract")  # layers of the same name
 ACTIVATIONS = {

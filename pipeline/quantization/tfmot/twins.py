@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tf_keras
 
-from pipeline.legacy import activations, operations
+from pipeline.quantization.tfmot import activations, operations
 
 _CONV = ("kernel_size", "strides", "padding", "dilation_rate", "use_bias", "activation")
 _POOL = ("pool_size", "strides", "padding")

@@ -14,7 +14,7 @@ import tf_keras
 
 from pipeline.errors import ModelError
 from pipeline.graph import walk
-from pipeline.legacy import twins
+from pipeline.quantization.tfmot import twins
 
 TOLERANCE = 1e-4
 

@@ -11,7 +11,7 @@ from keras import layers
 
 import search_spaces
 from pipeline.errors import ModelError
-from pipeline.legacy import bridge, twins
+from pipeline.quantization.tfmot import bridge, twins
 from search_spaces.base import build
 
 EXACT = 1e-5

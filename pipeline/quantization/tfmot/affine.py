@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from pipeline.legacy import rules
+from pipeline.quantization.tfmot import rules
 
 
 class ChannelAffine(tf_keras.layers.Layer):

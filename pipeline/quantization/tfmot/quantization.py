@@ -35,7 +35,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.graph_transfor
 
 from pipeline.errors import ModelError
 from pipeline.graph import structure
-from pipeline.legacy import activations, affine, bridge, ranges, rules
+from pipeline.quantization.tfmot import activations, affine, bridge, ranges, rules
 from pipeline.tflite import parity
 
 Fit = Callable[[tf_keras.Model, list[tf_keras.callbacks.Callback]], None]

@@ -18,7 +18,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.default_8bit i
 )
 
 from pipeline.errors import ModelError
-from pipeline.legacy import activations
+from pipeline.quantization.tfmot import activations
 
 KERNELS = {
     "Conv2D": "kernel",

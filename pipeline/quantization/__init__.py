@@ -1,0 +1,1 @@
+"""How numbers get fewer bits."""
