@@ -146,11 +146,11 @@ class Bundle:
 
     def add_demo(self) -> None:
         """Add a page that runs the model, if what it is made of is installed."""
-        from pipeline import browser
+        from pipeline.browser.page import demo
 
         model, labels = self.files[MODEL], list(self.ctx.data.class_names)
         try:
-            page = browser.demo(model, labels, self.about.name)
+            page = demo(model, labels, self.about.name)
         except (ModelError, ToolError) as error:
             self._leave_out(DEMO, error)
         else:

@@ -17,10 +17,10 @@ from PIL import Image
 from support.report_run import INT8, artifact, trial
 
 from pipeline import browser, bundle, card
-from pipeline.browser import chromium, litertjs
-from pipeline.browser.server import serving
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset, Split
+from pipeline.targets.browser import chromium, litertjs
+from pipeline.targets.browser.server import serving
 from pipeline.tflite import convert
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.metadata import About

@@ -111,8 +111,8 @@ def in_mediapipe(export: Path, images: np.ndarray) -> Rows:
 
 
 def in_litert_js(export: Path, images: np.ndarray) -> Rows:
-    from pipeline.browser import inference
     from pipeline.targets import browser
+    from pipeline.targets.browser import inference
 
     if lacks := browser.missing():
         pytest.skip(lacks)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.browser import chromium
+from pipeline.targets.browser import chromium
 
 
 class Tab:

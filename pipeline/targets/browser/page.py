@@ -8,8 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline.browser import litertjs
 from pipeline.errors import ModelError
+from pipeline.targets.browser import litertjs
 from pipeline.tflite.read import read
 
 HERE = Path(__file__).parent

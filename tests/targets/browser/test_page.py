@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pipeline.browser.page import demo
 from support.devtools import Tab, tab
 from support.networks import SHAPE, int8_ends, network, uint8_ends
 
-from pipeline.browser import demo
 from pipeline.data import pictures
 from pipeline.errors import ModelError
 from pipeline.targets import browser

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import targets
-from pipeline.edgetpu import compiler
 from pipeline.errors import ToolError
+from pipeline.targets.edgetpu import compiler
 
 VERSION = "Edge TPU Compiler version 16.0.384591198\n"
 STARTED = VERSION + "Started a compilation timeout timer of 180 seconds.\n"

@@ -9,9 +9,9 @@ from keras import layers
 from support.networks import SHAPE, any_batch, int8_ends, network, noise, uint8_ends
 
 from pipeline import targets
-from pipeline.browser import inference, litertjs
 from pipeline.errors import ToolError
 from pipeline.targets import Verdict, browser
+from pipeline.targets.browser import inference, litertjs
 from pipeline.tflite import convert
 from pipeline.tflite.classifier import Runner
 

@@ -5,8 +5,8 @@ What the NPU cannot run, the microcontroller's CPU does, at a cost that Vela doe
 
 from typing import Any
 
-from pipeline import vela
 from pipeline.targets import Placement, Verdict
+from pipeline.targets.ethos_u import vela
 from pipeline.tflite.read import read
 
 ALONE = "cycles and time are of the NPU alone; Vela does not count what the CPU does"

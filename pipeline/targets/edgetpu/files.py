@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from pipeline.edgetpu.operators import BYTE_TYPES, UNCERTAIN, is_vector
+from pipeline.targets.edgetpu.operators import BYTE_TYPES, UNCERTAIN, is_vector
 from pipeline.tflite.read import Graph, Operator
 
 CACHE_BYTES = int(7.9 * 2**20)  # on-chip memory for parameters, about

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.browser import chromium, litertjs
-from pipeline.browser.server import Server, serving
 from pipeline.errors import ToolError
+from pipeline.targets.browser import chromium, litertjs
+from pipeline.targets.browser.server import Server, serving
 
 HERE = Path(__file__).parent
 SECONDS = 120.0  # that a page may take, loading and compiling included

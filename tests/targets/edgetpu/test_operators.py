@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.edgetpu.operators import SOFTMAX_SIZE, unmapped
+from pipeline.targets.edgetpu.operators import SOFTMAX_SIZE, unmapped
 from pipeline.tflite.read import Operator, Tensor
 
 MAP = (1, 8, 8, 4)

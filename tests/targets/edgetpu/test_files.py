@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.edgetpu import files
+from pipeline.targets.edgetpu import files
 from pipeline.tflite.read import Graph, Operator, Tensor
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.browser import chromium, inference, litertjs
 from pipeline.errors import ModelError
 from pipeline.targets import Placement, Verdict
+from pipeline.targets.browser import chromium, inference, litertjs
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import read
 

@@ -8,9 +8,9 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.edgetpu import compiler, files, operators
-from pipeline.edgetpu.compiler import MAPPED, PROGRAM, Compiled
 from pipeline.targets import Placement, Verdict
+from pipeline.targets.edgetpu import compiler, files, operators
+from pipeline.targets.edgetpu.compiler import MAPPED, PROGRAM, Compiled
 from pipeline.tflite.read import Graph, read
 
 NAME = "edgetpu"

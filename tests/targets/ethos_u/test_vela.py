@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline import targets, vela
+from pipeline import targets
 from pipeline.errors import ModelError, ToolError
 from pipeline.targets import Verdict, ethos_u
+from pipeline.targets.ethos_u import vela
 from pipeline.tflite import convert, write
 from search_spaces import base, family
 
