@@ -16,12 +16,13 @@ from typing import Any
 
 import keras
 
-from pipeline import artifact, measure, stage
+from pipeline import artifact, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.graph import complexity
+from pipeline.measure import metrics as measure
 from pipeline.stage import Context
 from pipeline.tflite import parity
 from search_spaces import base, mobilenet

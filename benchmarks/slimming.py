@@ -23,12 +23,13 @@ import numpy as np
 import yaml
 
 import search_spaces
-from pipeline import artifact, measure
+from pipeline import artifact
 from pipeline.compress import slimming, surgery
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.data.stream import batch
 from pipeline.graph import channels, complexity
+from pipeline.measure import metrics
 from pipeline.tflite import convert
 from pipeline.tflite.classifier import Runner
 from search_spaces.base import Cheapest, build
@@ -111,7 +112,7 @@ def _measured(made: artifact.Artifact, dataset: Dataset) -> tuple[dict[str, floa
     model = keras.models.load_model(made.model_path, compile=False)
     images, _ = batch(dataset.train, 100, 0)
     content = convert.ptq(model, np.asarray(images, np.float32))
-    hits = measure.tflite_hits(Runner(content), dataset.test)
+    hits = metrics.tflite_hits(Runner(content), dataset.test)
     return {
         "flops": complexity.profile(model).flops,
         "float_test_accuracy": made.metrics["test_accuracy"],

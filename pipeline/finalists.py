@@ -8,11 +8,12 @@ from typing import Any
 
 import keras
 
-from pipeline import costs, isolation, measure, trial
+from pipeline import costs, isolation, trial
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
 from pipeline.errors import ModelError
+from pipeline.measure import metrics
 from pipeline.system.files import write_atomic
 from pipeline.tflite import convert
 from pipeline.tflite.classifier import Runner
@@ -35,7 +36,7 @@ def run(
     try:
         content = convert.ptq(keras.models.load_model(model, compile=False), images)
         runner = Runner(content)
-        accuracy = measure.tflite_hits(runner, dataset.val).mean()
+        accuracy = metrics.tflite_hits(runner, dataset.val).mean()
     except ModelError as error:
         return {"int8_error": str(error)}
     return {

@@ -16,9 +16,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pipeline import artifact, measure, stage
+from pipeline import artifact, stage
 from pipeline.artifact import Artifact
 from pipeline.errors import ModelError, ParityError
+from pipeline.measure import metrics
 from pipeline.stage import Context, Ladder, Log, StageConfig
 from pipeline.system.files import fingerprint, write_atomic
 from pipeline.tflite import convert
@@ -133,7 +134,7 @@ class Guardrail:
             own = replace(ctx, directory=directory, fingerprint=code, log=_Later(ctx.log, steps))
             began = time.perf_counter()
             made = self.module.run(source, config, own)
-            accuracy = measure.val_accuracy(made, ctx.data)
+            accuracy = metrics.val_accuracy(made, ctx.data)
             seconds = round(time.perf_counter() - began, 2)
             numbers = {**made.metrics, "val_accuracy": accuracy}
             made = made.model_copy(update={"metrics": numbers, "seconds": seconds})

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import measure
 from pipeline.artifact import Artifact
 from pipeline.data import datasets
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
 from pipeline.errors import ModelError
+from pipeline.measure import metrics
 from pipeline.tflite import convert, write
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import read
@@ -115,5 +115,5 @@ def _per_tensor(content: bytes) -> bytes:
 
 def agreement(one: bytes, other: bytes, split: datasets.Split) -> dict[str, Any]:
     """On how many images two files name the same class: `images` and `agreement`, a fraction."""
-    first, second = (measure.tflite_classes(Runner(x, threads=2), split) for x in (one, other))
+    first, second = (metrics.tflite_classes(Runner(x, threads=2), split) for x in (one, other))
     return {"images": len(split), "agreement": float(np.mean(first == second))}

@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pipeline
-from pipeline import artifact, guardrail, ledger, measure, stage, targets
+from pipeline import artifact, guardrail, stage, targets
 from pipeline.artifact import Artifact
 from pipeline.data import datasets
 from pipeline.errors import OutputError, RecipeError
+from pipeline.measure import ledger
+from pipeline.measure import metrics as measure
 from pipeline.recipe import Recipe, Step
 from pipeline.report import verdict
 from pipeline.stage import EXPORT, Context

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline import artifact, measure
+from pipeline import artifact
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset
+from pipeline.measure import metrics
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import read
 
@@ -69,7 +70,7 @@ def test_a_trained_model_becomes_a_small_int8_file_as_far_as_accuracy_allows(
     assert stages["export"].metrics["sparsity"] >= 0.3
     assert stages["export"].metrics["distinct_weights"] <= 64
     assert stages["quantize"].metrics["parity_agreement"] >= 0.97
-    hits = measure.tflite_hits(Runner(content), digits.test)
+    hits = metrics.tflite_hits(Runner(content), digits.test)
     assert hits.mean() == stages["export"].metrics["test_accuracy"]
     again = command(*words, place=place)
     assert again.stderr.count("done before") == len(stages)

@@ -16,12 +16,12 @@ from keras import layers
 from support.chain import run, saved, trained
 
 import search_spaces
-from pipeline import ledger, measure
 from pipeline.artifact import Artifact
 from pipeline.compress import clustering
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
 from pipeline.graph import complexity
+from pipeline.measure import ledger, metrics
 from pipeline.quantization.tfmot import affine, bridge, quantization
 from pipeline.tflite import convert
 from pipeline.tflite.classifier import Runner
@@ -319,7 +319,7 @@ def test_the_method_that_does_better_on_validation_is_kept(data: Dataset, tmp_pa
     assert set(accuracy) == {"ptq", "qat"}
     assert accuracy[made.details["method"]] == max(accuracy.values())
     runner = Runner(made.model_path.read_bytes())
-    assert measure.tflite_hits(runner, data.val).mean() == max(accuracy.values())
+    assert metrics.tflite_hits(runner, data.val).mean() == max(accuracy.values())
     assert re.fullmatch("[0-9a-f]{64}", made.details["calibration_sha256"])
     assert made.details["calibration_images"] == 20
     left = {path.name for path in made.directory.iterdir() if path.is_dir()}

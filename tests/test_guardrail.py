@@ -9,12 +9,13 @@ import keras
 import pytest
 from pydantic import Field
 
-from pipeline import guardrail, measure
+from pipeline import guardrail
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError, ParityError
 from pipeline.guardrail import Guardrail
+from pipeline.measure import metrics
 from pipeline.stage import Context, Ladder, StageConfig
 from pipeline.stages import cluster, prune, quantize
 
@@ -86,7 +87,7 @@ def source(ctx: Context) -> Artifact:
 @pytest.fixture(autouse=True)
 def accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model loses a tenth of the strength that it was made with."""
-    monkeypatch.setattr(measure, "val_accuracy", lambda made, _: 1 - made.details["strength"] / 10)
+    monkeypatch.setattr(metrics, "val_accuracy", lambda made, _: 1 - made.details["strength"] / 10)
 
 
 def run(stage: Stage, floor: float, ctx: Context, source: Artifact) -> Artifact:
@@ -242,7 +243,7 @@ def test_a_tflite_stage_passes_its_input_on_in_float32(
     monkeypatch.setattr(Stage, "run", convert)
     made = run(Stage((0.9,), start=0), 0.99, ctx, source)
     assert made.model_file == "model.tflite"
-    runner: Callable[..., Any] = measure.litert.Runner
+    runner: Callable[..., Any] = metrics.litert.Runner
     images = ctx.data.test.images[:3]
     model = keras.models.load_model(source.model_path, compile=False)
     scores = runner(made.model_path.read_bytes()).scores(images)  # type: ignore[union-attr]

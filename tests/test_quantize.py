@@ -11,10 +11,11 @@ from keras import layers
 from pydantic import ValidationError
 from support.chain import run, saved, trained
 
-from pipeline import ledger, measure, targets
+from pipeline import targets
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
+from pipeline.measure import ledger, metrics
 from pipeline.stages.quantize import Config, ladder
 from pipeline.tflite import read
 from pipeline.tflite.classifier import Runner
@@ -105,8 +106,8 @@ def test_their_values_are_counted_two_a_byte(quantized: Callable[[str], Artifact
     rows = ledger.of_tflite(graph(made))
     assert [row["dtypes"]["kernel"] for row in rows] == ["int4", "int8", "int4", "int4"]
     assert all(row["distinct"] <= 15 for row in rows if row["dtypes"]["kernel"] == "int4")
-    assert measure.tflite_numbers(graph(made)) | {"sparsity": 0, "nonzero_params": 0} == (
-        measure.tflite_numbers(graph(whole))
+    assert metrics.tflite_numbers(graph(made)) | {"sparsity": 0, "nonzero_params": 0} == (
+        metrics.tflite_numbers(graph(whole))
         | {"sparsity": 0, "nonzero_params": 0, "distinct_weights": 15}
     )
     assert len(content(made)) < len(content(whole))

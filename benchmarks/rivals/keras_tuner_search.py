@@ -23,10 +23,10 @@ import keras
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
-from pipeline import measure
 from pipeline.data.datasets import DataConfig, Dataset, load
 from pipeline.data.stream import batch
 from pipeline.graph import complexity
+from pipeline.measure import metrics
 from pipeline.space import Candidate, Space
 from pipeline.train import training
 from pipeline.train.initialization import lsuv
@@ -190,8 +190,8 @@ def run(
         **result,
         "error": None,
         "val_accuracy": float(best[0].score),
-        "val_accuracy_reloaded": float(measure.keras_hits(model, dataset.val).mean()),
-        "test_error": 1 - float(measure.keras_hits(model, dataset.test).mean()),
+        "val_accuracy_reloaded": float(metrics.keras_hits(model, dataset.val).mean()),
+        "test_error": 1 - float(metrics.keras_hits(model, dataset.test).mean()),
         "macs": complexity.profile(model).macs,
         "family": point.family,
         "arch": point.arch.model_dump(mode="json"),

@@ -55,7 +55,7 @@ def call(args: argparse.Namespace) -> None:
     from pydantic import ValidationError
 
     quiet.import_keras()
-    from pipeline import evaluate
+    from pipeline.measure import evaluate
 
     given = {key: getattr(args, key) for key in datasets.DataConfig.model_fields if key != "source"}
     try:

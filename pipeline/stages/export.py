@@ -45,7 +45,9 @@ class Config(StageConfig):
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Write the files, measure `model.tflite`, and write what tells of it; the manifest last."""
-    from pipeline import bundle, ledger, measure
+    from pipeline import bundle
+    from pipeline.measure import ledger
+    from pipeline.measure import metrics as measure
     from pipeline.tflite.read import read
 
     export = bundle.Bundle(source, ctx, _about(config, ctx), config.strip, config.metadata)

@@ -109,9 +109,9 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
     import keras
 
-    from pipeline import measure
     from pipeline.data.stream import batch
     from pipeline.errors import ModelError
+    from pipeline.measure import metrics
     from pipeline.quantization.tfmot import quantization
     from pipeline.tflite.classifier import Runner
 
@@ -130,7 +130,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             log.warning("quantize: not by %s: %s", name, error)
             continue
         runner = Runner(made[name].content, threads=2)
-        accuracy[name] = float(measure.tflite_hits(runner, ctx.data.val).mean())
+        accuracy[name] = float(metrics.tflite_hits(runner, ctx.data.val).mean())
     kept = max(made, key=lambda name: accuracy[name])  # the first of equals: trained
     saved_model = ctx.directory / "saved_model"
     shutil.rmtree(saved_model, ignore_errors=True)

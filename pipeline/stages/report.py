@@ -3,7 +3,7 @@
 Reads:   the `artifact.json` of every finished stage of the run.
 Writes:  `report.html` (self-contained) and `report.md`, here and in the run's `export` directory.
 Why:     the numbers of all stages side by side are what a reader decides on.
-Source:  none; the numbers are defined in `pipeline.measure`.
+Source:  none; the numbers are defined in `pipeline.measure.metrics`.
 """
 
 from typing import ClassVar

@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import measure
 from pipeline.compress import allocation, kernels, sensitivity
 from pipeline.compress.kernels import Kernel
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
+from pipeline.measure import metrics
 from pipeline.report import plots
 
 
@@ -60,7 +60,7 @@ def scanned(few_digits: Dataset) -> Any:
 
 def test_every_kernel_has_a_curve_from_the_whole_network_on(scanned: Any) -> None:
     model, split, found, curves, images = scanned
-    whole = measure.keras_hits(model, split).mean()
+    whole = metrics.keras_hits(model, split).mean()
     assert set(curves) == {kernel.name for kernel in found} == {"first", "idle", "last"}
     assert [curve[0] for curve in curves.values()] == [(0.0, pytest.approx(whole))] * 3
     sparsities = [s for s, _ in curves["first"]]
@@ -74,7 +74,7 @@ def test_a_point_is_the_accuracy_with_that_kernel_pruned_alone(scanned: Any) -> 
     weights = np.array(found[0].variable)
     threshold = np.sort(np.abs(weights).reshape(-1))[round(0.9 * weights.size)]
     found[0].variable.assign(np.where(np.abs(weights) < threshold, 0, weights))
-    accuracy = measure.keras_hits(model, split).mean()
+    accuracy = metrics.keras_hits(model, split).mean()
     model.set_weights(before)
     assert dict(curves["first"])[0.9] == pytest.approx(accuracy)
     assert accuracy < curves["first"][0][1]

@@ -14,11 +14,12 @@ import tf_keras
 from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 
-from pipeline import measure, stage
+from pipeline import stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
+from pipeline.measure import metrics as measure
 from pipeline.quantization.tfmot import bridge, quantization
 from pipeline.tflite import convert, parity
 from pipeline.tflite.classifier import Runner

@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import __main__, evaluate
+from pipeline import __main__
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
+from pipeline.measure import evaluate
 from pipeline.tflite import convert
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline import measure
 from pipeline.artifact import Artifact
 from pipeline.compress.rows import kernel_row, kernel_rows
 from pipeline.data.datasets import Dataset, Split
+from pipeline.measure import metrics as measure
 from pipeline.tflite import convert
 from pipeline.tflite.read import read
 

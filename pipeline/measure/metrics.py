@@ -12,11 +12,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import ledger
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset, Split
 from pipeline.data.stream import stream
 from pipeline.graph import complexity
+from pipeline.measure import ledger
 from pipeline.tflite import convert
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import Graph, read

@@ -10,12 +10,13 @@ import pytest
 from keras import layers
 from support.report_run import FLOAT, INT8, Page, artifact
 
-from pipeline import ledger, recipe, runner, stage
+from pipeline import recipe, runner, stage
 from pipeline.artifact import Artifact, load
 from pipeline.data import datasets
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
 from pipeline.graph import structure
+from pipeline.measure import ledger
 from pipeline.report.page import render_html
 from pipeline.tflite import convert
 from pipeline.tflite.read import read
