@@ -61,47 +61,48 @@ def call(args: argparse.Namespace) -> None:
         raise RecipeError(
             "--benchmark-model is a program for a phone. Received: no --device. Add --device any"
         )
-    from pipeline import bench, bench_report
+    from pipeline.bench import table, timing
 
-    files = [bench.read(path) for path in (args.model, args.vs) if path is not None]
+    files = [timing.read(path) for path in (args.model, args.vs) if path is not None]
     found = _on_phone(files, threads, args) if args.device else _here(files, threads, args)
-    print(json.dumps(found, indent=1) if args.json else bench_report.as_text(found, args.top))
+    print(json.dumps(found, indent=1) if args.json else table.as_text(found, args.top))
 
 
 def _here(files: Any, threads: list[int], args: argparse.Namespace) -> dict[str, Any]:
     """Time files on this machine."""
-    from pipeline import bench, bench_report, footprint, operators
+    from pipeline.bench import operators, resident, table, timing
 
     with _bar("bench") as forward:
-        pace = bench.Pace(args.runs, args.seconds)
-        timings = bench.timings(files, threads, pace, forward)
+        pace = timing.Pace(args.runs, args.seconds)
+        timings = timing.timings(files, threads, pace, forward)
     rows = []
     for file, own in zip(files, timings, strict=True):
-        row = bench_report.file_json(file)
+        row = table.file_json(file)
         row["timings"] = [
-            bench_report.timing_json(t, footprint.resident_bytes(file.path, t.threads)) for t in own
+            table.timing_json(t, resident.resident_bytes(file.path, t.threads)) for t in own
         ]
         if args.ops:
             with _bar(f"operators of {file.path.name}") as forward:
                 found = operators.times(file.content, file.graph, threads[0], args.seconds, forward)
-            row["operator_times"] = bench_report.operators_json(found, own[0])
+            row["operator_times"] = table.operators_json(found, own[0])
         rows.append(row)
     if args.vs is None:
         return {"files": rows}
-    pairs = [bench_report.speedup_json(*pair) for pair in zip(*timings, strict=True)]
+    pairs = [table.speedup_json(*pair) for pair in zip(*timings, strict=True)]
     return {"files": rows, "comparison": _comparison(rows, pairs)}
 
 
 def _on_phone(files: Any, threads: list[int], args: argparse.Namespace) -> dict[str, Any]:
     """Time files on a phone, one after the other: a program there runs each in one go."""
-    from pipeline import adb, bench_report
+    from pipeline.bench import phone as adb
+    from pipeline.bench import table
 
     phone = adb.connect(args.device, args.benchmark_model)
-    rows = [bench_report.file_json(file) | {"timings": []} for file in files]
+    rows = [table.file_json(file) | {"timings": []} for file in files]
     for count in threads:
         for file, row in zip(files, rows, strict=True):
             timing = adb.time_file(phone, file.path, count, args.runs, args.seconds)
-            row["timings"].append(bench_report.phone_json(timing))
+            row["timings"].append(table.phone_json(timing))
     found = {"device": phone.serial, "files": rows}
     if args.vs is None:
         return found

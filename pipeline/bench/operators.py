@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline import slicing
+from pipeline.bench import slicing
+from pipeline.bench.slicing import Slice
 from pipeline.errors import ModelError
-from pipeline.slicing import Slice
 from pipeline.tflite import interpreter
 from pipeline.tflite.read import Graph, Operator
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import operators
-from pipeline.adb import PhoneTiming
-from pipeline.bench import INTERVAL, File, Timing, speedup
-from pipeline.operators import OperatorTime
+from pipeline.bench import operators
+from pipeline.bench.operators import OperatorTime
+from pipeline.bench.phone import PhoneTiming
+from pipeline.bench.timing import INTERVAL, File, Timing, speedup
 
 Json = dict[str, Any]
 COLUMNS: Mapping[str, str] = {  # of a timing: its key and its title

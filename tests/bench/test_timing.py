@@ -12,8 +12,9 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from pipeline import bench, bench_report, footprint, operators
-from pipeline.bench import Pace, Timing
+from pipeline.bench import operators, resident, table
+from pipeline.bench import timing as bench
+from pipeline.bench.timing import Pace, Timing
 from pipeline.errors import ModelError
 from pipeline.tflite import convert, write
 
@@ -142,22 +143,22 @@ def test_a_file_with_several_inputs_of_any_type_is_timed(odd: Path) -> None:
 
 
 def test_a_process_of_its_own_tells_the_memory(small: Path, place: Path) -> None:
-    if not footprint.STATUS.exists():
+    if not resident.STATUS.exists():
         pytest.skip("only Linux tells")
     weights = np.random.default_rng(0).random((2048, 2048))
     content = converted(lambda x: x @ tf.constant(weights, tf.float32), tf.TensorSpec((1, 2048)))
     (path := place / "heavy.tflite").write_bytes(content)
-    light, heavy = (footprint.resident_bytes(p, 1) for p in (small, path))
+    light, heavy = (resident.resident_bytes(p, 1) for p in (small, path))
     assert 0 < light < 16e6  # pages of the runtime, for the most part
     assert heavy > light + weights.size * 4  # the file, at least
 
 
 def test_memory_that_cannot_be_measured_is_an_error_that_names_the_file(place: Path) -> None:
-    if not footprint.STATUS.exists():
+    if not resident.STATUS.exists():
         pytest.skip("only Linux tells")
     (path := place / "nothing.tflite").write_bytes(b"nothing")
     with pytest.raises(ModelError, match=r"nothing\.tflite: the process that runs it ended"):
-        footprint.resident_bytes(path, 1)
+        resident.resident_bytes(path, 1)
 
 
 def test_the_activations_of_a_file_are_counted(small: Path) -> None:
@@ -244,7 +245,7 @@ def test_operators_without_a_time_are_told_with_the_reason() -> None:
     times = {"threads": 1, "sum_us": 0.0, "whole_us": 1.0, "whole_min_us": 1.0, "rows": [row]}
     file = {"file": "a", "size_bytes": 1, "operators": 1, "macs": 0, "timings": [{"threads": 1}]}
     file |= {"peak_activation_bytes": None, "operator_times": times, "inputs": ["int8 1x2"]}
-    said = bench_report.as_text({"files": [file]}, 5)
+    said = table.as_text({"files": [file]}, 5)
     assert "3 IF: no time, it runs another part of the file" in said
     assert "peak at - bytes" in said
 

@@ -10,7 +10,7 @@ import keras
 import pytest
 from keras import layers
 
-from pipeline import adb
+from pipeline.bench import phone as adb
 from pipeline.errors import ToolError
 from pipeline.tflite import convert
 

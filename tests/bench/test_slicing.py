@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from pipeline import slicing
-from pipeline.slicing import CONSTANT, Slice
+from pipeline.bench import slicing
+from pipeline.bench.slicing import CONSTANT, Slice
 from pipeline.tflite import convert, interpreter
 from pipeline.tflite.read import read
 
