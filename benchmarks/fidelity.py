@@ -26,12 +26,12 @@ import scipy.stats
 import tensorflow as tf
 
 from pipeline.budget import Budget
-from pipeline.costs import Costs
 from pipeline.data import datasets
 from pipeline.data.stream import batch
 from pipeline.graph import complexity
-from pipeline.oracles import load
-from pipeline.space import Candidate, Space
+from pipeline.search.costs import Costs
+from pipeline.search.oracles import load
+from pipeline.search.space import Candidate, Space
 from pipeline.stages.search import Config
 from pipeline.train import training
 from pipeline.train.settings import Settings

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.budget import Budget
-from pipeline.costs import Costs
 from pipeline.data import datasets
-from pipeline.searcher import Searcher
-from pipeline.space import Space
+from pipeline.search.costs import Costs
+from pipeline.search.loop import Searcher
+from pipeline.search.space import Space
 from pipeline.stage import Context
 
 RESULT = Path(__file__).parent / "results" / "trials.md"

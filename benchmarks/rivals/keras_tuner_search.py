@@ -27,7 +27,7 @@ from pipeline.data.datasets import DataConfig, Dataset, load
 from pipeline.data.stream import batch
 from pipeline.graph import complexity
 from pipeline.measure import metrics
-from pipeline.space import Candidate, Space
+from pipeline.search.space import Candidate, Space
 from pipeline.train import training
 from pipeline.train.initialization import lsuv
 from pipeline.train.settings import Settings

@@ -162,8 +162,8 @@ def _cost(config: Config, dataset: Dataset, budget: Budget) -> dict[str, float]:
     """What the network costs, as far as the budget bounds it."""
     import numpy as np
 
-    from pipeline import costs
     from pipeline.graph import complexity
+    from pipeline.search import costs
     from pipeline.tflite import convert
     from pipeline.tflite.classifier import Runner
     from search_spaces import base

@@ -14,12 +14,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from pipeline import oracles
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.augment.augmentation import Augmentation
 from pipeline.data.datasets import Dataset
 from pipeline.errors import PipelineError, RecipeError
+from pipeline.search import oracles
 from pipeline.stage import Context, Kind, StageConfig
 from pipeline.train.preprocessing import Preprocessing
 from pipeline.train.settings import Optimizer, Schedule, Settings
@@ -136,7 +136,7 @@ class Config(StageConfig):
 def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
     """Refuse a budget that no network can keep, before anything is trained."""
     from pipeline import pretrained
-    from pipeline.costs import Costs
+    from pipeline.search.costs import Costs
 
     space = _space(config, config.families, targets)
     space.check()
@@ -152,9 +152,9 @@ def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Train networks that fit the budget; pass on the one that is best in int8."""
-    from pipeline import finalists, trial
-    from pipeline.costs import Costs
-    from pipeline.searcher import Searcher, front, networks
+    from pipeline.search import finalists, trial
+    from pipeline.search.costs import Costs
+    from pipeline.search.loop import Searcher, front, networks
     from pipeline.train import augmented
 
     against = config.against if config.objective == "pareto" else None
@@ -218,7 +218,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
 
 def _space(config: Config, kept: tuple[str, ...], targets: tuple[str, ...]) -> Any:
-    from pipeline.space import Space
+    from pipeline.search.space import Space
 
     shared = {f.name for f in dataclasses.fields(Space)} & set(Config.model_fields)
     return Space(**{**config.model_dump(include=shared), "families": kept, "targets": targets})

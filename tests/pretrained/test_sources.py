@@ -11,10 +11,11 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import pretrained, trial
+from pipeline import pretrained
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
 from pipeline.pretrained import efficientnet_lite, narrow, torch_pickle
+from pipeline.search import trial
 from search_spaces import base, family
 
 REFERENCE = json.loads((Path(__file__).parent / "data/efficientnet_lite0_logits.json").read_text())

@@ -12,7 +12,7 @@ from typing import Any
 import keras_tuner
 import pytest
 
-from pipeline import oracles
+from pipeline.search import oracles
 
 Values = Mapping[str, Any]
 ENDED = ("COMPLETED", "FAILED")

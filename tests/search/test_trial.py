@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import trial
 from pipeline.data.datasets import Dataset
+from pipeline.search import trial
 from search_spaces import family
 from search_spaces.base import Cheapest
 

@@ -5,7 +5,7 @@ Source: Real et al. 2018, https://arxiv.org/abs/1802.01548, algorithm 1.
 
 from typing import Any
 
-from pipeline.oracles.base import BudgetOracle
+from pipeline.search.oracles.base import BudgetOracle
 
 LARGEST = 50  # networks in the population
 

@@ -14,7 +14,7 @@ import numpy as np
 from keras_tuner.engine.hyperparameters import Choice
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from pipeline import pareto
+from pipeline.search import pareto
 from pipeline.system.files import write_atomic
 
 Values = Mapping[str, Any]

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import isolation, oracles, pareto, trial
-from pipeline.costs import Costs
-from pipeline.oracles.base import Span
-from pipeline.space import Space, refined
+from pipeline.search import isolation, oracles, pareto, trial
+from pipeline.search.costs import Costs
+from pipeline.search.oracles.base import Span
+from pipeline.search.space import Space, refined
 from pipeline.stage import Context
 from pipeline.system import progress
 from pipeline.system.files import write_atomic

@@ -5,7 +5,7 @@ Source: Bergstra & Bengio 2012, https://jmlr.org/papers/v13/bergstra12a.html.
 
 import keras_tuner
 
-from pipeline.oracles.base import BudgetOracle
+from pipeline.search.oracles.base import BudgetOracle
 
 
 class Oracle(BudgetOracle, keras_tuner.oracles.RandomSearchOracle):

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from support.search_context import ctx as ctx
 
-from pipeline import finalists, searcher, trial
 from pipeline.budget import Budget
-from pipeline.costs import Costs
-from pipeline.oracles.base import Span
-from pipeline.searcher import Searcher, front, networks
-from pipeline.space import Space
+from pipeline.search import finalists, loop, trial
+from pipeline.search.costs import Costs
+from pipeline.search.loop import Searcher, front, networks
+from pipeline.search.oracles.base import Span
+from pipeline.search.space import Space
 from pipeline.stage import Context
 from pipeline.system.files import write_atomic
 
@@ -86,7 +86,7 @@ def search(ctx: Context, oracle: str = "random", **options: Any) -> Searcher:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searcher.trial, "run", pretend)
+    monkeypatch.setattr(loop.trial, "run", pretend)
 
 
 @pytest.mark.usefixtures("fake")
@@ -181,8 +181,8 @@ def test_a_refined_hyperband_lies_around_three_networks_and_not_trials_of_one(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
-    refined = searcher.refined
-    monkeypatch.setattr(searcher, "refined", lambda s, b: seen.extend(b) or refined(s, b))
+    refined = loop.refined
+    monkeypatch.setattr(loop, "refined", lambda s, b: seen.extend(b) or refined(s, b))
     found = search(ctx, "hyperband")
     found.run(18, refine=True)
     plain = [{k: v for k, v in values.items() if "tuner" not in k} for values in seen]
@@ -194,7 +194,7 @@ def test_a_refined_hyperband_lies_around_three_networks_and_not_trials_of_one(
 def test_a_refined_search_in_limited_time_has_both_rounds(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(searcher.trial, "run", slowly)
+    monkeypatch.setattr(loop.trial, "run", slowly)
     found = search(ctx, seconds=20.0)
     found.run(1000, refine=True)
     second = [row for row in found.rows if row["trial_id"].startswith("refined-")]
@@ -272,13 +272,13 @@ def test_a_trial_that_would_not_end_in_time_is_given_fewer_epochs(ctx: Context) 
     assert found._affordable(Span(0, 30), None) == 30
     found._until = 100.0
     found._before = 60.0
-    assert found._affordable(Span(3, 30), "4") == int((searcher.SAFETY * 40 - 1) / 4)
+    assert found._affordable(Span(3, 30), "4") == int((loop.SAFETY * 40 - 1) / 4)
     found._before = 99.0
     assert found._affordable(Span(3, 30), "4") == 1
 
 
 def test_a_search_ends_when_its_time_is_up(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searcher.trial, "run", slowly)
+    monkeypatch.setattr(loop.trial, "run", slowly)
     found = search(ctx, seconds=1.5)
     began = time.monotonic()
     found.run(1000, refine=False)
@@ -290,7 +290,7 @@ def test_a_search_ends_when_its_time_is_up(ctx: Context, monkeypatch: pytest.Mon
 def test_in_limited_time_the_best_network_is_trained_to_the_end(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(searcher.trial, "run", paced)
+    monkeypatch.setattr(loop.trial, "run", paced)
     found = search(ctx, "hyperband", seconds=20.0)
     found.run(1000, refine=False)
     assert max(r["settings"]["epochs"] for r in found.rows if r["error"] is None) == EPOCHS

@@ -15,7 +15,7 @@ from typing import Any
 import keras_tuner
 from keras_tuner.engine.trial import Trial
 
-from pipeline.oracles.base import BudgetOracle, Span
+from pipeline.search.oracles.base import BudgetOracle, Span
 
 FACTOR = 3
 HALVINGS = 2  # of the first bracket: rounds of fewer epochs tell little of the last

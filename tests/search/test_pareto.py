@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline import pareto
+from pipeline.search import pareto
 
 
 @pytest.fixture(params=range(8))

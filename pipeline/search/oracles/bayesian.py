@@ -15,7 +15,7 @@ import keras_tuner
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from pipeline.oracles.base import BudgetOracle, Values
+from pipeline.search.oracles.base import BudgetOracle, Values
 
 FIRST = 8  # random points before the model is asked
 MOST = 100  # trials that the model is fitted to, the newest

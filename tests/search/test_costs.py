@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import costs
 from pipeline.budget import Budget
-from pipeline.costs import Costs
 from pipeline.errors import BudgetError, ModelError, RecipeError
 from pipeline.graph import complexity
+from pipeline.search import costs
+from pipeline.search.costs import Costs
 from pipeline.tflite import convert
 from pipeline.tflite.read import read
 from search_spaces import family

@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeline.system import quiet
 
-PRELOAD = ["pipeline.trial"]
+PRELOAD = ["pipeline.search.trial"]
 LOG = "log.txt"  # what the process printed
 TAIL = 2000  # characters of it that an error repeats
 

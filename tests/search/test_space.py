@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pipeline.errors import RecipeError
-from pipeline.space import SGD_LIKE, Candidate, Space, refined
+from pipeline.search.space import SGD_LIKE, Candidate, Space, refined
 from pipeline.stages.search import Config
 from search_spaces import family
 from search_spaces.base import ArchBase, Cheapest

@@ -8,12 +8,12 @@ from typing import Any
 
 import keras
 
-from pipeline import costs, isolation, trial
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
 from pipeline.errors import ModelError
 from pipeline.measure import metrics
+from pipeline.search import costs, isolation, trial
 from pipeline.system.files import write_atomic
 from pipeline.tflite import convert
 from pipeline.tflite.classifier import Runner

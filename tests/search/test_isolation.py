@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import isolation
+from pipeline.search import isolation
 
 
 def add(a: int, b: int, send: Callable[[Any], None]) -> int:
