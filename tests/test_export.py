@@ -13,11 +13,12 @@ import pytest
 from keras import layers
 from support.chain import Silence
 
-from pipeline import artifact, browser, bundle, runner, stage
+from pipeline import artifact, browser, runner, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError, ToolError
+from pipeline.export import bundle
 from pipeline.measure import ledger
 from pipeline.recipe import Step
 from pipeline.stage import Context

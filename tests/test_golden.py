@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import bundle
 from pipeline.__main__ import main
+from pipeline.export import bundle
 
 pytestmark = pytest.mark.slow
 

@@ -45,7 +45,7 @@ class Config(StageConfig):
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Write the files, measure `model.tflite`, and write what tells of it; the manifest last."""
-    from pipeline import bundle
+    from pipeline.export import bundle
     from pipeline.measure import ledger
     from pipeline.measure import metrics as measure
     from pipeline.tflite.read import read

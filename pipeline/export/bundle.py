@@ -12,12 +12,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import artifact, card, requantize, targets
+from pipeline import artifact, targets
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
 from pipeline.errors import ModelError, ToolError
-from pipeline.requantize import Quantized
+from pipeline.export import card, requantize
+from pipeline.export.requantize import Quantized
 from pipeline.stage import Context
 from pipeline.system.files import write_atomic
 from pipeline.tflite import convert, metadata, parity

@@ -1,0 +1,1 @@
+"""What is handed over: the bundle of files and its card."""
