@@ -22,7 +22,7 @@ from pipeline.budget import Budget
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.graph import complexity
-from pipeline.measure import metrics as measure
+from pipeline.measure.metrics import measure
 from pipeline.stage import Context
 from pipeline.tflite import parity
 from search_spaces import base, mobilenet
@@ -142,7 +142,7 @@ def _stage(
     )
     module = stage.load(key)
     left: Artifact = module.run(source, module.Config(**settings), context)
-    metrics, details = measure.measure(left, dataset)
+    metrics, details = measure(left, dataset)
     both = {"metrics": {**metrics, **left.metrics}, "details": {**details, **left.details}}
     left = left.model_copy(update=both)
     left.save()

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from pipeline import recipe, stage
 from pipeline.budget import Budget
-from pipeline.data.augment.augmentation import RandAugment, Strength
+from pipeline.data.augment.strength import RandAugment, Strength
 from pipeline.data.datasets import DataConfig
 from pipeline.graph import complexity
 from pipeline.train.settings import Settings

@@ -16,8 +16,8 @@ class Artifact(BaseModel):
     """What one stage leaves to the next; its file's presence means that the stage finished.
 
     `settings` are the training settings that were found for the network. `metrics` are flat
-    numbers (`pipeline.measure.metrics` defines them); `details` is whatever else the stage wants in the
-    report (trials, learning curves, layers left out and why).
+    numbers (`pipeline.measure.metrics` defines them); `details` is whatever else the stage wants
+    in the report (trials, learning curves, layers left out and why).
     `deliverables` are files of the directory that the run's `export` directory gets a copy of.
     """
 

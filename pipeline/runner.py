@@ -15,7 +15,7 @@ from pipeline.artifact import Artifact
 from pipeline.data import datasets
 from pipeline.errors import OutputError, RecipeError
 from pipeline.measure import ledger
-from pipeline.measure import metrics as measure
+from pipeline.measure.metrics import measure
 from pipeline.recipe import Recipe, Step
 from pipeline.report import verdict
 from pipeline.stage import EXPORT, Context
@@ -133,7 +133,7 @@ def _run_stage(step: Step, source: Artifact, ctx: Context, floor: float | None) 
     )
     metrics, details = made.metrics, made.details
     if "test_accuracy" not in metrics:  # the stage has not measured its model itself
-        counted, told = measure.measure(made, ctx.data)
+        counted, told = measure(made, ctx.data)
         metrics, details = {**counted, **metrics}, {**told, **details}
     if "ledger" in details:
         rows = ledger.checked(details["ledger"], ctx.name, ctx.earlier())

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pipeline.errors import ModelError
 from pipeline.tflite import interpreter
-from pipeline.tflite import read as flatbuffer
+from pipeline.tflite.read import BYTES, Graph, load
 
 ROUNDS = 20  # in each of which every file has a turn
 FEWEST = 5  # runs of a file, however long they take
@@ -31,13 +31,13 @@ class File:
 
     path: Path
     content: bytes
-    graph: flatbuffer.Graph
+    graph: Graph
 
     @property
     def peak_activation_bytes(self) -> int | None:
         """Most bytes of activations alive at once; None where a tensor has no fixed size."""
         tensors = [*self.graph.inputs, *(t for op in self.graph.operators for t in op.outputs)]
-        if any(t.is_dynamic or t.dtype not in flatbuffer.BYTES for t in tensors):
+        if any(t.is_dynamic or t.dtype not in BYTES for t in tensors):
             return None
         return self.graph.peak_memory_bytes
 
@@ -93,7 +93,7 @@ def read(path: Path) -> File:
     Raises:
         ModelError: it is not there, or not a whole `.tflite` file.
     """
-    return File(path, *flatbuffer.load(path))
+    return File(path, *load(path))
 
 
 def timings(

@@ -94,16 +94,15 @@ def _here(files: Any, threads: list[int], args: argparse.Namespace) -> dict[str,
 
 def _on_phone(files: Any, threads: list[int], args: argparse.Namespace) -> dict[str, Any]:
     """Time files on a phone, one after the other: a program there runs each in one go."""
-    from pipeline.bench import phone as adb
-    from pipeline.bench import table
+    from pipeline.bench import phone, table
 
-    phone = adb.connect(args.device, args.benchmark_model)
+    device = phone.connect(args.device, args.benchmark_model)
     rows = [table.file_json(file) | {"timings": []} for file in files]
     for count in threads:
         for file, row in zip(files, rows, strict=True):
-            timing = adb.time_file(phone, file.path, count, args.runs, args.seconds)
+            timing = phone.time_file(device, file.path, count, args.runs, args.seconds)
             row["timings"].append(table.phone_json(timing))
-    found = {"device": phone.serial, "files": rows}
+    found = {"device": device.serial, "files": rows}
     if args.vs is None:
         return found
     means = zip(*([t["mean_ms"] for t in row["timings"]] for row in rows), threads, strict=True)

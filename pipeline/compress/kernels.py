@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline.compress import patterns as masks
+from pipeline.compress import patterns
 from pipeline.compress.patterns import Mask, Matrix, Pattern
 from pipeline.compress.rows import kernel_row
 from pipeline.errors import ModelError
@@ -84,7 +84,7 @@ class Kernel:
 
 def find(
     model: keras.Model,
-    pattern: Pattern = masks.SINGLE,
+    pattern: Pattern = patterns.SINGLE,
     *,
     first_layer: bool = False,
     depthwise: bool = False,
@@ -183,12 +183,14 @@ def prunable(kernels: Sequence[Kernel]) -> list[Kernel]:
 def balance(kernels: Sequence[Kernel], targets: Mapping[str, float], lanes: int) -> dict[str, Any]:
     """Details of what balanced zeros are good for, of the weights as they are.
 
-    `cycles` has two counts by kernel (`masks.cycles`): of as many zeros wherever they are, and of
-    balanced ones. `note` says the sums.
+    `cycles` has two counts by kernel (`patterns.cycles`): of as many zeros wherever they are,
+    and of balanced ones. `note` says the sums.
     """
-    patterns = (masks.SINGLE, Pattern(lanes=lanes))
+    compared = (patterns.SINGLE, Pattern(lanes=lanes))
     cycles = {
-        k.name: [masks.cycles(masks.mask(k.matrix, targets[k.name], p), lanes) for p in patterns]
+        k.name: [
+            patterns.cycles(patterns.mask(k.matrix, targets[k.name], p), lanes) for p in compared
+        ]
         for k in kernels
     }
     before, after = np.sum(list(cycles.values()), axis=0).tolist()

@@ -14,14 +14,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.data import cache, datasets
-from pipeline.data.augment.augmentation import Augmentation as Augmentation
 from pipeline.data.cache import Source, Spans
 from pipeline.errors import DataError
 from pipeline.system.files import fingerprint
-from pipeline.train.losses import Lessons as Lessons
-from pipeline.train.settings import Optimizer as Optimizer
-from pipeline.train.settings import Schedule as Schedule
-from pipeline.train.settings import Settings as Settings
 
 CHANCE = 1.2  # an accuracy up to this times the share of the largest class is chance
 
@@ -154,7 +149,7 @@ def load(config: DataConfig, seed: int) -> Dataset:
         DataError: if the source is not there, or holds what cannot be used.
     """
     kind, rest = parse(config.source)
-    module = importlib.import_module(f"pipeline.{kind}")
+    module = importlib.import_module(f"pipeline.data.sources.{kind}")
     source: Source = module.find(rest, config.image_size, config.data_dir)
     folder = cache.folder_of(source, config.image_size)
     found = cache.read(folder)

@@ -6,12 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.augment.augmentation import Augmentation as Augmentation
 from pipeline.data.datasets import Rows, Split
-from pipeline.train.losses import Lessons as Lessons
-from pipeline.train.settings import Optimizer as Optimizer
-from pipeline.train.settings import Schedule as Schedule
-from pipeline.train.settings import Settings as Settings
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -21,8 +21,7 @@ from pipeline.export import card, requantize
 from pipeline.export.requantize import Quantized
 from pipeline.stage import Context
 from pipeline.system.files import write_atomic
-from pipeline.tflite import convert, metadata, parity
-from pipeline.tflite import write as packing
+from pipeline.tflite import convert, metadata, parity, write
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.metadata import About
 from pipeline.tflite.read import read
@@ -103,7 +102,7 @@ class Bundle:
         self.files[EDGETPU] = content
 
     def _finished(self, content: bytes) -> bytes:
-        content = packing.stripped(content) if self.strip else content
+        content = write.stripped(content) if self.strip else content
         if not self.tell:
             return content
         return metadata.put(content, self.about, self.ctx.data.class_names)
@@ -147,7 +146,7 @@ class Bundle:
 
     def add_demo(self) -> None:
         """Add a page that runs the model, if what it is made of is installed."""
-        from pipeline.browser.page import demo
+        from pipeline.targets.browser.page import demo
 
         model, labels = self.files[MODEL], list(self.ctx.data.class_names)
         try:

@@ -8,8 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import pretrained
-from pipeline.graph import complexity
+from pipeline.graph import complexity, keras_file
 from search_spaces import base
 
 FLOAT_BYTES = 4
@@ -36,7 +35,7 @@ def of_file(path: Path) -> complexity.Profile:
     Raises:
         ModelError: it is not one, or holds what cannot be counted.
     """
-    return complexity.profile(pretrained.from_file(path))
+    return complexity.profile(keras_file.from_file(path))
 
 
 def as_json(profile: complexity.Profile, batch: int = 1, sort: str | None = None) -> dict[str, Any]:

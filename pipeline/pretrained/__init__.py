@@ -6,12 +6,11 @@ from typing import Any
 import keras
 
 from pipeline.errors import ModelError
-from pipeline.graph.keras_file import from_file
 from pipeline.pretrained import efficientnet_lite, narrow
 from pipeline.pretrained.adaptation import Head, Pixels, adapt
 from pipeline.pretrained.sources import KNOWN, Loaded, load
 
-__all__ = ["KNOWN", "Head", "Loaded", "Pixels", "adapt", "check", "fill", "from_file", "load"]
+__all__ = ["KNOWN", "Head", "Loaded", "Pixels", "adapt", "check", "fill", "load"]
 FAMILY = "pretrained"  # of `search_spaces`; its networks start from weights
 
 

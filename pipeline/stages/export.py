@@ -47,7 +47,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Write the files, measure `model.tflite`, and write what tells of it; the manifest last."""
     from pipeline.export import bundle
     from pipeline.measure import ledger
-    from pipeline.measure import metrics as measure
+    from pipeline.measure.metrics import measure
     from pipeline.tflite.read import read
 
     export = bundle.Bundle(source, ctx, _about(config, ctx), config.strip, config.metadata)
@@ -58,7 +58,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     export.ask_targets()
     export.write()
     made = ctx.done(source, model_file=bundle.MODEL, details=export.details)
-    metrics, details = measure.measure(made, ctx.data)
+    metrics, details = measure(made, ctx.data)
     # the rows of the kernels are named after tensors, whose names the file may no longer have
     details["ledger"] = ledger.of_tflite(read(named))
     made = made.model_copy(update={"metrics": metrics, "details": {**details, **export.details}})

@@ -6,7 +6,6 @@ Why:     features of many images serve a few; `finetune` then takes them to the 
 Source:  Yosinski et al. 2014, https://arxiv.org/abs/1411.1792.
 """
 
-import dataclasses
 from typing import Any
 
 from pydantic import Field, field_validator
@@ -55,7 +54,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
     first = _first(config, ctx.data, ctx.seed)
     settings = merged(source.settings, config.settings())
-    augmented.record(settings, dataclasses.replace(ctx, data=first))
+    if picture := augmented.write(settings, first, ctx.seed, ctx.directory):
+        ctx.log.file(picture)
     keras.utils.set_random_seed(ctx.seed)
     loaded = keras.models.load_model(source.model_path, compile=False)
     model, _ = pretrained.adapt(loaded, first.image_shape, first.num_classes, "new")

@@ -198,13 +198,12 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
 def _measured(model: Any, source: Artifact, config: Config, ctx: Context, images: Any) -> Made:
     """Post-training quantization."""
     from pipeline.graph import walk
-    from pipeline.tflite import convert as litert
-    from pipeline.tflite import parity
+    from pipeline.tflite import convert, parity
 
     saved_model = ctx.directory / "ptq"
-    litert.save_float(model, saved_model)
-    convert = litert.convert_int16x8 if config.precision == "int16x8" else litert.convert_int8
-    content = convert(saved_model, litert.calibration(images))
+    convert.save_float(model, saved_model)
+    make = convert.convert_int16x8 if config.precision == "int16x8" else convert.convert_int8
+    content = make(saved_model, convert.calibration(images))
     weighted = {id(layer): layer for layer, _, _ in walk.calls(model)}.values()
     layers = [
         {

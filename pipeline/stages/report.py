@@ -23,13 +23,13 @@ class Config(StageConfig):
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Render the report of all stages that finished."""
-    from pipeline.report import page as report
+    from pipeline.report import page
 
     finished = [a for a in artifact.load_all(ctx.run_dir) if a.directory != ctx.directory]
-    pages = {
-        report.PAGE: report.render_html(finished, ctx.title, ctx.recipe_yaml),
-        "report.md": report.render_markdown(finished, ctx.title),
+    files = {
+        page.PAGE: page.render_html(finished, ctx.title, ctx.recipe_yaml),
+        "report.md": page.render_markdown(finished, ctx.title),
     }
-    for name, page in pages.items():
-        write_atomic(ctx.directory / name, page)
-    return ctx.done(source, deliverables=tuple(pages))
+    for name, content in files.items():
+        write_atomic(ctx.directory / name, content)
+    return ctx.done(source, deliverables=tuple(files))

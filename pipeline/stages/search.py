@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.data.augment.augmentation import Augmentation
+from pipeline.data.augment.strength import Augmentation
 from pipeline.data.datasets import Dataset
 from pipeline.errors import PipelineError, RecipeError
 from pipeline.search import oracles
@@ -195,7 +195,9 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         for row in best:
             ctx.log.trial(row)
     winner = best[0]
-    augmented.record(Settings(**winner["settings"]), ctx)
+    settings = Settings(**winner["settings"])
+    if picture := augmented.write(settings, ctx.data, ctx.seed, ctx.directory):
+        ctx.log.file(picture)
     shutil.copyfile(ctx.directory / winner["directory"] / trial.MODEL, ctx.directory / trial.MODEL)
     return ctx.done(
         source,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import flatbuffers
 
 from pipeline.errors import ModelError
-from pipeline.tflite import read, write
-from pipeline.tflite.read import read
+from pipeline.tflite import write
+from pipeline.tflite.read import Graph, Tensor, read
 
 LABELS = "labels.txt"  # the names of the classes, a line each, in the order of the scores
 SCHEMA = b"M001"
@@ -69,7 +69,7 @@ def labels(model: bytes) -> list[str] | None:
         ) from error
 
 
-def normalization(tensor: read.Tensor) -> tuple[float, float]:
+def normalization(tensor: Tensor) -> tuple[float, float]:
     """Mean and standard deviation that turn pixels in 0..255 into what the input tensor stands for.
 
     Readers compute `(pixel - mean) / std`, and quantize the result for an integer input, unless
@@ -82,7 +82,7 @@ def normalization(tensor: read.Tensor) -> tuple[float, float]:
     return float(tensor.zero_points[0]), float(1 / tensor.scales[0])
 
 
-def _written(graph: read.Graph, about: About) -> bytes:
+def _written(graph: Graph, about: About) -> bytes:
     """The flatbuffer; what a table refers to is written before it."""
     to = _Writer()
     image = graph.inputs[0]

@@ -123,7 +123,7 @@ def _file(given: str | bytes) -> bytes:
 
 
 def decode(content: bytes, size: tuple[int, int], channels: int) -> npt.NDArray[np.uint8]:
-    """Decode an image file to `size` = (H, W) and 1 or 3 channels, as `pipeline.data.pictures` does.
+    """Decode an image file to `size` = (H, W) and 1 or 3 channels, as `data.pictures` does.
 
     Raises:
         MlflowException: Pillow cannot read it.

@@ -1,13 +1,14 @@
 """A picture of training images as the network sees them: what augmentation does, at a glance."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.stage import Context
+from pipeline.data.datasets import Dataset
 from pipeline.system.files import write_atomic
 from pipeline.train import training
 from pipeline.train.settings import Settings
@@ -19,12 +20,14 @@ GAP = 4  # between images, pixels
 PAPER = 128  # tone between them
 
 
-def record(settings: Settings, ctx: Context) -> None:
-    """Leave the picture with the stage and in MLflow, if training changes its images."""
-    images = training.first_images(ctx.data, settings, ctx.seed, ROWS * COLUMNS)
-    if images is not None:
-        write_atomic(ctx.directory / PICTURE, png(images))
-        ctx.log.file(ctx.directory / PICTURE)
+def write(settings: Settings, dataset: Dataset, seed: int, directory: Path) -> Path | None:
+    """Write the picture into `directory`; None where training leaves its images as they are."""
+    images = training.first_images(dataset, settings, seed, ROWS * COLUMNS)
+    if images is None:
+        return None
+    path = directory / PICTURE
+    write_atomic(path, png(images))
+    return path
 
 
 def png(images: npt.NDArray[Any]) -> bytes:

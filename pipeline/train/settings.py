@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from pipeline.data.augment import augmentation
-from pipeline.data.augment.augmentation import Augmentation, Strength
+from pipeline.data.augment.strength import Augmentation, Strength
 from pipeline.errors import DataError, RecipeError
 
 Optimizer = Literal[

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.data import datasets
 from pipeline.data.augment import augmentation
-from pipeline.data.augment.augmentation import Strength
+from pipeline.data.augment.strength import Strength, strength
 from pipeline.data.stream import batch, stream
 from pipeline.system import progress
 from pipeline.train import layer_rates, losses, optimizers
@@ -164,7 +164,7 @@ def _streams(
     size, images = settings.batch_size, settings.epoch_images
     train = stream(dataset.train, size, seed, first_epoch, images)
     val = stream(dataset.val, 256)
-    changes = augmentation.strength(settings.augmentation, settings.flip)
+    changes = strength(settings.augmentation, settings.flip)
     if changes != Strength():
         train = augmentation.stream(
             train,
@@ -186,7 +186,7 @@ def first_images(
 
     None if they are those of the data set, unchanged.
     """
-    if augmentation.strength(settings.augmentation, settings.flip) == Strength():
+    if strength(settings.augmentation, settings.flip) == Strength():
         return None
     train, _ = _streams(dataset, settings, seed, None, 0)
     batches = train.take(-(-count // settings.batch_size)).as_numpy_iterator()

@@ -10,7 +10,7 @@ import keras
 import pytest
 from keras import layers
 
-from pipeline.bench import phone as adb
+from pipeline.bench import phone
 from pipeline.errors import ToolError
 from pipeline.tflite import convert
 
@@ -91,7 +91,7 @@ def plug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plug:
 
 def test_a_file_is_pushed_run_and_deleted(plug: Plug, tool: Path, model: Path) -> None:
     plug.in_("0A1B\tdevice")
-    found = adb.time_file(adb.connect("any", tool), model, threads=2, runs=7, seconds=0.5)
+    found = phone.time_file(phone.connect("any", tool), model, threads=2, runs=7, seconds=0.5)
     assert (found.serial, found.threads, found.mean_ms) == ("0A1B", 2, 266.473)
     steps = plug.calls[1:]
     assert all(step[:2] == ["-s", "0A1B"] for step in steps)
@@ -108,33 +108,33 @@ def test_a_file_is_pushed_run_and_deleted(plug: Plug, tool: Path, model: Path) -
 
 
 def test_the_answer_of_an_old_program_is_read() -> None:
-    found = adb.parsed(OLD, "0A1B", 1)
+    found = phone.parsed(OLD, "0A1B", 1)
     assert (found.runs, found.min_ms, found.max_ms, found.std_ms) == (50, 265.837, 268.116, 0.419)
     assert found.load_ms == 20.283
 
 
 def test_the_answer_of_a_new_program_is_read() -> None:
-    found = adb.parsed(NEW, "0A1B", 1)
+    found = phone.parsed(NEW, "0A1B", 1)
     assert (found.mean_ms, found.min_ms, found.load_ms) == (33.2094, 32.641, 1.5)
 
 
 def test_a_mean_alone_is_enough() -> None:
-    found = adb.parsed("Inference (avg): 1000", "0A1B", 1)
+    found = phone.parsed("Inference (avg): 1000", "0A1B", 1)
     assert (found.mean_ms, found.min_ms, found.runs) == (1.0, None, None)
 
 
 def test_an_answer_without_a_time_is_an_error_that_repeats_it() -> None:
     with pytest.raises(ToolError, match=r"told no time. Received: Aborted"):
-        adb.parsed("STARTING!\nAborted\n\n", "0A1B", 1)
+        phone.parsed("STARTING!\nAborted\n\n", "0A1B", 1)
 
 
 def test_a_program_that_fails_is_an_error_and_leaves_nothing(
     plug: Plug, tool: Path, model: Path
 ) -> None:
     plug.in_("0A1B\tdevice", said="Failed to load model", code=1)
-    phone = adb.connect("0A1B", tool)
+    device = phone.connect("0A1B", tool)
     with pytest.raises(ToolError, match=r"exit code 1. Received: Failed to load model"):
-        adb.time_file(phone, model, 1, 7, 0.5)
+        phone.time_file(device, model, 1, 7, 0.5)
     assert plug.calls[-1][2:5] == ["shell", "rm", "-rf"]
 
 
@@ -143,7 +143,7 @@ def test_without_adb_there_is_an_error_that_says_what_to_install(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolError, match=r"adb is not on the PATH.*platform-tools"):
-        adb.connect("any", tool)
+        phone.connect("any", tool)
 
 
 @pytest.mark.parametrize(
@@ -162,12 +162,12 @@ def test_a_phone_that_is_not_ready_is_an_error_that_says_why(
 ) -> None:
     plug.in_(*devices)
     with pytest.raises(ToolError, match=message):
-        adb.connect(serial, tool)
+        phone.connect(serial, tool)
 
 
 def test_any_phone_is_one_that_is_ready(plug: Plug, tool: Path) -> None:
     plug.in_("0A\tunauthorized", "0B\tdevice")
-    assert adb.connect("any", tool).serial == "0B"
+    assert phone.connect("any", tool).serial == "0B"
 
 
 @pytest.mark.parametrize("given", [None, Path("missing")], ids=str)
@@ -175,8 +175,8 @@ def test_without_the_program_there_is_an_error_that_says_where_it_comes_from(
     plug: Plug, given: Path | None
 ) -> None:
     plug.in_("0A\tdevice")
-    with pytest.raises(ToolError, match=f"Received: --benchmark-model {given}.*{adb.SOURCE}"):
-        adb.connect("any", given)
+    with pytest.raises(ToolError, match=f"Received: --benchmark-model {given}.*{phone.SOURCE}"):
+        phone.connect("any", given)
 
 
 def test_the_command_compares_two_files_on_a_phone(plug: Plug, tool: Path, model: Path) -> None:

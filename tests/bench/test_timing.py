@@ -12,8 +12,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from pipeline.bench import operators, resident, table
-from pipeline.bench import timing as bench
+from pipeline.bench import operators, resident, table, timing
 from pipeline.bench.timing import Pace, Timing
 from pipeline.errors import ModelError
 from pipeline.tflite import convert, write
@@ -87,38 +86,38 @@ def flopsmith(*argv: object, code: int = 0) -> str:
 
 
 def test_every_file_is_timed_on_every_number_of_threads(small: Path, large: Path) -> None:
-    found = bench.timings([bench.read(small), bench.read(large)], [1, 2], QUICK)
+    found = timing.timings([timing.read(small), timing.read(large)], [1, 2], QUICK)
     assert [[t.threads for t in row] for row in found] == [[1, 2], [1, 2]]
-    for timing in (t for row in found for t in row):
-        assert 0 < timing.quantile(0) <= timing.median_ms <= timing.quantile(0.9)
-        assert timing.load_ms > 0
+    for one in (t for row in found for t in row):
+        assert 0 < one.quantile(0) <= one.median_ms <= one.quantile(0.9)
+        assert one.load_ms > 0
 
 
 def test_files_run_in_the_same_rounds_and_no_more_often_than_asked(
     small: Path, large: Path
 ) -> None:
     rounds: list[tuple[int, int]] = []
-    files = [bench.read(small), bench.read(large)]
-    found = bench.timings(files, [1], QUICK, lambda done, total: rounds.append((done, total)))
+    files = [timing.read(small), timing.read(large)]
+    found = timing.timings(files, [1], QUICK, lambda done, total: rounds.append((done, total)))
     shapes = [row[0].times_ms.shape for row in found]
     assert {shape[0] for shape in shapes} == {len(rounds)} == {rounds[-1][1]}
     assert all(shape[0] * shape[1] <= QUICK.runs for shape in shapes)
 
 
 def test_the_larger_network_is_slower(small: Path, large: Path) -> None:
-    (one,), (other,) = bench.timings([bench.read(small), bench.read(large)], [1], QUICK)
-    found = bench.speedup(one, other)
+    (one,), (other,) = timing.timings([timing.read(small), timing.read(large)], [1], QUICK)
+    found = timing.speedup(one, other)
     assert 1 < found.low <= found.ratio <= found.high
 
 
-def timing(times: Any) -> Timing:
+def timed(times: Any) -> Timing:
     return Timing(1, 1.0, np.asarray(times, np.float64))
 
 
 def test_a_speedup_is_the_ratio_of_medians_with_an_interval_around_it() -> None:
     rng = np.random.default_rng(0)
     fast, slow = rng.normal(2, 0.1, (20, 30)), rng.normal(5, 0.1, (20, 30))
-    found = bench.speedup(timing(fast), timing(slow))
+    found = timing.speedup(timed(fast), timed(slow))
     assert found.ratio == pytest.approx(np.median(slow) / np.median(fast))
     assert found.low < 2.5 < found.high
     assert found.high - found.low < 0.1
@@ -126,19 +125,19 @@ def test_a_speedup_is_the_ratio_of_medians_with_an_interval_around_it() -> None:
 
 def test_rounds_that_disagree_widen_the_interval() -> None:
     even, busy = np.ones((20, 30)), np.repeat([[1.0], [3.0]], 10, 0) * np.ones((20, 30))
-    found = bench.speedup(timing(even), timing(busy))
+    found = timing.speedup(timed(even), timed(busy))
     assert found.low == pytest.approx(1)
     assert found.high == pytest.approx(3)
 
 
 def test_a_busy_moment_that_falls_on_both_files_leaves_the_ratio() -> None:
     load = np.repeat([1.0, 4.0], [11, 9])[:, None]
-    found = bench.speedup(timing(load * np.ones((20, 9))), timing(2 * load * np.ones((20, 9))))
+    found = timing.speedup(timed(load * np.ones((20, 9))), timed(2 * load * np.ones((20, 9))))
     assert (found.low, found.ratio, found.high) == (2, 2, 2)
 
 
 def test_a_file_with_several_inputs_of_any_type_is_timed(odd: Path) -> None:
-    ((found,),) = bench.timings([bench.read(odd)], [1], QUICK)
+    ((found,),) = timing.timings([timing.read(odd)], [1], QUICK)
     assert found.median_ms > 0
 
 
@@ -164,11 +163,11 @@ def test_memory_that_cannot_be_measured_is_an_error_that_names_the_file(place: P
 def test_the_activations_of_a_file_are_counted(small: Path) -> None:
     two = 4 * (14 * 14 * 4 + 12 * 12 * 4)  # outputs of both convolutions
     image = 4 * (16 * 16 * 3 + 14 * 14 * 4)
-    assert bench.read(small).peak_activation_bytes == max(two, image)
+    assert timing.read(small).peak_activation_bytes == max(two, image)
 
 
 def test_operators_are_timed_in_the_order_of_the_file(large: Path) -> None:
-    file = bench.read(large)
+    file = timing.read(large)
     found = operators.times(file.content, file.graph, 1, 0.1)
     assert [(row.index, row.name, row.macs) for row in found] == [
         (op.index, op.name, op.macs) for op in file.graph.operators
@@ -178,7 +177,7 @@ def test_operators_are_timed_in_the_order_of_the_file(large: Path) -> None:
 
 
 def test_the_operator_with_the_most_work_takes_the_longest(large: Path) -> None:
-    file = bench.read(large)
+    file = timing.read(large)
     found = operators.times(file.content, file.graph, 1, 0.1)
     slowest = max(found, key=lambda row: row.microseconds or 0)
     assert slowest.layer == "second"
@@ -189,7 +188,7 @@ def test_operators_that_do_the_same_work_are_timed_once(place: Path) -> None:
     inputs = keras.Input((8, 8, 4))
     x = layers.Conv2D(4, 3, padding="same")(layers.Conv2D(4, 3, padding="same")(inputs))
     (path := place / "twice.tflite").write_bytes(convert.convert_float(keras.Model(inputs, x)))
-    file = bench.read(path)
+    file = timing.read(path)
     one, other = operators.times(file.content, file.graph, 1, 0.1)
     assert (one.timed_as, other.timed_as) == (0, 0)
     assert one.microseconds == other.microseconds

@@ -11,7 +11,8 @@ from keras import layers
 from pipeline.artifact import Artifact
 from pipeline.compress.rows import kernel_row, kernel_rows
 from pipeline.data.datasets import Dataset, Split
-from pipeline.measure import metrics as measure
+from pipeline.measure import metrics
+from pipeline.measure.metrics import measure
 from pipeline.tflite import convert
 from pipeline.tflite.read import read
 
@@ -46,24 +47,24 @@ EXPECTED = {
 
 
 def test_a_keras_model_has_the_numbers_counted_by_hand(counted: keras.Model) -> None:
-    assert measure.keras_numbers(counted) == pytest.approx(EXPECTED)
+    assert metrics.keras_numbers(counted) == pytest.approx(EXPECTED)
 
 
 def test_a_tflite_file_has_the_same_numbers(counted: keras.Model) -> None:
     graph = read(convert.convert_float(counted))
-    assert measure.tflite_numbers(graph) == pytest.approx(EXPECTED)
+    assert metrics.tflite_numbers(graph) == pytest.approx(EXPECTED)
 
 
 def test_moving_statistics_are_parameters_that_are_not_zero() -> None:
     inputs = keras.Input((4, 4, 3))
-    numbers = measure.keras_numbers(keras.Model(inputs, layers.BatchNormalization()(inputs)))
+    numbers = metrics.keras_numbers(keras.Model(inputs, layers.BatchNormalization()(inputs)))
     # gamma 1, beta 0, mean 0, variance 1 of three channels: only beta counts as zero
     assert (numbers["params"], numbers["nonzero_params"]) == (12, 9)
 
 
 def test_a_model_without_kernels_is_neither_sparse_nor_clustered() -> None:
     inputs = keras.Input((4, 4, 3))
-    numbers = measure.keras_numbers(keras.Model(inputs, layers.Flatten()(inputs)))
+    numbers = metrics.keras_numbers(keras.Model(inputs, layers.Flatten()(inputs)))
     assert (numbers["sparsity"], numbers["distinct_weights"], numbers["macs"]) == (0.0, 0, 0)
 
 
@@ -116,7 +117,7 @@ def measured(
     place = tmp_path_factory.mktemp("artifact")
     bright.save(place / "model.keras")
     (place / "model.tflite").write_bytes(convert.convert_float(bright))
-    return measure.measure(artifact(place, request.param), labelled)
+    return measure(artifact(place, request.param), labelled)
 
 
 def artifact(place: Path, file: str | None) -> Artifact:
@@ -135,7 +136,7 @@ def test_what_the_guardrail_has_measured_is_not_measured_again(
 ) -> None:
     bright.save(tmp_path / "model.keras")
     known = artifact(tmp_path, "model.keras").model_copy(update={"metrics": {"val_accuracy": 0.5}})
-    metrics, _ = measure.measure(known, labelled)
+    metrics, _ = measure(known, labelled)
     assert (metrics["val_accuracy"], metrics["test_accuracy"]) == (0.5, 7 / 8)
 
 
@@ -168,7 +169,7 @@ def test_every_number_has_a_plain_value(
 
 
 def test_an_artifact_without_a_model_has_no_numbers(labelled: Dataset, tmp_path: Path) -> None:
-    assert measure.measure(artifact(tmp_path, None), labelled) == ({}, {})
+    assert measure(artifact(tmp_path, None), labelled) == ({}, {})
 
 
 # file size
@@ -176,10 +177,10 @@ def test_an_artifact_without_a_model_has_no_numbers(labelled: Dataset, tmp_path:
 
 def test_gzip_takes_the_same_bytes_every_time() -> None:
     content = np.random.default_rng(0).bytes(5000)
-    assert measure.gzip_bytes(content) == measure.gzip_bytes(bytes(content))
+    assert metrics.gzip_bytes(content) == metrics.gzip_bytes(bytes(content))
 
 
 def test_few_distinct_bytes_take_fewer_bytes() -> None:
     rng = np.random.default_rng(0)
     clustered = rng.choice(np.array([0, 17, 99], np.uint8), 5000).tobytes()
-    assert measure.gzip_bytes(clustered) < 0.4 * measure.gzip_bytes(rng.bytes(5000))
+    assert metrics.gzip_bytes(clustered) < 0.4 * metrics.gzip_bytes(rng.bytes(5000))

@@ -44,11 +44,11 @@ def test_every_element_of_the_page_is_closed_in_its_order(page: Page) -> None:
 def test_the_same_artifacts_give_the_same_page_in_another_process(html: str) -> None:
     code = (
         "import sys; sys.path[:0] = ['tests', '.']\n"
-        "from pipeline.report import render_html\n"
+        "from pipeline.report.page import render_html\n"
         "from support.report_run import RECIPE, RUN\n"
         "sys.stdout.buffer.write(render_html(RUN, 'mobile', RECIPE).encode())"
     )
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=True)
     assert done.stdout.decode() == html
 

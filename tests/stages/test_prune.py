@@ -14,7 +14,7 @@ from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
-from pipeline.report import page as report
+from pipeline.report import page
 from pipeline.stage import Context
 from pipeline.stages import prune
 from pipeline.stages.prune import Config
@@ -129,9 +129,9 @@ def test_the_sensitivity_of_every_kernel_is_in_the_report(run: Callable[..., Any
     curves = made.details["sensitivity"]
     assert set(curves) == {"conv", "dense"}
     again = Artifact(**made.model_dump(mode="json", exclude={"directory"}), directory=Path())
-    page = report.render_html([again], "title", "")
-    assert "Zeros in the kernel" in page
-    assert "when one kernel is pruned alone" in page
+    html = page.render_html([again], "title", "")
+    assert "Zeros in the kernel" in html
+    assert "when one kernel is pruned alone" in html
 
 
 def test_balanced_zeros_come_with_the_cycles_that_they_save(run: Callable[..., Any]) -> None:

@@ -17,9 +17,9 @@ from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
 from pipeline.measure import ledger, metrics
 from pipeline.stages.quantize import Config, ladder
-from pipeline.tflite import read
+from pipeline.tflite import read as file
 from pipeline.tflite.classifier import Runner
-from pipeline.tflite.read import Graph, read
+from pipeline.tflite.read import Graph, Tensor, read
 
 Run = Callable[..., Artifact]
 KERNELS = ("stem", "depthwise", "conv", "dense")
@@ -147,10 +147,10 @@ def test_a_file_with_4_bits_runs_on_a_phone(quantized: Callable[[str], Artifact]
 
 
 def test_an_odd_number_of_values_has_half_a_byte_left() -> None:
-    assert read._nibbles(bytes([0x21, 0x0F]), 3).tolist() == [1, 2, -1]
+    assert file._nibbles(bytes([0x21, 0x0F]), 3).tolist() == [1, 2, -1]
     with pytest.raises(ValueError, match="2 bytes for 5 values"):
-        read._nibbles(bytes([0x21, 0x0F]), 5)
-    one = read.Tensor("", "INT4", (3,), None, np.array([]), np.array([]))
+        file._nibbles(bytes([0x21, 0x0F]), 5)
+    one = Tensor("", "INT4", (3,), None, np.array([]), np.array([]))
     assert one.bytes == 2
 
 

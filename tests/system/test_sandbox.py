@@ -14,7 +14,7 @@ from keras import layers
 
 from pipeline.tflite import convert, write
 
-RUN = "import sys; from pipeline import guard; sys.exit(guard.run(lambda: {}))"
+RUN = "import sys; from pipeline.system import sandbox; sys.exit(sandbox.run(lambda: {}))"
 FLOPSMITH = [sys.executable, "-m", "pipeline"]
 
 

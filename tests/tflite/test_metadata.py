@@ -14,10 +14,10 @@ import pytest
 from keras import layers
 
 from pipeline.errors import ModelError
-from pipeline.tflite import convert, metadata, read, write
+from pipeline.tflite import convert, metadata, write
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.metadata import About
-from pipeline.tflite.read import Tensor
+from pipeline.tflite.read import Tensor, read
 
 LABELS = ["cat", "dog", "blåbær", "two words"]
 ABOUT = About("pets", "Tells pets apart", "the shelter", "CC-BY-4.0")
@@ -72,12 +72,12 @@ def picture(image: np.ndarray) -> Any:
     return mediapipe.Image(mediapipe.ImageFormat.SRGB, image)
 
 
-def read(content: bytes) -> Any:
+def parsed(content: bytes) -> Any:
     """The metadata, read with the classes made of the published schema."""
     schema = pytest.importorskip(
         "mediapipe.tasks.metadata.metadata_schema_py_generated", reason="mediapipe is missing"
     )
-    note = read.read(content).metadata["TFLITE_METADATA"]
+    note = read(content).metadata["TFLITE_METADATA"]
     assert note[4:8] == b"M001"
     return schema.ModelMetadataT.InitFromObj(schema.ModelMetadata.GetRootAs(note))
 
@@ -86,13 +86,13 @@ def read(content: bytes) -> Any:
 
 
 def test_the_schema_finds_what_was_said_of_the_model(told: dict[str, bytes]) -> None:
-    found = read(told["uint8"])
+    found = parsed(told["uint8"])
     texts = (found.name, found.description, found.author, found.license)
     assert texts == (b"pets", b"Tells pets apart", b"the shelter", b"CC-BY-4.0")
 
 
 def test_what_is_not_said_is_left_out(bare: dict[str, bytes]) -> None:
-    found = read(metadata.put(bare["uint8"], About("pets"), LABELS))
+    found = parsed(metadata.put(bare["uint8"], About("pets"), LABELS))
     assert (found.description, found.author, found.license) == (None, None, None)
 
 
@@ -101,7 +101,7 @@ def test_the_schema_finds_the_image_and_its_colours(
     told: dict[str, bytes], name: str, colour: int
 ) -> None:
     ((image,), (scores,)) = (
-        getattr(read(told[name]).subgraphMetadata[0], f"{end}TensorMetadata")
+        getattr(parsed(told[name]).subgraphMetadata[0], f"{end}TensorMetadata")
         for end in ("input", "output")
     )
     assert image.content.contentProperties.colorSpace == colour
@@ -117,7 +117,7 @@ def test_no_field_is_newer_than_the_parser_that_is_asked_for(told: dict[str, byt
     history = re.findall(r"^// (\d\.\d\.\d) - (.+)", text, re.MULTILINE)
     assert len(history) > 3
     for name in ("uint8", "float", "grey"):
-        found = read(told[name])
+        found = parsed(told[name])
         assert found.minParserVersion == b"1.0.0"
         ((image,), (scores,)) = (
             getattr(found.subgraphMetadata[0], f"{end}TensorMetadata")
@@ -137,7 +137,7 @@ def test_no_field_is_newer_than_the_parser_that_is_asked_for(told: dict[str, byt
 
 
 def test_float_pixels_go_in_as_they_are(told: dict[str, bytes]) -> None:
-    (unit,) = read(told["float"]).subgraphMetadata[0].inputTensorMetadata[0].processUnits
+    (unit,) = parsed(told["float"]).subgraphMetadata[0].inputTensorMetadata[0].processUnits
     assert (unit.options.mean, unit.options.std) == ([0.0], [1.0])
 
 
@@ -168,7 +168,7 @@ def test_the_same_words_make_the_same_bytes(bare: dict[str, bytes], told: dict[s
 def test_stripping_keeps_metadata_and_labels(told: dict[str, bytes]) -> None:
     stripped = write.stripped(told["uint8"])
     assert metadata.labels(stripped) == LABELS
-    assert read(stripped).name == b"pets"
+    assert parsed(stripped).name == b"pets"
 
 
 # labels

@@ -19,7 +19,7 @@ from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
-from pipeline.measure import metrics as measure
+from pipeline.measure.metrics import measure
 from pipeline.quantization.tfmot import bridge, quantization
 from pipeline.tflite import convert, parity
 from pipeline.tflite.classifier import Runner
@@ -305,6 +305,6 @@ def test_a_stage_that_quantizes_says_how_its_file_compares(
     )
     module = stage.load(name)
     made = module.run(source, module.Config(**settings), context)
-    metrics, _ = measure.measure(made, few_digits)
+    metrics, _ = measure(made, few_digits)
     assert made.details["parity"]["compared_with"] == against
     assert metrics["parity_agreement"] == made.details["parity"]["agreement"]

@@ -296,7 +296,7 @@ def test_without_a_tracking_uri_the_store_is_a_file_where_the_command_runs(
     tmp_path: Path, empty_store: Path
 ) -> None:
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
-    code = "from pipeline import tracking as t\nwith t.start('x') as r: print(t.ui_hint(r))"
+    code = "from pipeline.tracking import runs as t\nwith t.start('x') as r: print(t.ui_hint(r))"
     clean = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     root = str(Path(runs.__file__).parents[1])
     ended = subprocess.run(

@@ -62,10 +62,9 @@ def test_the_picture_has_the_images_that_training_begins_with(few_digits: Datase
     assert images.shape == (32, *few_digits.image_shape)
 
 
-def test_there_is_no_picture_where_nothing_is_changed(few_digits: Dataset, ctx: Context) -> None:
-    augmented.record(Settings(), ctx)
-    assert not (ctx.directory / augmented.PICTURE).exists()
-    assert ctx.log.files == []  # type: ignore[attr-defined]
+def test_there_is_no_picture_where_nothing_is_changed(few_digits: Dataset, tmp_path: Path) -> None:
+    assert augmented.write(Settings(), few_digits, 0, tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("shape", [(40, 8, 6, 1), (5, 100, 120, 3)])

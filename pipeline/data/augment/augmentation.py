@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.data.augment import colour, geometry, mixing
-from pipeline.data.augment.strength import STRENGTHS as STRENGTHS
-from pipeline.data.augment.strength import Augmentation as Augmentation
-from pipeline.data.augment.strength import RandAugment as RandAugment
-from pipeline.data.augment.strength import Strength as Strength
-from pipeline.data.augment.strength import strength as strength
+from pipeline.data.augment.strength import STRENGTHS, Augmentation, Strength
 from pipeline.errors import DataError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data import pictures as pixels
+from pipeline.data import pictures
 from pipeline.data.cache import Contents, Source, Spans
 from pipeline.errors import DataError
 
@@ -43,18 +43,18 @@ def find(rest: str, image_size: int | None, data_dir: str | None) -> Source:
             f"the image folder {wrong}. Received: source=folder:{rest}. "
             "Give a folder with one sub-folder of images per class"
         )
-    pictures = [
+    found = [
         picture
         for part, folder in _parts(root).items()
         for picture in _scan(folder, part, f"folder:{rest}")
     ]
     about = []
-    for picture in pictures:
+    for picture in found:
         stat = picture.path.stat()
         about.append([str(picture.path.relative_to(root)), stat.st_size, stat.st_mtime_ns])
     # The place is part of it: two folders of equal names, sizes and times may still differ.
     identity = ("folder", str(root.resolve()), about)
-    return Source(identity, lambda: _open(pictures, f"folder:{rest}", image_size))
+    return Source(identity, lambda: _open(found, f"folder:{rest}", image_size))
 
 
 def _parts(root: Path) -> dict[str, Path]:
@@ -82,56 +82,56 @@ def _scan(folder: Path, part: str, source: str) -> list[Picture]:
             f"sub_folders={[path.name for path in classes]}. Put the images of each class into a "
             "sub-folder of their own"
         )
-    pictures: list[Picture] = []
+    found: list[Picture] = []
     ignored = len([path for path in folder.iterdir() if path not in classes])
     for class_folder in classes:
-        found = sorted(class_folder.iterdir())
-        images = [path for path in found if _is_picture(path)]
+        inside = sorted(class_folder.iterdir())
+        images = [path for path in inside if _is_picture(path)]
         if not images:
             raise DataError(
                 f"class {class_folder.name!r} has no images. Received: folder={class_folder}. "
                 "Put PNG, JPEG or BMP files directly into it, or remove it"
             )
-        ignored += len(found) - len(images)
-        pictures += [Picture(path, part, class_folder.name) for path in images]
+        ignored += len(inside) - len(images)
+        found += [Picture(path, part, class_folder.name) for path in images]
     if ignored:
         log.info("%s: ignored %d files or folders that are not images", folder, ignored)
-    return pictures
+    return found
 
 
 def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _open(pictures: list[Picture], source: str, image_size: int | None) -> Contents:
+def _open(found: list[Picture], source: str, image_size: int | None) -> Contents:
     """Read the headers of all pictures, and settle classes, channels and size."""
-    spans = _spans([picture.part for picture in pictures])
-    start, stop = spans.get("train", (0, len(pictures)))
-    class_names = sorted({picture.class_name for picture in pictures[start:stop]})
+    spans = _spans([picture.part for picture in found])
+    start, stop = spans.get("train", (0, len(found)))
+    class_names = sorted({picture.class_name for picture in found[start:stop]})
     number = {name: label for label, name in enumerate(class_names)}
-    for picture in pictures:
+    for picture in found:
         if picture.class_name not in number:
             raise DataError(
                 f"class {picture.class_name!r} of the {picture.part} part is not in the train "
                 f"part. Received: source={source}, train classes={class_names}. Add it there, or "
                 "remove it here"
             )
-    headers = [_header(picture.path) for picture in pictures]
-    size = (image_size, image_size) if image_size else pixels.own_size(headers, source)
+    headers = [_header(picture.path) for picture in found]
+    size = (image_size, image_size) if image_size else pictures.own_size(headers, source)
     channels = 1 if all(one.grey for one in headers) else 3
 
     def decode(picture: Picture) -> npt.NDArray[np.uint8]:
         try:
-            return pixels.decode(picture.path, size, channels)
-        except pixels.UNREADABLE as error:
+            return pictures.decode(picture.path, size, channels)
+        except pictures.UNREADABLE as error:
             raise _unreadable(picture.path, error) from error
 
     def images() -> Iterator[npt.NDArray[np.uint8]]:
         with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-            for first in range(0, len(pictures), CHUNK):
-                yield from pool.map(decode, pictures[first : first + CHUNK])
+            for first in range(0, len(found), CHUNK):
+                yield from pool.map(decode, found[first : first + CHUNK])
 
-    labels = np.array([number[picture.class_name] for picture in pictures], np.int32)
+    labels = np.array([number[picture.class_name] for picture in found], np.int32)
     return Contents(tuple(class_names), labels, (*size, channels), spans, images)
 
 
@@ -144,10 +144,10 @@ def _spans(parts: list[str]) -> Spans:
     }
 
 
-def _header(path: Path) -> pixels.Header:
+def _header(path: Path) -> pictures.Header:
     try:
-        return pixels.header(path)
-    except pixels.UNREADABLE as error:
+        return pictures.header(path)
+    except pictures.UNREADABLE as error:
         raise _unreadable(path, error) from error
 
 

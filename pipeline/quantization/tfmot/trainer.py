@@ -12,7 +12,7 @@ from pipeline.train.settings import Settings
 
 
 class Trainer:
-    """Trains the tf_keras model that `pipeline.quantization.tfmot` hands it, and keeps the curves."""
+    """Trains the tf_keras model that it is handed, and keeps the curves."""
 
     def __init__(
         self,

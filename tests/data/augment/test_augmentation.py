@@ -9,8 +9,9 @@ import tensorflow as tf
 from pydantic import ValidationError
 
 from pipeline.data.augment import augmentation, colour, mixing
-from pipeline.data.augment.augmentation import STRENGTHS, Augmenter, RandAugment, Strength
+from pipeline.data.augment.augmentation import Augmenter
 from pipeline.data.augment.randaugment import OPERATIONS, Policy
+from pipeline.data.augment.strength import STRENGTHS, RandAugment, Strength, strength
 from pipeline.data.datasets import Split
 from pipeline.data.stream import stream
 from pipeline.errors import DataError
@@ -36,7 +37,7 @@ def key(number: int = 0) -> Any:
 def augmented(
     images: np.ndarray, changes: Strength, flip: bool = False, seed: int = 0, sample: Any = None
 ) -> Any:
-    change = Augmenter(augmentation.strength(changes, flip), images.shape[-1], sample)
+    change = Augmenter(strength(changes, flip), images.shape[-1], sample)
     return change(tf.constant(images), key(seed)).numpy()
 
 

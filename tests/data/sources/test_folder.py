@@ -117,7 +117,7 @@ def test_other_and_hidden_files_are_ignored_with_one_line(
     (root / "cat" / "notes.txt").write_text("no picture")
     (root / "cat" / ".hidden.png").write_bytes(b"no picture")
     (root / ".git").mkdir()
-    with caplog.at_level(logging.INFO, "pipeline.data.datasets.sources.folder"):
+    with caplog.at_level(logging.INFO, "pipeline.data.sources.folder"):
         assert len(load(root).train.images) == 8
     assert [line for line in caplog.messages if "ignored" in line] == [
         f"{root}: ignored 4 files or folders that are not images"

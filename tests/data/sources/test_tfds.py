@@ -177,7 +177,7 @@ def test_a_prepared_set_is_read_with_neither_its_code_nor_a_network(
 def test_a_prepared_set_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toy(monkeypatch, train=[0, 1, 2] * 6)
     first = load(tmp_path)
-    monkeypatch.setattr("pipeline.data.datasets.pictures.decode", None)
+    monkeypatch.setattr("pipeline.data.pictures.decode", None)
     assert load(tmp_path).fingerprint == first.fingerprint
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from pipeline.browser.page import demo
 from support.devtools import Tab, tab
 from support.networks import SHAPE, int8_ends, network, uint8_ends
 
 from pipeline.data import pictures
 from pipeline.errors import ModelError
 from pipeline.targets import browser
+from pipeline.targets.browser.page import demo
 from pipeline.tflite import convert
 from pipeline.tflite.classifier import Runner
 
