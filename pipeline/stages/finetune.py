@@ -99,9 +99,10 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     )
     with structure.kept(model):  # what pruning and clustering made, if they came before
         mode = tuning.run(config.mode, config.head_epochs)
-    if mode != "frozen":
-        if picture := augmented.write(settings, ctx.data, ctx.seed, ctx.directory):
-            ctx.log.file(picture)
+    if mode != "frozen" and (
+        picture := augmented.write(settings, ctx.data, ctx.seed, ctx.directory)
+    ):
+        ctx.log.file(picture)
     note = f"Mode {mode}" + (f": {tuning.reason}" if tuning.reason else "")
     ctx.log.params({"mode_used": mode, "mode_reason": tuning.reason})
     details = {"history": tuning.history, "note": note}

@@ -23,7 +23,7 @@ stages:
 
 
 def start(folder: Path) -> "subprocess.Popen[bytes]":
-    root = str(Path(__file__).parent.parent)
+    root = str(Path(__file__).parents[2])
     clean = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(

@@ -11,7 +11,7 @@ import pytest
 from pipeline import recipe
 from pipeline.graph import complexity
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 GENERATE = runpy.run_path(str(ROOT / "docs/generate.py"))
 
 

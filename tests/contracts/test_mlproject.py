@@ -9,7 +9,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PARENT = "mlflow.parentRunId"
 
 

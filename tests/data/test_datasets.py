@@ -85,11 +85,12 @@ def test_load_refuses_an_unknown_source() -> None:
 
 def test_importing_and_parsing_loads_no_heavy_library() -> None:
     code = (
-        "import sys; from pipeline.data import datasets as d; d.parse('tfds:mnist'); d.DataConfig();"
+        "import sys; from pipeline.data import datasets as d; "
+        "d.parse('tfds:mnist'); d.DataConfig();"
         "heavy = {'tensorflow', 'tensorflow_datasets', 'sklearn', 'keras'} & set(sys.modules);"
         "sys.exit(str(heavy) if heavy else 0)"
     )
-    root = Path(datasets.__file__).parents[1]
+    root = Path(datasets.__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -16,10 +16,10 @@ from keras import layers
 from PIL import Image
 from support.report_run import INT8, artifact, trial
 
-from pipeline import browser
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset, Split
 from pipeline.export import bundle, card
+from pipeline.targets import browser
 from pipeline.targets.browser import chromium, litertjs
 from pipeline.targets.browser.server import serving
 from pipeline.tflite import convert

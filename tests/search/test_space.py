@@ -147,7 +147,7 @@ def test_the_cheapest_network_is_one_that_the_choices_leave() -> None:
 
 
 def test_the_choices_in_the_docs_can_be_made() -> None:
-    text = (Path(__file__).parent.parent / "docs" / "search.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "search.md").read_text(encoding="utf-8")
     (search,) = yaml.safe_load(text.split("```yaml")[2].split("```")[0])
     config = Config(**search["search"])
     Space(config.families, choices=config.choices).check()

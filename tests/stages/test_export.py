@@ -13,7 +13,7 @@ import pytest
 from keras import layers
 from support.chain import Silence
 
-from pipeline import artifact, browser, runner, stage
+from pipeline import artifact, runner, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset, Split
@@ -22,6 +22,7 @@ from pipeline.export import bundle
 from pipeline.measure import ledger
 from pipeline.recipe import Step
 from pipeline.stage import Context
+from pipeline.targets.browser import page
 from pipeline.tflite import convert, metadata
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import read
@@ -367,7 +368,7 @@ def test_a_page_that_cannot_be_made_is_left_out_with_the_reason(
     def no_npm(*_: Any) -> str:
         raise ToolError("npm is not installed")
 
-    monkeypatch.setattr(browser, "demo", no_npm)
+    monkeypatch.setattr(page, "demo", no_npm)
     made = again(demo=True)
     assert set(made.deliverables) == FILES
     assert made.details["left_out"] == {bundle.DEMO: "npm is not installed"}

@@ -298,7 +298,7 @@ def test_without_a_tracking_uri_the_store_is_a_file_where_the_command_runs(
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     code = "from pipeline.tracking import runs as t\nwith t.start('x') as r: print(t.ui_hint(r))"
     clean = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-    root = str(Path(runs.__file__).parents[1])
+    root = str(Path(runs.__file__).parents[2])
     ended = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
