@@ -16,8 +16,6 @@
 `pipeline.runner` measures the model it names and writes `artifact.json`.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +28,10 @@ from pipeline import artifact
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
-from pipeline.errors import RecipeError
+from pipeline.system import plugins
 from pipeline.system.files import write_atomic
 
-FOLDER = Path(__file__).parent / "stages"
+STAGES = "pipeline.stages"
 EXPORT = "export"  # the directory of a run's deliverables
 Kind = Literal["nothing", "keras", "tflite"]
 
@@ -126,7 +124,7 @@ class Context:
 
 def names() -> tuple[str, ...]:
     """Names of all stages, which are the names of the modules in `pipeline/stages/`."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules([str(FOLDER)])))
+    return plugins.names(STAGES)
 
 
 def load(name: str) -> ModuleType:
@@ -135,6 +133,4 @@ def load(name: str) -> ModuleType:
     Raises:
         RecipeError: there is no such stage; names those there are.
     """
-    if name not in names():
-        raise RecipeError(f"unknown stage. Received: {name!r}. Known: {', '.join(names())}")
-    return importlib.import_module(f"pipeline.stages.{name}")
+    return plugins.load(STAGES, name, "stage")

@@ -5,10 +5,10 @@ A command is a module with `add(commands)`, which adds a parser of that name, wi
 `set_defaults`, it reads foreign model files, and runs in a child process.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Iterator
 from types import ModuleType
+
+from pipeline.system import plugins
 
 EXAMPLES = """examples:
   flopsmith run --recipe mobile
@@ -18,5 +18,5 @@ EXAMPLES = """examples:
 
 def modules() -> Iterator[ModuleType]:
     """Every command, by name."""
-    for name in sorted(module.name for module in pkgutil.iter_modules(__path__)):
-        yield importlib.import_module(f"{__name__}.{name}")
+    for name in plugins.names(__name__):
+        yield plugins.load(__name__, name, "command")

@@ -7,21 +7,18 @@ import hashlib
 import importlib
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline.data import cache, datasets
+from pipeline.data import cache
 from pipeline.data.cache import Source, Spans
 from pipeline.errors import DataError
 from pipeline.system.files import fingerprint
 
 CHANCE = 1.2  # an accuracy up to this times the share of the largest class is chance
-
-if TYPE_CHECKING:
-    pass
 
 FORMS = {  # kind (and module) -> how a recipe writes it
     "digits": "digits",
@@ -242,7 +239,7 @@ def _hold_out(
     return np.sort(np.concatenate(chosen))
 
 
-def chance(val: datasets.Split) -> float:
+def chance(val: Split) -> float:
     """The accuracy that a network has to exceed to have learned anything.
 
     1.2 times the share of the largest class; where that is most of the images, half of the way

@@ -7,14 +7,13 @@
 what the target is there for: each of the others has a reason.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from pipeline.errors import RecipeError, ToolError
+from pipeline.errors import ToolError
+from pipeline.system import plugins
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Verdict:
 
 def names() -> tuple[str, ...]:
     """Names of all targets, which are the names of the modules in this package."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    return plugins.names(__name__)
 
 
 def load(name: str) -> ModuleType:
@@ -66,9 +65,7 @@ def load(name: str) -> ModuleType:
     Raises:
         RecipeError: there is no such target; names those there are.
     """
-    if name not in names():
-        raise RecipeError(f"unknown target. Received: {name!r}. Known: {', '.join(names())}")
-    return importlib.import_module(f"pipeline.targets.{name}")
+    return plugins.load(__name__, name, "target")
 
 
 def check(name: str, model: bytes) -> Verdict:
