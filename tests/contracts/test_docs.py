@@ -184,10 +184,9 @@ def test_the_target_in_the_how_to_refuses_what_does_not_fit(written: Callable[[s
 
 
 def test_the_data_source_in_the_how_to_is_read(
-    written: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    written: Callable[[str], None], tmp_path: Path
 ) -> None:
     written("docs/add-a-data-source.md")
-    monkeypatch.setitem(datasets.FORMS, "table", "table:PATH")
     lines = ["file,class"]
     for number in range(20):
         name, tone = f"{number}.png", 255 * (number % 2)
