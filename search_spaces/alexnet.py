@@ -34,7 +34,8 @@ from search_spaces.base import (
 )
 
 Padding = Literal["same", "valid"]
-# The Edge TPU compiler refuses grouped convolutions; an Ethos-U leaves strides above 3 that pad.
+# The Edge TPU compiler refuses grouped convolutions. An Ethos-U leaves convolutions with padding
+# and a stride above 3 to the CPU.
 UNDEPLOYABLE_CHOICES = {"edgetpu": {"groups": (2,)}, "ethos_u": {"stem_stride": (4,)}}
 
 
@@ -44,7 +45,7 @@ class Stage(ArchBase):
     filters: int  # channels
     kernel: int = 3  # side, pixels
     stride: int = 1
-    groups: int = 1  # of channels, convolved independently
+    groups: int = 1  # groups of channels that are convolved independently
     padding: Padding = "same"
     pool: Padding | None = None  # padding of the pooling; None: no pooling
 
@@ -101,7 +102,7 @@ def build(arch: Arch, input_shape: Shape, num_classes: int) -> keras.Model:
             x = layers.MaxPooling2D(arch.pool, 2, padding=stage.pool, name=f"pool{i}")(x)
     x = layers.Flatten(name="flatten")(x)
     for i, units in enumerate(arch.dense, 1):
-        if i > 1 and style.dropout:  # that of the last hidden layer is in `scores`
+        if i > 1 and style.dropout:  # `scores` adds the dropout of the last hidden layer
             x = layers.Dropout(style.dropout, name=f"dropout{i - 1}")(x)
         x = layers.Dense(units, kernel_initializer=initializer(style.init), name=f"dense{i}")(x)
         x = activation(x, style.activation, f"dense{i}_{style.activation}")
@@ -109,7 +110,7 @@ def build(arch: Arch, input_shape: Shape, num_classes: int) -> keras.Model:
 
 
 def _smallest(arch: Arch) -> int:
-    """Side of the smallest image that leaves one place after every layer, pixels."""
+    """Side in pixels of the smallest image from which every layer still makes one output."""
     side = 1
     for stage in reversed(arch.stages):
         if stage.pool:
@@ -130,9 +131,9 @@ def _alexnet(groups: int) -> Network:
 
 
 _PAPER = Style(norm="local_response", init="gaussian", dropout=0.5)
-# The paper leaves the padding open; maps of 110, 55, 26, 13 and 6 pixels follow from a first and
-# second convolution without, and poolings that round up (a row after the last one of even maps).
-# Its contrast normalization is taken to be AlexNet's.
+# The paper does not state the padding. Its maps of 110, 55, 26, 13 and 6 pixels follow if the first
+# two convolutions have none and the poolings round up. Its contrast normalization is taken to be
+# the local response normalization of AlexNet.
 _ZFNET = (
     Stage(filters=96, kernel=7, stride=2, padding="valid", pool="same"),
     Stage(filters=256, kernel=5, stride=2, padding="valid", pool="same"),

@@ -31,7 +31,7 @@ from search_spaces.base import (
 )
 
 UNDEPLOYABLE_CHOICES = {"edgetpu": {"groups": (2, 4, 8)}}
-EPSILON = 1.001e-5  # of the normalization, as in keras.applications
+EPSILON = 1.001e-5  # of batch normalization, as in keras.applications
 
 
 class Arch(ArchBase):
@@ -39,7 +39,7 @@ class Arch(ArchBase):
 
     width: int  # output channels of the first stage
     depths: tuple[int, ...]  # blocks per stage
-    groups: int = 1  # of the middle convolution: its cardinality
+    groups: int = 1  # groups of the middle convolution (cardinality)
     group_width: int = 64  # channels of a group in the first stage
     kernel: int = 3  # side of the middle convolution, pixels, odd
     preact: bool = False  # normalize before convolutions, stride in the last block of a stage (v2)
@@ -96,7 +96,7 @@ def build(arch: Arch, input_shape: Shape, num_classes: int) -> keras.Model:
 
 
 def _stride(arch: Arch, stage: int, block: int) -> int:
-    """Stages are separated by a stride: of the first block after, or (v2) the last before."""
+    """Stride of a block: 2 in the first block of a new stage, or (v2) in the last before it."""
     if arch.preact:
         return 2 if block == arch.depths[stage] - 1 and stage < len(arch.depths) - 1 else 1
     return 2 if block == 0 and stage > 0 else 1

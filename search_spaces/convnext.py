@@ -3,8 +3,8 @@
 Searched:  width; depth per stage; kernel; expansion; side of the patches; batch or layer norm;
            style.
 Fixed:     resolution halved and channels doubled per stage; convolutions have a bias. The norm
-           "layer" is over the channels of each position. The head's is never per channel or
-           group, which one position per image would turn into a constant.
+           "layer" is over the channels of each position. The norm of the head is never one per
+           channel or group: the head has one position, which such a norm makes a constant.
 Source:    Liu et al. 2022, https://arxiv.org/abs/2201.03545, section 2 and appendix A.
 """
 
@@ -32,7 +32,7 @@ from search_spaces.base import (
 
 EPSILON = 1e-6  # of layer normalization
 
-# Layer normalization over channels leaves NEG in floating point.
+# Layer normalization over channels leaves a floating-point NEG operator in the int8 file.
 UNDEPLOYABLE_CHOICES = {"mobile_cpu": {"norm": ("layer",)}}
 
 
@@ -44,7 +44,7 @@ class Arch(ArchBase):
     kernel: int = 7  # side of the depthwise kernel, pixels
     expand: int = 4  # hidden channels / channels of the stage
     stem: int = 4  # side of the patches, pixels: early reduction of the resolution
-    layer_scale: float = 1e-6  # what every channel of a branch is first multiplied by
+    layer_scale: float = 1e-6  # initial factor of every channel of a branch
     style: Style = Style(norm="layer", activation="gelu")
 
 
@@ -56,7 +56,7 @@ def sample(hp: Choices) -> Arch:
         kernel=hp.Choice("kernel", [3, 5, 7]),
         expand=hp.Choice("expand", [2, 3, 4]),
         stem=hp.Choice("stem", [4, 2]),
-        layer_scale=0.1,  # Touvron et al. 2021 for networks of few blocks
+        layer_scale=0.1,  # as Touvron et al. 2021 advise for networks of few blocks
         style=sample_style(
             hp,
             norms=("batch", "layer"),

@@ -5,7 +5,7 @@ Searched:  growth rate; depth per block; bottleneck; kernel; compression; dropou
 Fixed:     transitions (1x1 convolution and 2x2 average pooling) halve the resolution.
 Source:    Huang et al. 2017, https://arxiv.org/abs/1608.06993, table 1 and section 3.
 
-Stochastic depth drops the channels that a layer adds, as if the layer were not there.
+Stochastic depth drops the channels that a layer adds, as if that layer did not exist.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ from search_spaces.base import (
     scores,
 )
 
-EPSILON = 1.001e-5  # of the normalization, as in keras.applications
+EPSILON = 1.001e-5  # of batch normalization, as in keras.applications
 
 
 class Arch(ArchBase):
@@ -100,7 +100,7 @@ def _transition(x: Any, arch: Arch, name: str) -> Any:
     """Halve the resolution and compress the channels."""
     x = _normalize(x, arch.style, name)
     x = _conv(x, int(x.shape[-1] * arch.compression), 1, f"{name}_conv", arch.style)
-    # an odd last row is left out as published, but not the only one
+    # as published, pooling drops an odd last row, but never the only row
     padding = "valid" if min(x.shape[1:3]) > 1 else "same"
     return layers.AveragePooling2D(2, 2, padding=padding, name=f"{name}_pool")(x)
 
@@ -112,7 +112,7 @@ def _normalize(x: Any, style: Style, name: str) -> Any:
 
 
 def _conv(x: Any, filters: int, kernel: int, name: str, style: Style, stride: int = 1) -> Any:
-    """Convolution alone, without a bias where the network normalizes."""
+    """Convolution without normalization or activation; it has a bias only if nothing normalizes."""
     return conv(
         x,
         filters,

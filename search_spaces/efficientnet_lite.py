@@ -47,7 +47,7 @@ class Arch(ArchBase):
     stem: int = 32  # channels
     stem_stride: int = 2  # early reduction of the resolution
     head: int = 1280  # channels of the last convolution
-    shrink: int = 1  # side of the squares of pixels that become their mean, before the stem
+    shrink: int = 1  # side of the pixel squares that are averaged before the stem
     style: Style = Style(activation="relu6")
 
 
@@ -91,7 +91,7 @@ def build(arch: Arch, input_shape: Shape, num_classes: int) -> keras.Model:
 
 
 def _depths(arch: Arch) -> list[int]:
-    """Blocks per group: the overall depth rounds up, and leaves the first and last group alone."""
+    """Blocks per group: scaled and rounded up, except in the first and last group."""
     last = len(arch.groups) - 1
     return [
         group.depth if i in (0, last) else math.ceil(group.depth * arch.depth)

@@ -7,8 +7,8 @@ Source:    Larsson et al. 2017, https://arxiv.org/abs/1605.07648, sections 2 to 
 
 A block is `f_1(z) = conv(z)`, `f_{C+1}(z) = join(f_C(f_C(z)), conv(z))`. `style.stochastic_depth`
 is the probability that a join drops a path in training (local drop-path, the same everywhere).
-The shortest path of a join always stays and a kept one is scaled up, where the authors take the
-mean of what is left. Their global drop-path (one column for a whole image) is not here.
+The shortest path of a join always stays, and paths that are kept are scaled up; the authors average
+the paths that are left instead. Their global drop-path (one column for a whole image) is missing.
 """
 
 from typing import Any
@@ -43,7 +43,7 @@ class Arch(ArchBase):
 
     blocks: tuple[Block, ...]
     kernel: int = 3  # side, pixels
-    stem: int = 0  # channels of a 3x3 convolution before the blocks; 0: there is none
+    stem: int = 0  # channels of a 3x3 convolution before the blocks; 0: no such convolution
     stem_stride: int = 1  # early reduction of the resolution, by the stem
     style: Style = Style()
 
@@ -80,7 +80,7 @@ def build(arch: Arch, input_shape: Shape, num_classes: int) -> keras.Model:
 
 
 def _fractal(x: Any, block: Block, columns: int, arch: Arch, name: str) -> list[Any]:
-    """The paths of a fractal, shortest first; its last join is left to the caller."""
+    """The paths of a fractal, shortest first; the caller joins them."""
     y = conv(x, block.width, arch.kernel, name=f"{name}_column{columns}", style=arch.style)
     if block.dropout:
         y = layers.Dropout(block.dropout, name=f"{name}_dropout")(y)
@@ -92,7 +92,7 @@ def _fractal(x: Any, block: Block, columns: int, arch: Arch, name: str) -> list[
 
 
 def _join(paths: list[Any], arch: Arch, name: str) -> Any:
-    """Mean of the paths, of which training drops some."""
+    """Mean of the paths; training drops some of them at random."""
     shortest, *others = paths
     if not others:
         return shortest

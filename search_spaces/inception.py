@@ -6,7 +6,7 @@ Fixed:     branches in the ratio 2:4:1:1, as in GoogLeNet's first module; three 
            3x3 max pooling between stages.
 Source:    Szegedy et al. 2014, https://arxiv.org/abs/1409.4842, figures 2 and 3, table 1.
 
-Two auxiliary classifiers help training and are no part of the network: `build_training` adds them
+Two auxiliary classifiers help training and are not part of the network: `build_training` adds them
 to the model that `build` returns. Local response normalization stands where the paper has it,
 around the later convolutions of the stem; every other normalization is in every convolution.
 """
@@ -32,7 +32,6 @@ from search_spaces.base import (
     scores,
 )
 
-AUX_WEIGHT = 0.3  # of the loss of each auxiliary classifier; that of the network has 1
 AUX_DROPOUT = 0.7  # before the last dense layer of an auxiliary classifier, 0..1
 
 
@@ -83,7 +82,7 @@ def sample(hp: Choices) -> Arch:
 
 
 def _module(width: int, naive: bool) -> Module:
-    """A module of `width` channels, which 16 divides; more if naive, which keeps its input's."""
+    """A module of `width` channels, a multiple of 16; a naive one also keeps its input."""
     kept = {"conv1": width // 4, "conv3": width // 2, "conv5": width // 8}
     if naive:
         return Module(**kept)
@@ -115,8 +114,8 @@ def build(arch: Arch, input_shape: Shape, num_classes: int) -> keras.Model:
 def build_training(arch: Arch, input_shape: Shape, num_classes: int) -> keras.Model:
     """Build the network with its auxiliary classifiers: images -> `[scores, aux1, aux2]`.
 
-    They read the module a third and two thirds of the way (GoogLeNet: 4a and 4d). The network is
-    a part of this model and shares its weights: `keras.Model(model.input, model.outputs[0])`.
+    They read the modules a third and two thirds of the way (GoogLeNet: 4a and 4d). The network is a
+    part of this model and shares its weights: `keras.Model(model.input, model.outputs[0])`.
     """
     model = build(arch, input_shape, num_classes)
     outputs = [model.output, *auxiliary(model, arch, num_classes)]
@@ -152,7 +151,7 @@ def _auxiliary(x: Any, num_classes: int, arch: Arch, name: str) -> Any:
     """An auxiliary classifier: `[B, H, W, C]` -> scores `[B, K]`."""
     filters, units = arch.auxiliary
     style, start = _convolutions(arch.style), initializer(arch.style.init)
-    padding = "valid" if min(x.shape[1:3]) >= 5 else "same"  # small maps have no 5x5 window
+    padding = "valid" if min(x.shape[1:3]) >= 5 else "same"  # a smaller map has no 5x5 window
     x = layers.AveragePooling2D(5, 3, padding=padding, name=f"{name}_pool")(x)
     x = conv(x, filters, 1, name=f"{name}_conv", style=style)
     x = layers.Flatten(name=f"{name}_flatten")(x)
@@ -164,7 +163,7 @@ def _auxiliary(x: Any, num_classes: int, arch: Arch, name: str) -> Any:
 
 
 def _convolutions(style: Style) -> Style:
-    """The style of convolutions, which have no local response normalization of their own."""
+    """The style of the convolutions: without local response normalization, which `build` places."""
     return style.model_copy(update={"norm": "none"}) if style.norm == "local_response" else style
 
 

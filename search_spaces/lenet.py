@@ -38,7 +38,7 @@ class Arch(ArchBase):
     kernel: int = 5  # side, pixels
     padding: Literal["same", "valid"] = "valid"
     stem_stride: int = 1  # early reduction of the resolution
-    # largest, mean, or the mean with a trained factor and bias per channel and an activation
+    # max, mean, or the mean with a trained factor and bias per channel and an activation
     pool: Literal["max", "average", "trained"] = "max"
     global_pool: bool = False  # average the maps before the dense layers, else flatten them
     style: Style = Style(norm="none")
@@ -96,12 +96,12 @@ def _subsample(x: Any, arch: Arch, name: str) -> Any:
 
 
 def _smallest(arch: Arch) -> int:
-    """Side of the smallest image that leaves one place after every layer, pixels."""
+    """Side in pixels of the smallest image from which every layer still makes one output."""
     lost = arch.kernel - 1 if arch.padding == "valid" else 0
     side = 1 + (lost if arch.last else 0)
     for _ in arch.filters:
         side = 2 * side + arch.depth * lost
-    if arch.filters:  # the first convolution's stride spreads the places before it
+    if arch.filters:  # the stride of the first convolution needs a larger image
         side = (side - lost - 1) * arch.stem_stride + 1 + lost
     return side
 

@@ -40,7 +40,7 @@ class Group(ArchBase):
     kernel: int = 3  # side of the depthwise kernel, pixels
     expand: float = 6  # hidden channels / input channels
     squeeze_excite: bool = False
-    relu: bool = False  # ReLU in place of the style's activation, which pays off in deep layers
+    relu: bool = False  # ReLU in place of the style's activation, which helps only in deep layers
 
 
 class Arch(ArchBase):

@@ -29,7 +29,7 @@ Padding = Literal["same", "valid"]
 
 
 class Block(ArchBase):
-    """An mlpconv layer: a convolution and 1x1 convolutions; all but the last block are pooled."""
+    """An mlpconv layer: a convolution and 1x1 convolutions, pooled except in the last block."""
 
     widths: tuple[int, ...]  # channels of each convolution; the first has the kernel
     kernel: int  # side, pixels
@@ -99,7 +99,7 @@ def build(arch: Arch, input_shape: Shape, num_classes: int) -> keras.Model:
 
 
 def _smallest(arch: Arch) -> int:
-    """Side of the smallest image that leaves one place after every layer, pixels."""
+    """Side in pixels of the smallest image from which every layer still makes one output."""
     side = 1
     for i, block in enumerate(reversed(arch.blocks)):
         if i:

@@ -17,8 +17,8 @@ from pydantic import Field
 from search_spaces import base, family
 from search_spaces.base import ArchBase, Choices, Shape, Style, round_channels, sample_style
 
-# How a trial of this family is trained, besides what is searched: what was cut has much to learn
-# anew, what is left should not be lost.
+# How a trial of this family is trained, besides what is searched. The cut network has much to
+# relearn, but the weights that are left should not be lost.
 SETTINGS = {"new_layers": ("logits",), "old_rate": 0.3}
 STEM, HEAD = 32, 4  # channels of the first convolution; of the last, times those it reads
 
@@ -28,8 +28,8 @@ class Arch(ArchBase):
 
     backbone: Literal["efficientnet_lite0"] = "efficientnet_lite0"
     width: float = Field(1.0, gt=0, le=1)  # share of the channels
-    groups: int = Field(7, ge=1, le=7)  # that are kept, from the image on
-    shrink: int = Field(1, ge=1)  # side of the squares of pixels that become one
+    groups: int = Field(7, ge=1, le=7)  # groups of blocks that are kept, counted from the image
+    shrink: int = Field(1, ge=1)  # side of the pixel squares that are averaged into one
     style: Style = Style(activation="relu6")
 
 

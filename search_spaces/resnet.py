@@ -36,7 +36,7 @@ class Arch(ArchBase):
     stem_kernel: int = 3  # side, pixels
     stem_stride: int = 1  # early reduction of the resolution
     stem_pool: bool = False  # a 3x3 max pooling with stride 2 after the stem
-    shortcut: Shortcut = "project"  # 1x1 convolution (B), the same unnormalized, or zeros (A)
+    shortcut: Shortcut = "project"  # 1x1 convolution (B), that without norm, or zeros (A)
     bias: bool = False  # convolutions keep a bias beside the normalization
     style: Style = Style()
 

@@ -63,7 +63,7 @@ def build(arch: Arch, input_shape: Shape, num_classes: int) -> keras.Model:
     if arch.dense:
         x = layers.Flatten(name="flatten")(x)
     for i, units in enumerate(arch.dense, 1):
-        if i > 1 and style.dropout:  # that of the last hidden layer is in `scores`
+        if i > 1 and style.dropout:  # `scores` adds the dropout of the last hidden layer
             x = layers.Dropout(style.dropout, name=f"dropout{i - 1}")(x)
         x = layers.Dense(units, kernel_initializer=initializer(style.init), name=f"dense{i}")(x)
         x = activation(x, style.activation, f"dense{i}_{style.activation}")
@@ -76,7 +76,7 @@ def _vgg(*depths: int, pointwise: bool = False) -> Network:
         depths=depths,
         pointwise=pointwise,
         dense=(4096, 4096),
-        # the deep ones started from trained shallow ones until Glorot's start made that needless
+        # the authors started deep networks from trained shallow ones, later from Glorot's weights
         style=Style(norm="none", init="glorot_normal", dropout=0.5),
     )
     return Network(arch)

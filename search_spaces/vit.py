@@ -36,7 +36,7 @@ UNDEPLOYABLE = {
     "mobile_cpu": "layer normalization leaves NEG in floating point",
 }
 EPSILON = 1e-6  # of layer normalization
-MAX_TOKENS = 1500  # attention costs their square
+MAX_TOKENS = 1500  # the cost of attention grows with their square
 
 
 class Arch(ArchBase):
@@ -44,11 +44,11 @@ class Arch(ArchBase):
 
     width: int  # channels of a token
     depth: int  # blocks
-    heads: int  # of attention; they share the width
+    heads: int  # heads of attention, which divide the width between them
     mlp: int = 4  # hidden channels / width
-    patch: int = 16  # side of the pixels behind a token, a power of two
+    patch: int = 16  # side of the pixels that make a token, a power of two
     conv_stem: bool = False  # 3x3 convolutions with stride 2 and a 1x1, in place of patches
-    class_token: bool = True  # scores come from a token of their own; False: from the mean
+    class_token: bool = True  # scores come from an extra token; False: from the mean of all tokens
     style: Style = Style(activation="gelu")
 
 
@@ -87,7 +87,7 @@ def build(arch: Arch, input_shape: Shape, num_classes: int) -> keras.Model:
 
 
 def _patch(side: int, input_shape: Shape) -> int:
-    """Halve or double a patch until an image has two tokens a side, and not over `MAX_TOKENS`.
+    """Halve or double a patch until a side has two tokens and the image at most `MAX_TOKENS`.
 
     >>> _patch(16, (224, 224, 3)), _patch(16, (8, 8, 1)), _patch(4, (300, 300, 3))
     (16, 4, 8)

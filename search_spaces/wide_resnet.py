@@ -85,7 +85,7 @@ def _preactivate(x: Any, style: Style, name: str) -> Any:
 
 
 def _conv(x: Any, filters: int, kernel: int, stride: int, name: str, style: Style) -> Any:
-    """Convolution alone, without a bias where the network normalizes."""
+    """Convolution without normalization or activation; it has a bias only if nothing normalizes."""
     bias = style.norm == "none"
     plain = style.model_copy(update={"norm": "none"})
     return conv(x, filters, kernel, stride, name=name, style=plain, activate=False, bias=bias)
