@@ -20,6 +20,7 @@ from pipeline.data import pictures
 from pipeline.data.cache import Contents, Source
 from pipeline.errors import DataError
 
+FORM = "npz:PATH"
 REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 NAMES = "class_names"
 
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def find(rest: str, image_size: int | None, data_dir: str | None) -> Source:
-    """Hash the archive `rest`; its arrays are not read yet."""
+    """Hash the archive `rest`, without reading its arrays."""
     path = Path(rest).expanduser()
     if not path.is_file():
         raise DataError(
