@@ -5,6 +5,7 @@ A data set is written `SOURCE` or `SOURCE:REST`, where SOURCE is a module of `da
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,6 +162,32 @@ def load(config: DataConfig, seed: int) -> Dataset:
         # Decoding may take long: fail before it if the classes cannot be divided.
         _divided(contents, config, seed)
         found = cache.write(folder, contents, config.source)
+    return _dataset(found, config, seed)
+
+
+def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], config: DataConfig, seed: int) -> Dataset:
+    """Divide images that are in memory; they are kept there as uint8.
+
+    Args:
+        arrays: `x_train`, `y_train`, perhaps `x_test` with `y_test`, perhaps `class_names`, as in a
+            file of the source `npz`.
+        config: How to divide them; its `source` is what errors and logs call them.
+        seed: Decides which images go where.
+
+    Raises:
+        DataError: The arrays do not hold images and labels.
+    """
+    from pipeline.data.sources import npz
+
+    contents = npz.contents(arrays, config.source, config.image_size)
+    images = np.stack(list(contents.images()))
+    digest = hashlib.sha256(images.tobytes()).hexdigest()
+    mark = fingerprint(digest, contents.labels.tolist(), contents.class_names, contents.spans)
+    whole = Decoded(contents.class_names, contents.labels, images, contents.spans, mark)
+    return _dataset(whole, config, seed)
+
+
+def _dataset(found: Decoded, config: DataConfig, seed: int) -> Dataset:
     rows = _divided(found, config, seed)
     parts = {part: Split(found.images, found.labels[at], at) for part, at in rows.items()}
     hashes = {part: hashlib.sha256(at.tobytes()).hexdigest() for part, at in rows.items()}
