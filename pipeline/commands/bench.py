@@ -4,7 +4,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -75,16 +75,28 @@ def call(args: argparse.Namespace) -> None:
     from pipeline.bench import table, timing
 
     files = [timing.read(path) for path in (args.model, args.vs) if path is not None]
-    found = _on_phone(files, threads, args) if args.device else _here(files, threads, args)
+    if args.device:
+        found = _on_phone(files, threads, args)
+    else:
+        found = here(files, threads, timing.Pace(args.runs, args.seconds), args.ops)
     print(json.dumps(found, indent=1) if args.json else table.as_text(found, args.top))
 
 
-def _here(files: Any, threads: list[int], args: argparse.Namespace) -> dict[str, Any]:
-    """Time files on this machine."""
+def here(files: Any, threads: Sequence[int], pace: Any, ops: bool = False) -> dict[str, Any]:
+    """Time one or two files on this machine.
+
+    Args:
+        files: From `timing.read`; a second one is compared with the first.
+        threads: Numbers of threads.
+        pace: When a file has run often enough, a `timing.Pace`.
+        ops: Whether to time each operator as well.
+
+    Returns:
+        What `flopsmith bench --json` prints.
+    """
     from pipeline.bench import operators, resident, table, timing
 
     with _bar("bench") as forward:
-        pace = timing.Pace(args.runs, args.seconds)
         timings = timing.timings(files, threads, pace, forward)
     rows = []
     for file, own in zip(files, timings, strict=True):
@@ -92,12 +104,12 @@ def _here(files: Any, threads: list[int], args: argparse.Namespace) -> dict[str,
         row["timings"] = [
             table.timing_json(t, resident.resident_bytes(file.path, t.threads)) for t in own
         ]
-        if args.ops:
+        if ops:
             with _bar(f"operators of {file.path.name}") as forward:
-                found = operators.times(file.content, file.graph, threads[0], args.seconds, forward)
+                found = operators.times(file.content, file.graph, threads[0], pace.seconds, forward)
             row["operator_times"] = table.operators_json(found, own[0])
         rows.append(row)
-    if args.vs is None:
+    if len(files) == 1:
         return {"files": rows}
     pairs = [table.speedup_json(*pair) for pair in zip(*timings, strict=True)]
     return {"files": rows, "comparison": _comparison(rows, pairs)}

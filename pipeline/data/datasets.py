@@ -85,6 +85,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.index)
 
+    def arrays(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
+        """Copy the images of this part into memory, `[n, H, W, C]`, with their labels."""
+        return np.asarray(self.images[self.index]), self.labels
+
     def __reduce__(self) -> Any:
         """Pickle a memory map as the name of its file: other processes map it as well."""
         path = getattr(self.images, "filename", None)
