@@ -53,7 +53,8 @@ def _run(args: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="flopsmith",
-        description="Search, train and compress an image classifier for phones.",
+        description="Find, train and compress an image classifier within a budget of FLOPs, and\n"
+        "export it as .tflite for phones, Edge TPUs and browsers.",
         epilog=commands.EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -23,22 +23,11 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.errors import ModelError, RecipeError
 from search_spaces import family, tracing
 from search_spaces import layers as own_layers
+from search_spaces.choices import Activation, Init, Norm
 
 Value = TypeVar("Value", int, float, str, bool)
 Shape = tuple[int, int, int]
 
-Norm = Literal["batch", "layer", "instance", "group", "local_response", "none"]
-Activation = Literal["relu", "relu6", "hard_swish", "swish", "gelu", "tanh", "sigmoid"]
-Init = Literal[
-    "he_normal",
-    "he_uniform",
-    "glorot_normal",
-    "glorot_uniform",
-    "lecun_normal",
-    "orthogonal",
-    "gaussian",
-    "lsuv",
-]
 GAUSSIAN_STD = 0.01
 GROUPS = 8  # of group normalization, where the channels divide by it
 

@@ -16,7 +16,6 @@ from search_spaces.base import (
     ArchBase,
     Choices,
     Network,
-    Norm,
     Shape,
     Style,
     activation,
@@ -29,6 +28,7 @@ from search_spaces.base import (
     sample_style,
     scores,
 )
+from search_spaces.choices import Norm
 
 EPSILON = 1e-6  # of layer normalization
 

@@ -11,9 +11,15 @@ from types import ModuleType
 from pipeline.system import plugins
 
 EXAMPLES = """examples:
-  flopsmith run --recipe mobile
-  flopsmith run --recipe mobile --data folder:photos --set "budget.flops=8M search.trials=40"
-  flopsmith predict runs/mobile/export/model.tflite photo.jpg"""
+  flopsmith recipes                                     what can be run
+  flopsmith run --recipe smoke                          a first run on built-in images, minutes
+  flopsmith run --recipe mobile --data folder:photos    on your own: photos/CLASS/IMAGE.jpg
+  flopsmith run --recipe mobile --set "budget.flops=8M search.trials=40"
+  flopsmith predict runs/mobile/export/model.tflite photo.jpg
+  flopsmith compress my.keras --data folder:photos      a model that you have trained yourself
+
+A run leaves its files in runs/RECIPE/export: model.tflite, labels.txt, a report and more.
+`flopsmith COMMAND --help` lists the options of a command."""
 
 
 def modules() -> Iterator[ModuleType]:

@@ -4,7 +4,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,31 +18,40 @@ def add(commands: Any) -> None:
     """Add the command and its arguments."""
     bench = commands.add_parser(
         "bench",
-        help="time a .tflite model, alone or against another, whole or by operator",
+        help="time a .tflite model on this CPU or on a phone, alone or against another model",
         description="Time a .tflite model of any kind on random inputs, on this machine's CPU or "
-        "on a phone. Two models run in turns, so that what else the machine does falls on both. "
-        "Memory is what a process of its own grows by, code of the runtime included; load is the "
-        "time until the interpreter is ready, of a file in memory.",
+        "on a phone. Two models run in alternating rounds, so that other work of the machine slows "
+        "down both alike. Memory is the growth of a process that does nothing but load and run the "
+        "model, code of the runtime included. Load is the time from a file in memory to a ready "
+        "interpreter.",
     )
     bench.add_argument("model", metavar="MODEL.tflite", type=Path, help="the model")
     bench.add_argument("--vs", metavar="OTHER.tflite", type=Path, help="a model to compare with")
     bench.add_argument(
-        "--threads", default="1", help="numbers of threads, with commas between (default: 1)"
+        "--threads", default="1", help="numbers of threads to time, as 1,2,4 (default: 1)"
     )
-    bench.add_argument("--ops", action="store_true", help="also time every operator alone")
-    bench.add_argument("--top", type=int, default=20, help="operators to show (default: 20)")
+    bench.add_argument("--ops", action="store_true", help="also time each operator")
+    bench.add_argument(
+        "--top", type=int, default=20, help="slowest operators to show (default: 20)"
+    )
     bench.add_argument("--json", action="store_true", help="print JSON instead of tables")
     bench.add_argument(
-        "--runs", type=int, default=1000, help="most runs of each, 5 at least (default: 1000)"
+        "--runs",
+        type=int,
+        default=1000,
+        help="maximum runs of each model; at least 5 are made (default: 1000)",
     )
     bench.add_argument(
-        "--seconds", type=float, default=3.0, help="most seconds of each (default: 3)"
+        "--seconds", type=float, default=3.0, help="maximum seconds for each model (default: 3)"
     )
     bench.add_argument(
-        "--device", metavar="SERIAL", help="a phone that adb knows, or `any`, in place of this CPU"
+        "--device", metavar="SERIAL", help="time on a phone: its adb serial, or `any`"
     )
     bench.add_argument(
-        "--benchmark-model", metavar="PATH", type=Path, help="LiteRT's program, for the phone"
+        "--benchmark-model",
+        metavar="PATH",
+        type=Path,
+        help="LiteRT's benchmark_model program for the phone",
     )
     bench.set_defaults(call=call, guarded=True)
 
@@ -56,7 +65,9 @@ def call(args: argparse.Namespace) -> None:
     if not 0 < args.seconds <= 3600:
         raise RecipeError(f"--seconds takes a number in (0, 3600]. Received: {args.seconds:g}")
     if args.device and args.ops:
-        raise RecipeError("--ops times operators on this machine. Received: --device as well")
+        raise RecipeError(
+            "--ops times operators on this machine. Received: --device as well. Leave one out"
+        )
     if args.benchmark_model and not args.device:
         raise RecipeError(
             "--benchmark-model is a program for a phone. Received: no --device. Add --device any"
@@ -64,16 +75,28 @@ def call(args: argparse.Namespace) -> None:
     from pipeline.bench import table, timing
 
     files = [timing.read(path) for path in (args.model, args.vs) if path is not None]
-    found = _on_phone(files, threads, args) if args.device else _here(files, threads, args)
+    if args.device:
+        found = _on_phone(files, threads, args)
+    else:
+        found = here(files, threads, timing.Pace(args.runs, args.seconds), args.ops)
     print(json.dumps(found, indent=1) if args.json else table.as_text(found, args.top))
 
 
-def _here(files: Any, threads: list[int], args: argparse.Namespace) -> dict[str, Any]:
-    """Time files on this machine."""
+def here(files: Any, threads: Sequence[int], pace: Any, ops: bool = False) -> dict[str, Any]:
+    """Time one or two files on this machine.
+
+    Args:
+        files: From `timing.read`; a second one is compared with the first.
+        threads: Numbers of threads.
+        pace: When a file has run often enough, a `timing.Pace`.
+        ops: Whether to time each operator as well.
+
+    Returns:
+        What `flopsmith bench --json` prints.
+    """
     from pipeline.bench import operators, resident, table, timing
 
     with _bar("bench") as forward:
-        pace = timing.Pace(args.runs, args.seconds)
         timings = timing.timings(files, threads, pace, forward)
     rows = []
     for file, own in zip(files, timings, strict=True):
@@ -81,19 +104,19 @@ def _here(files: Any, threads: list[int], args: argparse.Namespace) -> dict[str,
         row["timings"] = [
             table.timing_json(t, resident.resident_bytes(file.path, t.threads)) for t in own
         ]
-        if args.ops:
+        if ops:
             with _bar(f"operators of {file.path.name}") as forward:
-                found = operators.times(file.content, file.graph, threads[0], args.seconds, forward)
+                found = operators.times(file.content, file.graph, threads[0], pace.seconds, forward)
             row["operator_times"] = table.operators_json(found, own[0])
         rows.append(row)
-    if args.vs is None:
+    if len(files) == 1:
         return {"files": rows}
     pairs = [table.speedup_json(*pair) for pair in zip(*timings, strict=True)]
     return {"files": rows, "comparison": _comparison(rows, pairs)}
 
 
 def _on_phone(files: Any, threads: list[int], args: argparse.Namespace) -> dict[str, Any]:
-    """Time files on a phone, one after the other: a program there runs each in one go."""
+    """Time files on a phone, one after the other: the program there cannot alternate."""
     from pipeline.bench import phone, table
 
     device = phone.connect(args.device, args.benchmark_model)
@@ -116,7 +139,7 @@ def _comparison(rows: list[dict[str, Any]], speedups: list[dict[str, Any]]) -> d
 
 
 def _threads(text: str) -> list[int]:
-    """Numbers of threads, as they were typed."""
+    """Read `--threads`."""
     parts = text.split(",")
     if not all(re.fullmatch(r"[1-9]\d{0,3}", part) and int(part) <= MOST_THREADS for part in parts):
         raise RecipeError(
@@ -128,7 +151,7 @@ def _threads(text: str) -> list[int]:
 
 @contextmanager
 def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar of percents on a terminal, nothing elsewhere: it is not for a log."""
+    """A progress bar in percent on a terminal; nothing elsewhere, to keep logs short."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return

@@ -10,16 +10,16 @@ from typing import Any
 from pipeline import targets
 from pipeline.errors import RecipeError, ToolError
 from pipeline.targets import Verdict
-from pipeline.tflite import read
 
 
 def add(commands: Any) -> None:
     """Add the command and its arguments."""
     check = commands.add_parser(
         "check",
-        help="whether a .tflite model runs on a target, and which operators where",
-        description="Ask deployment targets whether a .tflite model runs there. Exit code 0: it "
-        "does; 1: a target refuses it; 2: the question cannot be answered.",
+        help="tell whether a .tflite model runs on a phone, Edge TPU, Ethos-U or in a browser",
+        description="Tell whether a .tflite model runs on a deployment target, which operators "
+        "run on its accelerator, and why others do not. Exit code 0: the model runs on every "
+        "target; 1: a target refuses it; 2: the question cannot be answered.",
         epilog="example: flopsmith check runs/mobile/export/model.tflite --target edgetpu",
     )
     check.add_argument("model", metavar="MODEL.tflite", type=Path, help="an exported model")
@@ -27,10 +27,13 @@ def add(commands: Any) -> None:
         "--target",
         action="append",
         metavar="T",
-        help=f"{', '.join(targets.names())}; may be repeated (default: all that are installed)",
+        help=f"{', '.join(targets.names())}; may be repeated (default: every target whose tools "
+        "are installed)",
     )
     check.add_argument("--ops", action="store_true", help="list every operator")
-    check.add_argument("--json", action="store_true", help="print a JSON object, of one target")
+    check.add_argument(
+        "--json", action="store_true", help="print a JSON object; takes exactly one --target"
+    )
     check.set_defaults(call=call, guarded=True)
 
 
@@ -41,6 +44,8 @@ def call(args: argparse.Namespace) -> int:
         raise RecipeError(f"--json takes one --target. Received: {', '.join(asked) or 'none'}")
     for name in asked:
         targets.require(name)
+    from pipeline.tflite import read
+
     content, _ = read.load(args.model)
     if not asked:
         return _ask_all(content, args.ops)
@@ -54,10 +59,10 @@ def call(args: argparse.Namespace) -> int:
 
 
 def _ask_all(content: bytes, every: bool) -> int:
-    """Ask every target that is installed.
+    """Ask every target whose tools are installed.
 
     Raises:
-        ToolError: one has failed; the others have been asked.
+        ToolError: a target failed. The others are asked first.
     """
     runs, failed = True, None
     for name in targets.names():
@@ -119,7 +124,7 @@ def _counted(names: Counter[str]) -> str:
 
 
 def _extra(key: str, value: Any) -> Iterator[str]:
-    """A line per number or word, and per item of a list; none for what is empty."""
+    """One line for a number or word, one per item of a list, none for an empty value."""
     if isinstance(value, list | tuple):
         for item in value:
             yield f"  {key.removesuffix('s')}: {_shown(item)}"

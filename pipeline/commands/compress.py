@@ -15,8 +15,8 @@ def add(commands: Any) -> None:
         "compress",
         help="prune, cluster and quantize a trained .keras model, as far as accuracy allows",
         description="Compress a trained Keras 3 model into an int8 .tflite, as far as val accuracy "
-        "allows: the same as `flopsmith run --recipe compress --set load.model=MODEL`. The same "
-        "command after an interruption goes on where it stopped.",
+        "allows: the same as `flopsmith run --recipe compress --set load.model=MODEL`. After an "
+        "interruption, the same command resumes the run.",
         epilog="example: flopsmith compress my.keras --data folder:photos",
         allow_abbrev=False,
     )
@@ -25,23 +25,26 @@ def add(commands: Any) -> None:
         "--data",
         required=True,
         metavar="SOURCE",
-        help="what it was trained on: digits, tfds:NAME[:VERSION], folder:PATH or npz:PATH; its "
-        "classes in the order of the model's scores",
+        help="the images it was trained on: folder:PATH, npz:PATH, tfds:NAME[:VERSION] or digits; "
+        "their classes in the order of the model's scores",
     )
     compress.add_argument(
         "--max-accuracy-drop",
         type=float,
         metavar="FRACTION",
-        help="val accuracy that compression may cost (default: as in the recipe, 0.01)",
+        help="largest loss of validation accuracy, a fraction (default: 0.01, as in the recipe)",
     )
     compress.add_argument(
         "--set",
         default="",
         metavar='"KEY=VALUE ..."',
-        help='replace single values of the recipe: --set "prune.epochs=12 cluster.clusters=16"',
+        help='replace single values of the recipe, as in "prune.epochs=12 cluster.clusters=16"',
     )
     compress.add_argument(
-        "--out", default="", metavar="DIR", help="where results go (default: runs/compress-MODEL)"
+        "--out",
+        default="",
+        metavar="DIR",
+        help="directory for the results (default: runs/compress-MODEL)",
     )
     run.add_fresh(compress)
     compress.set_defaults(call=call)

@@ -5,19 +5,20 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.data import datasets
 from pipeline.errors import RecipeError
 from pipeline.system import quiet
+
+FRACTIONS = {"val": 0.15, "test": 0.2}  # the defaults of `data.datasets.DataConfig`
 
 
 def add(commands: Any) -> None:
     """Add the command and its arguments."""
     evaluate = commands.add_parser(
         "evaluate",
-        help="accuracy of a model on a data set, also averaged over views of each image",
-        description="Accuracy of a .keras or .tflite model on a part of a data set, which is "
-        "divided as in a run with the same seed and fractions: give those of the recipe, or images "
-        "that the model was trained on may be among those it is tested on.",
+        help="measure the accuracy of a .keras or .tflite model on a data set",
+        description="Measure the accuracy of a .keras or .tflite model on one part of a data set. "
+        "The data set is divided as in a run with the same seed and fractions. Give those of the "
+        "recipe: with others, the test part may hold images that the model was trained on.",
         epilog="example: flopsmith evaluate runs/mobile/export/model.tflite --data digits",
     )
     evaluate.add_argument(
@@ -26,25 +27,32 @@ def add(commands: Any) -> None:
         type=Path,
         help="a .keras or .tflite file, or runs/DIR: its last Keras model, not yet quantized",
     )
-    evaluate.add_argument("--data", required=True, metavar="SOURCE", help="as in a recipe")
+    evaluate.add_argument(
+        "--data",
+        required=True,
+        metavar="SOURCE",
+        help="a data set, as in a recipe: folder:PATH, npz:PATH, tfds:NAME[:VERSION] or digits",
+    )
     evaluate.add_argument("--image-size", type=int, help="pixels per side (default: the data's)")
-    evaluate.add_argument("--seed", type=int, default=0, help="of the division (default: 0)")
-    for part in ("val", "test"):
-        default = datasets.DataConfig.model_fields[f"{part}_fraction"].default
+    evaluate.add_argument("--seed", type=int, default=0, help="seed of the division (default: 0)")
+    for part, default in FRACTIONS.items():
         evaluate.add_argument(
             f"--{part}-fraction",
             type=float,
             default=default,
-            help=f"share of this part, as in the recipe (default: {default})",
+            help=f"fraction of the images in the {part} part (default: {default})",
         )
     evaluate.add_argument("--data-dir", help="where tensorflow-datasets keeps prepared sets")
     parts = ("train", "val", "test")
-    evaluate.add_argument("--part", choices=parts, default="test", help="(default: test)")
+    evaluate.add_argument(
+        "--part", choices=parts, default="test", help="images to use (default: test)"
+    )
     evaluate.add_argument(
         "--views",
         choices=("one", "flip", "ten_crop"),
         default="one",
-        help="average the scores of each image and its mirror image, or of ten crops",
+        help="scores to use: of each image; averaged with its mirror image; averaged over ten "
+        "crops (default: one)",
     )
     evaluate.add_argument("--json", action="store_true", help="print a JSON object")
     evaluate.set_defaults(call=call, guarded=True)
@@ -55,6 +63,7 @@ def call(args: argparse.Namespace) -> None:
     from pydantic import ValidationError
 
     quiet.import_keras()
+    from pipeline.data import datasets
     from pipeline.measure import evaluate
 
     given = {key: getattr(args, key) for key in datasets.DataConfig.model_fields if key != "source"}

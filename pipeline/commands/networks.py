@@ -9,7 +9,10 @@ from pipeline.system import quiet
 def add(commands: Any) -> None:
     """Add the command and its arguments."""
     networks = commands.add_parser(
-        "networks", help="list the published networks that `profile` and `probe` know by name"
+        "networks",
+        help="list the published networks that `profile`, `probe` and recipes know by name",
+        description="List every published network with its family, input size, parameters and "
+        "multiply-accumulates (MACs).",
     )
     networks.set_defaults(call=call)
 

@@ -13,8 +13,8 @@ def add(commands: Any) -> None:
     predict = commands.add_parser(
         "predict",
         help="classify images with a .tflite model",
-        description="Classify images; prints the best classes with their scores. Class names "
-        "come from a labels.txt beside the model, or from the model itself.",
+        description="Classify images and print the best classes with their scores. Class names "
+        "are read from labels.txt beside the model, or from the model's metadata.",
     )
     predict.add_argument("model", metavar="MODEL.tflite", help="an exported model")
     predict.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG or BMP files")

@@ -13,15 +13,19 @@ def add(commands: Any) -> None:
     profile = commands.add_parser(
         "profile",
         help="count parameters, MACs, FLOPs and activation memory, layer by layer",
-        description="Count a .keras model or a published network (`flopsmith networks` lists "
-        "them) layer by layer. FLOPs = 2 x MACs of convolutions, dense layers and attention, for "
-        "one image. Activations are bytes as float32.",
+        description="Count a .keras model, or a published network that `flopsmith networks` lists, "
+        "layer by layer. FLOPs = 2 x MACs of convolutions, dense layers and attention, for one "
+        "image. Activations are counted in bytes, as float32.",
     )
     profile.add_argument("model", metavar="MODEL", help="a .keras file or the name of a network")
     profile.add_argument("--json", action="store_true", help="print JSON instead of a table")
     sorts = ("params", "macs", "activation_bytes", "receptive_field")
-    profile.add_argument("--sort", choices=sorts, help="largest first, not as executed")
-    profile.add_argument("--batch", type=int, default=1, help="images at once (default: 1)")
+    profile.add_argument(
+        "--sort",
+        choices=sorts,
+        help="sort the layers, largest first (default: in the order of execution)",
+    )
+    profile.add_argument("--batch", type=int, default=1, help="images per batch (default: 1)")
     profile.set_defaults(call=call)
 
 

@@ -1,4 +1,4 @@
-"""`flopsmith recipes`: list the recipes that there are."""
+"""`flopsmith recipes`: list the known recipes."""
 
 import argparse
 from typing import Any
@@ -6,7 +6,12 @@ from typing import Any
 
 def add(commands: Any) -> None:
     """Add the command and its arguments."""
-    recipes = commands.add_parser("recipes", help="list the recipes that there are")
+    recipes = commands.add_parser(
+        "recipes",
+        help="list the known recipes with their descriptions",
+        description="List the recipes of the package, and those in ./recipes: the names that "
+        "`flopsmith run --recipe` takes.",
+    )
     recipes.set_defaults(call=call)
 
 

@@ -1,4 +1,4 @@
-"""`flopsmith run`: run a recipe, or what is left of an interrupted run."""
+"""`flopsmith run`: run a recipe, or resume an interrupted run."""
 
 import argparse
 from pathlib import Path
@@ -12,38 +12,41 @@ def add(commands: Any) -> None:
     """Add the command and its arguments."""
     run = commands.add_parser(
         "run",
-        help="run a recipe, or what is left of an interrupted run",
-        description="Run a recipe. The same command after an interruption goes on where it "
-        "stopped; finished stages and trials are not repeated.",
+        help="run a recipe: search, train, compress, export; resumes an interrupted run",
+        description="Run the stages of a recipe in order. After an interruption, the same command\n"
+        "resumes the run; finished stages and trials are not repeated.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # `mlflow run -P rec=x` arrives as `--rec x`, and is a misspelling
     )
-    run.add_argument("--recipe", required=True, help="a name (see `flopsmith recipes`) or a path")
+    run.add_argument(
+        "--recipe", required=True, help="a name that `flopsmith recipes` lists, or a .yaml file"
+    )
     run.add_argument(
         "--data",
         default="",
         metavar="SOURCE",
-        help="digits, tfds:NAME[:VERSION], folder:PATH or npz:PATH instead of the recipe's data",
+        help="images to use instead of the recipe's: folder:PATH, npz:PATH, tfds:NAME[:VERSION] or "
+        "digits",
     )
     run.add_argument(
         "--set",
         default="",
         metavar='"KEY=VALUE ..."',
-        help='replace single values of the recipe: --set "search.trials=40 budget.flops=8M"',
+        help='replace single values of the recipe, as in "search.trials=40 budget.flops=8M"',
     )
     run.add_argument(
         "--out",
         default="",
         metavar="DIR",
-        help="where results go (default: runs/RECIPE); the deliverables are in DIR/export",
+        help="directory for the results (default: runs/RECIPE); what to hand over is in DIR/export",
     )
     add_fresh(run)
     run.set_defaults(call=call)
 
 
 def add_fresh(command: argparse.ArgumentParser) -> None:
-    """Add the option of a command that runs a recipe to begin anew."""
+    """Add `--fresh` to a command that runs a recipe."""
     command.add_argument(
         "--fresh",
         action="store_true",
@@ -62,7 +65,7 @@ def call(args: argparse.Namespace) -> None:
 
 
 def execute(loaded: Any, out: str, fresh: bool) -> None:
-    """Run a recipe, and say what came out; `out` is empty for `runs/RECIPE`."""
+    """Run a recipe and print its results; an empty `out` stands for `runs/RECIPE`."""
     quiet.import_keras()
     place = Path(out or f"runs/{loaded.name}")
 

@@ -1,11 +1,11 @@
 """Named data sets -> train, val and test images, in memory maps of uint8 arrays.
 
-Sources:  digits | tfds:NAME[:VERSION] | folder:PATH | npz:PATH, one module each.
+A data set is written `SOURCE` or `SOURCE:REST`, where SOURCE is a module of `data/sources/`.
 """
 
 import hashlib
-import importlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,20 +14,16 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.data import cache
-from pipeline.data.cache import Source, Spans
+from pipeline.data.cache import Contents, Decoded, Source
+from pipeline.data.division import Rows, divide
 from pipeline.errors import DataError
+from pipeline.system import plugins
 from pipeline.system.files import fingerprint
 
 CHANCE = 1.2  # an accuracy up to this times the share of the largest class is chance
 
-FORMS = {  # kind (and module) -> how a recipe writes it
-    "digits": "digits",
-    "tfds": "tfds:NAME[:VERSION]",
-    "folder": "folder:PATH",
-    "npz": "npz:PATH",
-}
+SOURCES = "pipeline.data.sources"
 
-Rows = npt.NDArray[np.int64]
 log = logging.getLogger(__name__)
 
 
@@ -37,25 +33,29 @@ class DataConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str = Field(
-        default="digits", description="digits, tfds:NAME[:VERSION], folder:PATH, npz:PATH"
+        default="digits",
+        description="Where the images are: folder:PATH, npz:PATH, tfds:NAME[:VERSION] or digits",
     )
     image_size: int | None = Field(
-        default=None, ge=8, description="Pixels per side, square; none: the source's own size"
+        default=None,
+        ge=8,
+        description="Pixels per side, square; none: the source's own size",
     )
     val_fraction: float = Field(
         default=0.15,
         gt=0,
         le=0.5,
-        description="Share for validation, where the source has no such part of its own",
+        description="Fraction of the images for validation, if the source has no such part",
     )
     test_fraction: float = Field(
         default=0.2,
         gt=0,
         le=0.5,
-        description="Share for testing, where the source has no such part of its own",
+        description="Fraction of the images for testing, if the source has no such part",
     )
     data_dir: str | None = Field(
-        default=None, description="Where tensorflow-datasets keeps prepared sets; none: its default"
+        default=None,
+        description="Where tensorflow-datasets keeps prepared data sets; none: its default",
     )
 
     @model_validator(mode="before")
@@ -84,6 +84,10 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def arrays(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
+        """Copy the images of this part into memory, `[n, H, W, C]`, with their labels."""
+        return np.asarray(self.images[self.index]), self.labels
 
     def __reduce__(self) -> Any:
         """Pickle a memory map as the name of its file: other processes map it as well."""
@@ -121,41 +125,74 @@ class Dataset:
 
 
 def parse(source: str) -> tuple[str, str]:
-    """Take a source apart; says nothing about whether it exists.
+    """Split a data source into its kind and the rest, without looking whether it exists.
 
     >>> parse("tfds:mnist:3.0.1")
     ('tfds', 'mnist:3.0.1')
     """
     kind, colon, rest = source.partition(":")
-    if kind not in FORMS or bool(colon) != (":" in FORMS[kind]) or bool(rest) != bool(colon):
+    known = plugins.names(SOURCES)
+    form = _form(kind) if kind in known else ""
+    if not form or bool(colon) != (":" in form) or bool(rest) != bool(colon):
         raise DataError(
             f"no such data source. Received: source={source!r}. "
-            f"Write one of {', '.join(FORMS.values())}"
+            f"Write one of {', '.join(map(_form, known))}"
         )
     return kind, rest
+
+
+def _form(kind: str) -> str:
+    """How a recipe writes a source: `folder:PATH`."""
+    return str(plugins.load(SOURCES, kind, "data source").FORM)
 
 
 def load(config: DataConfig, seed: int) -> Dataset:
     """Find, decode (once) and divide a data set.
 
     Args:
-        config: what to load and how to divide it.
-        seed: decides which images go where; parts that the source itself has stay as they are.
+        config: What to load and how to divide it.
+        seed: Decides which images go where; parts that the source itself has stay as they are.
 
     Raises:
-        DataError: if the source is not there, or holds what cannot be used.
+        DataError: The source does not exist, or holds images or labels that cannot be used.
     """
     kind, rest = parse(config.source)
-    module = importlib.import_module(f"pipeline.data.sources.{kind}")
+    module = plugins.load(SOURCES, kind, "data source")
     source: Source = module.find(rest, config.image_size, config.data_dir)
     folder = cache.folder_of(source, config.image_size)
     found = cache.read(folder)
     if found is None:
         contents = source.open()
-        # What cannot be divided is not worth decoding.
-        _divide(contents.labels, contents.class_names, contents.spans, config, seed)
+        # Decoding may take long: fail before it if the classes cannot be divided.
+        _divided(contents, config, seed)
         found = cache.write(folder, contents, config.source)
-    rows = _divide(found.labels, found.class_names, found.spans, config, seed)
+    return _dataset(found, config, seed)
+
+
+def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], config: DataConfig, seed: int) -> Dataset:
+    """Divide images that are in memory; they are kept there as uint8.
+
+    Args:
+        arrays: `x_train`, `y_train`, perhaps `x_test` with `y_test`, perhaps `class_names`, as in a
+            file of the source `npz`.
+        config: How to divide them; its `source` is what errors and logs call them.
+        seed: Decides which images go where.
+
+    Raises:
+        DataError: The arrays do not hold images and labels.
+    """
+    from pipeline.data.sources import npz
+
+    contents = npz.contents(arrays, config.source, config.image_size)
+    images = np.stack(list(contents.images()))
+    digest = hashlib.sha256(images.tobytes()).hexdigest()
+    mark = fingerprint(digest, contents.labels.tolist(), contents.class_names, contents.spans)
+    whole = Decoded(contents.class_names, contents.labels, images, contents.spans, mark)
+    return _dataset(whole, config, seed)
+
+
+def _dataset(found: Decoded, config: DataConfig, seed: int) -> Dataset:
+    rows = _divided(found, config, seed)
     parts = {part: Split(found.images, found.labels[at], at) for part, at in rows.items()}
     hashes = {part: hashlib.sha256(at.tobytes()).hexdigest() for part, at in rows.items()}
     whole = fingerprint(found.fingerprint, hashes)
@@ -168,75 +205,9 @@ def load(config: DataConfig, seed: int) -> Dataset:
     return dataset
 
 
-def _divide(
-    labels: npt.NDArray[np.int32],
-    class_names: tuple[str, ...],
-    spans: Spans,
-    config: DataConfig,
-    seed: int,
-) -> dict[str, Rows]:
-    """Return the sorted rows of train, val and test; what the source lacks is taken from train."""
-    own = spans or {"train": (0, len(labels))}
-    rows: dict[str, Rows] = {part: np.arange(*span) for part, span in own.items()}
-    lacking = [part for part in ("test", "val") if part not in rows]
-    _check_classes(labels, class_names, rows, len(lacking) + 1, config.source)
-    rng = np.random.default_rng(seed)
-    total = len(rows["train"])
+def _divided(found: Contents | Decoded, config: DataConfig, seed: int) -> dict[str, Rows]:
     fractions = {"test": config.test_fraction, "val": config.val_fraction}
-    for left, part in zip(range(len(lacking), 0, -1), lacking, strict=True):
-        wanted = round(fractions[part] * total)
-        rows[part] = _hold_out(labels, rows["train"], wanted, left, rng)
-        rows["train"] = np.setdiff1d(rows["train"], rows[part])
-    return rows
-
-
-def _check_classes(
-    labels: npt.NDArray[np.int32],
-    class_names: tuple[str, ...],
-    rows: dict[str, Rows],
-    needed: int,
-    source: str,
-) -> None:
-    """Raise a DataError unless train has `needed` images of every class that occurs at all."""
-    if len(class_names) < 2 or not len(rows["train"]):
-        raise DataError(
-            f"too little to learn from. Received: source={source}, classes={len(class_names)}, "
-            f"train images={len(rows['train'])}. Give images of two classes or more"
-        )
-    in_train = np.bincount(labels[rows["train"]], minlength=len(class_names))
-    anywhere = np.bincount(labels, minlength=len(class_names))
-    few = np.flatnonzero((in_train < needed) & (anywhere > 0))
-    if len(few):
-        counts = {class_names[label]: int(in_train[label]) for label in few[:10]}
-        raise DataError(
-            f"too few images to give every part one of each class. Received: source={source}, "
-            f"images={counts}. Give at least {needed} of each class, or remove the class"
-        )
-
-
-def _hold_out(
-    labels: npt.NDArray[np.int32],
-    rows: Rows,
-    wanted: int,
-    keep: int,
-    rng: np.random.Generator,
-) -> Rows:
-    """Choose about `wanted` of `rows`, from every class its share.
-
-    Shares are rounded by largest remainder; every class gives at least one image and keeps at
-    least `keep`. (scikit-learn's stratified splits promise neither for a small class.)
-    """
-    classes, counts = np.unique(labels[rows], return_counts=True)
-    share = counts * (wanted / len(rows))
-    take = np.clip(np.floor(share).astype(np.int64), 1, counts - keep)
-    by_remainder = np.argsort(take - share, kind="stable")
-    spare = [place for place in by_remainder if take[place] < counts[place] - keep]
-    take[spare[: max(wanted - int(take.sum()), 0)]] += 1
-    chosen = [
-        rng.permutation(rows[labels[rows] == label])[:count]
-        for label, count in zip(classes, take, strict=True)
-    ]
-    return np.sort(np.concatenate(chosen))
+    return divide(found.labels, found.class_names, found.spans, fractions, seed, config.source)
 
 
 def chance(val: Split) -> float:

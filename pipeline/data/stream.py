@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.datasets import Rows, Split
+from pipeline.data.datasets import Split
+from pipeline.data.division import Rows
 
 if TYPE_CHECKING:
     import tensorflow as tf

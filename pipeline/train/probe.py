@@ -16,7 +16,8 @@ import numpy as np
 from pipeline.errors import ModelError
 from pipeline.graph import walk
 from pipeline.train.initialization import call, lsuv
-from search_spaces.base import Activation, Init, activation, initializer
+from search_spaces.base import activation, initializer
+from search_spaces.choices import Activation, Init
 
 VANISHED, EXPLODED, SATURATED = 1e-3, 1e3, 0.5
 

@@ -13,6 +13,8 @@ from PIL import Image
 
 import pipeline
 from pipeline.__main__ import main
+from pipeline.commands import evaluate
+from pipeline.data import datasets
 
 ROOT = Path(pipeline.__file__).parents[1]
 OPTIONS = {
@@ -98,6 +100,31 @@ def test_help_lists_every_option(command: str, capsys: pytest.CaptureFixture[str
     assert ended.value.code == 0
     text = capsys.readouterr().out
     assert [option for option in OPTIONS[command] if option not in text] == []
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["check", "--help"], ["evaluate", "--help"]])
+def test_help_imports_neither_numpy_nor_pydantic(argv: list[str], cwd: Path) -> None:
+    code = (
+        "import sys; from pipeline.__main__ import main\n"
+        f"try: main({argv!r})\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'pydantic', 'yaml', 'PIL', 'rich'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_help_tells_the_fractions_that_a_recipe_has_by_default() -> None:
+    fields = datasets.DataConfig.model_fields
+    defaults = {part: fields[f"{part}_fraction"].default for part in ("val", "test")}
+    assert defaults == evaluate.FRACTIONS
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

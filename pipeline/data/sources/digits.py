@@ -1,49 +1,57 @@
 """`digits`: scikit-learn's 1,797 handwritten digits, as a tensorflow-datasets set; no network."""
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets
 
 from pipeline.data.cache import Contents, Source
 from pipeline.data.sources import tfds
 from pipeline.system.files import cache_root
 
+FORM = "digits"
 VERSION = "1.0.0"
 IMAGE_SIZE = 32  # pixels per side, unless the recipe says otherwise; the originals have 8
 
 
-class Digits(tensorflow_datasets.core.GeneratorBasedBuilder):  # type: ignore[misc]
-    """The 8x8 originals, 0..16 scaled to 0..255, in one part named `train`."""
+@functools.cache
+def builder() -> Any:
+    """The builder class; tensorflow-datasets allows one definition of a name per process."""
+    import tensorflow_datasets
 
-    VERSION = tensorflow_datasets.core.Version(VERSION)
+    class Digits(tensorflow_datasets.core.GeneratorBasedBuilder):  # type: ignore[misc]
+        """The 8x8 originals, 0..16 scaled to 0..255, in one part named `train`."""
 
-    def _info(self) -> Any:
-        features = tensorflow_datasets.features
-        return tensorflow_datasets.core.DatasetInfo(
-            builder=self,
-            description="8x8 handwritten digits of the UCI repository, from scikit-learn",
-            features=features.FeaturesDict(
-                {
-                    "image": features.Image(shape=(8, 8, 1), dtype=np.uint8),
-                    "label": features.ClassLabel(names=[str(digit) for digit in range(10)]),
-                }
-            ),
-            homepage="https://archive.ics.uci.edu/dataset/80",
-        )
+        VERSION = tensorflow_datasets.core.Version(VERSION)
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        return {"train": self._generate_examples()}
+        def _info(self) -> Any:
+            features = tensorflow_datasets.features
+            return tensorflow_datasets.core.DatasetInfo(
+                builder=self,
+                description="8x8 handwritten digits of the UCI repository, from scikit-learn",
+                features=features.FeaturesDict(
+                    {
+                        "image": features.Image(shape=(8, 8, 1), dtype=np.uint8),
+                        "label": features.ClassLabel(names=[str(digit) for digit in range(10)]),
+                    }
+                ),
+                homepage="https://archive.ics.uci.edu/dataset/80",
+            )
 
-    def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        from sklearn.datasets import load_digits
+        def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+            return {"train": self._generate_examples()}
 
-        digits = load_digits()
-        images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
-        for row, (image, label) in enumerate(zip(images, digits.target, strict=True)):
-            yield row, {"image": image, "label": int(label)}
+        def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
+            from sklearn.datasets import load_digits
+
+            digits = load_digits()
+            images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+            for row, (image, label) in enumerate(zip(images, digits.target, strict=True)):
+                yield row, {"image": image, "label": int(label)}
+
+    return Digits
 
 
 def find(rest: str, image_size: int | None, data_dir: str | None) -> Source:
@@ -51,7 +59,7 @@ def find(rest: str, image_size: int | None, data_dir: str | None) -> Source:
     place = Path(data_dir).expanduser() if data_dir else cache_root() / "tfds"
 
     def contents() -> Contents:
-        builder = tfds.prepare(lambda: Digits(data_dir=str(place)), "digits")
-        return tfds.contents(builder, "digits", image_size or IMAGE_SIZE)
+        prepared = tfds.prepare(lambda: builder()(data_dir=str(place)), "digits")
+        return tfds.contents(prepared, "digits", image_size or IMAGE_SIZE)
 
     return Source(("digits", VERSION), contents)

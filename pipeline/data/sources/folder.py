@@ -18,6 +18,7 @@ from pipeline.data import pictures
 from pipeline.data.cache import Contents, Source, Spans
 from pipeline.errors import DataError
 
+FORM = "folder:PATH"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
 PARTS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
 CHUNK = 256  # pictures decoded at once, hence in memory
@@ -35,7 +36,7 @@ class Picture:
 
 
 def find(rest: str, image_size: int | None, data_dir: str | None) -> Source:
-    """List the pictures under the folder `rest`; opens none of them."""
+    """List the pictures under the folder `rest`, without opening them."""
     root = Path(rest).expanduser()
     if not root.is_dir():
         wrong = "is not a folder" if root.exists() else "does not exist"

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pipeline.data import pictures
 from pipeline.data.cache import Contents, Source
 from pipeline.errors import DataError
 
+FORM = "npz:PATH"
 REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 NAMES = "class_names"
 
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def find(rest: str, image_size: int | None, data_dir: str | None) -> Source:
-    """Hash the archive `rest`; its arrays are not read yet."""
+    """Hash the archive `rest`, without reading its arrays."""
     path = Path(rest).expanduser()
     if not path.is_file():
         raise DataError(
@@ -42,42 +43,55 @@ def find(rest: str, image_size: int | None, data_dir: str | None) -> Source:
         )
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Source(("npz", digest), lambda: _open(path, image_size))
+    return Source(("npz", digest), lambda: contents(_read(path), str(path), image_size))
 
 
-def _open(path: Path, image_size: int | None) -> Contents:
-    """Check every array, and settle classes and size."""
-    arrays = _read(path)
-    x_train, factor_train = _images(arrays["x_train"], "x_train", path)
-    x_test, factor_test = _images(arrays["x_test"], "x_test", path)
-    if x_train.shape[1:] != x_test.shape[1:] or factor_train != factor_test:
+def contents(arrays: Mapping[str, Array], path: str, image_size: int | None) -> Contents:
+    """Check every array, and settle classes and size.
+
+    Args:
+        arrays: `x_train`, `y_train`, perhaps `x_test` with `y_test`, perhaps `class_names`.
+        path: What errors call the file.
+        image_size: Pixels per side; None: as they are.
+
+    Raises:
+        DataError: An array does not hold what its name says.
+    """
+    parts = ("train", "test") if "x_test" in arrays else ("train",)
+    found = [_images(arrays[f"x_{part}"], f"x_{part}", path) for part in parts]
+    x_train, factor = found[0]
+    if any(x.shape[1:] != x_train.shape[1:] or other != factor for x, other in found):
         raise DataError(
             "x_train and x_test differ in shape or range. Received: "
             f"x_train={_about(arrays['x_train'])}, x_test={_about(arrays['x_test'])}, file={path}. "
             "Store both alike"
         )
-    labels = [_labels(arrays[key], key, path) for key in ("y_train", "y_test")]
-    for images, found, part in zip((x_train, x_test), labels, ("train", "test"), strict=True):
-        if len(images) != len(found):
-            raise DataError(
-                f"x_{part} and y_{part} differ in length. Received: x_{part}={len(images)}, "
-                f"y_{part}={len(found)}, file={path}. Give every image one label"
-            )
+    labels = [_labels(arrays[f"y_{part}"], f"y_{part}", path) for part in parts]
+    _check_lengths([len(x) for x, _ in found], labels, path)
     class_names = _class_names(arrays.get(NAMES), labels, path)
     own = (int(x_train.shape[1]), int(x_train.shape[2]))
     size = (image_size, image_size) if image_size else own
     channels = int(x_train.shape[3])
 
     def decoded() -> Iterator[npt.NDArray[np.uint8]]:
-        for array in (x_train, x_test):
+        for array, _ in found:
             for image in array:
-                pixel = np.rint(image * factor_train).astype(np.uint8)
+                pixel = np.rint(image * factor).astype(np.uint8)
                 picture = Image.fromarray(pixel[..., 0] if channels == 1 else pixel)
                 yield pictures.fit(picture, size, channels)
 
-    first, count = len(x_train), len(x_train) + len(x_test)
-    spans = {"train": (0, first), "test": (first, count)}
+    first, count = len(labels[0]), sum(map(len, labels))
+    spans = {"train": (0, first), "test": (first, count)} if len(parts) > 1 else {}
     return Contents(class_names, np.concatenate(labels), (*size, channels), spans, decoded)
+
+
+def _check_lengths(images: list[int], labels: list[Array], path: str) -> None:
+    for count, found, part in zip(images, labels, ("train", "test"), strict=False):
+        if count != len(found):
+            raise DataError(
+                f"x_{part} and y_{part} differ in length. Received: x_{part}={count}, "
+                f"y_{part}={len(found)}, file={path}. Give every image one label"
+            )
 
 
 def _read(path: Path) -> dict[str, Array]:
@@ -104,7 +118,7 @@ def _read(path: Path) -> dict[str, Array]:
         ) from error
 
 
-def _images(array: Array, key: str, path: Path) -> tuple[Array, float]:
+def _images(array: Array, key: str, path: str) -> tuple[Array, float]:
     """Return images as [N, H, W, C], and the factor that brings them to 0..255."""
     images = array[..., None] if array.ndim == 3 else array
     if images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:
@@ -126,7 +140,7 @@ def _images(array: Array, key: str, path: Path) -> tuple[Array, float]:
     return images, 255.0 if fraction else 1.0
 
 
-def _labels(array: Array, key: str, path: Path) -> npt.NDArray[np.int32]:
+def _labels(array: Array, key: str, path: str) -> npt.NDArray[np.int32]:
     """Return labels as int32 [N]."""
     labels = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if labels.ndim == 2 and _is_one_hot(labels):
@@ -150,9 +164,10 @@ def _is_one_hot(array: Array) -> bool:
     return bool(np.isin(array, (0, 1)).all() and (array.sum(axis=1) == 1).all())
 
 
-def _class_names(given: Array | None, labels: list[Array], path: Path) -> tuple[str, ...]:
+def _class_names(given: Array | None, labels: list[Array], path: str) -> tuple[str, ...]:
     """Name the classes 0..K-1 that y_train holds, and check that y_test holds no other."""
-    train, test = (set(np.unique(part).tolist()) for part in labels)
+    train, *rest = (set(np.unique(part).tolist()) for part in labels)
+    test = rest[0] if rest else set()
     count = max(train) + 1
     if given is None:
         names = tuple(str(label) for label in range(count))

@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow_datasets
-from tensorflow_datasets.core.download import download_manager, downloader, extractor, util
 
 from pipeline.data import pictures
 from pipeline.data.cache import Contents, Source, Spans
 from pipeline.errors import DataError
 
-NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")  # a prefix "huggingface:" would leave the catalogue
+FORM = "tfds:NAME[:VERSION]"
+NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")  # excludes other catalogues: "huggingface:"
 PARTS = ("train", "test", "validation")
 RETRIES = 6  # of a download, 13 seconds in all; the library's own 10 take minutes without a network
 
@@ -44,7 +43,10 @@ def source_of(builder: Any, name: str, image_size: int | None) -> Source:
 
 
 def prepare(make: Callable[[], Any], name: str) -> Any:
-    """Return a builder whose data are on disk, prepared now if they were not."""
+    """Return a builder whose data are on disk; download and prepare them if they are not."""
+    import tensorflow_datasets
+    from tensorflow_datasets.core.download import downloader
+
     builder = make()
     _check_features(builder, name)
     if builder.data_path.exists():
@@ -68,7 +70,9 @@ def prepare(make: Callable[[], Any], name: str) -> Any:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What downloading and preparing a set is known to raise."""
+    """Exceptions that downloading and preparing a set is known to raise."""
+    from tensorflow_datasets.core.download import download_manager, extractor, util
+
     return (
         *(OSError, ValueError, AssertionError, ImportError, RuntimeError, AttributeError),
         util.DownloadError,
@@ -79,6 +83,8 @@ def _failures() -> tuple[type[Exception], ...]:
 
 def _builder(rest: str, data_dir: str | None) -> Any:
     """Look a set up by name, in `data_dir` and in the library's catalogue."""
+    import tensorflow_datasets
+
     try:
         if not NAME.fullmatch(rest):
             raise tensorflow_datasets.core.registered.DatasetNotFoundError("no such name")
@@ -99,6 +105,8 @@ def _builder(rest: str, data_dir: str | None) -> Any:
 
 def _check_features(builder: Any, name: str) -> None:
     """Raise a DataError unless there is one picture and one class per example."""
+    import tensorflow_datasets
+
     found = dict(builder.info.features.items())
     kinds = tensorflow_datasets.features
     image, label = found.get("image"), found.get("label")
@@ -185,6 +193,8 @@ def _size(builder: Any, splits: list[str], name: str, image_size: int | None) ->
 
 def _examples(builder: Any, split: str) -> Iterator[tuple[bytes, int]]:
     """Yield the encoded picture and the label of every example, always in the same order."""
+    import tensorflow_datasets
+
     decode = tensorflow_datasets.decode
     wanted = decode.PartialDecoding(
         {"image": True, "label": True}, decoders={"image": decode.SkipDecoding()}

@@ -163,7 +163,7 @@ def test_a_prepared_set_is_read_with_neither_its_code_nor_a_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "sets"
-    digits.Digits(data_dir=str(folder)).download_and_prepare()
+    digits.builder()(data_dir=str(folder)).download_and_prepare()
     (folder / "digits").rename(folder / "strokes")
     for file in (folder / "strokes" / "1.0.0").iterdir():
         if file.suffix == ".json":

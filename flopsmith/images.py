@@ -1,0 +1,77 @@
+"""Data sets: by the name that a recipe would use, or as arrays."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline.data import datasets
+from pipeline.data.datasets import DataConfig, Dataset
+from pipeline.errors import DataError
+
+Arrays = tuple[Any, Any] | tuple[tuple[Any, Any], tuple[Any, Any]]
+Data = str | Dataset | Arrays  # what every function takes as its `data`
+
+
+def load_data(
+    source: str | Arrays,
+    *,
+    image_size: int | None = None,
+    val_fraction: float = 0.15,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    data_dir: str | None = None,
+) -> Dataset:
+    """Load images and divide them into `train`, `val` and `test`.
+
+    Args:
+        source: `"digits"`, `"folder:PATH"`, `"npz:PATH"` or `"tfds:NAME[:VERSION]"`; or arrays:
+            `(images, labels)`, or `((images, labels), (test_images, test_labels))` as
+            `keras.datasets` returns them. Images are `[N, H, W]` or `[N, H, W, C]`, in 0..255 or as
+            floats in 0..1; labels are numbers from 0, or one-hot.
+        image_size: Pixels per side, square; None: the images' own size.
+        val_fraction: Fraction of the images for validation, if the source has no such part.
+        test_fraction: Fraction of the images for testing, if the source has no such part.
+        seed: Decides which images go where.
+        data_dir: Where tensorflow-datasets keeps prepared data sets; None: its default.
+
+    Returns:
+        The data set, with `train`, `val`, `test`, `class_names`, `image_shape` and `num_classes`.
+
+    Raises:
+        DataError: The source does not exist, or holds images or labels that cannot be used.
+
+    Example:
+        >>> data = load_data("digits")
+        >>> data.image_shape, data.num_classes
+        ((32, 32, 1), 10)
+    """
+    config = DataConfig(
+        source=source if isinstance(source, str) else "arrays",
+        image_size=image_size,
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        data_dir=data_dir,
+    )
+    if isinstance(source, str):
+        return datasets.load(config, seed)
+    return datasets.from_arrays(_named(source), config, seed)
+
+
+def dataset(data: Data, seed: int) -> Dataset:
+    """The data set itself, loaded with the defaults of `load_data` unless it is one already."""
+    return data if isinstance(data, Dataset) else load_data(data, seed=seed)
+
+
+def _named(arrays: Arrays) -> Mapping[str, Any]:
+    """Arrays by the names that a file of the source `npz` has for them."""
+    pairs = arrays if isinstance(arrays[0], tuple | list) else (arrays,)
+    if len(arrays) != 2 or any(len(pair) != 2 for pair in pairs):
+        raise DataError(
+            f"data is not a pair. Received: {type(arrays).__name__} of {len(arrays)}. Give "
+            "(images, labels), or ((images, labels), (test_images, test_labels))"
+        )
+    named: dict[str, Any] = {}
+    for part, (images, labels) in zip(("train", "test"), pairs, strict=False):
+        named |= {f"x_{part}": np.asarray(images), f"y_{part}": np.asarray(labels)}
+    return named
