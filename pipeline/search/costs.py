@@ -127,7 +127,7 @@ class Costs:
         needs = {name: self._needs(name, cheapest(name)) for name in runs}
         if kept := tuple(name for name in runs if not needs[name]):
             return kept
-        received = ", ".join(f"budget.{k}={_text(v)}" for k, v in self._budget.upper.items())
+        received = ", ".join(f"budget.{k}={text(v)}" for k, v in self._budget.upper.items())
         listed = "; ".join(f"{name} needs {' and '.join(needs[name])}" for name in sorted(runs))
         raise BudgetError(
             f"no network fits the budget. Received: {received}. "
@@ -138,7 +138,7 @@ class Costs:
         """What a network needs and the upper bounds do not allow."""
         cost, upper = self.all_of(name, arch), self._budget.upper
         needs = [
-            f"{key}={_text(cost[key])} (budget.{key}={_text(most)})"
+            f"{key}={text(cost[key])} (budget.{key}={text(most)})"
             for key, most in upper.items()
             if key in cost and cost[key] > most
         ]
@@ -210,5 +210,6 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def _text(value: float) -> str:
+def text(value: float) -> str:
+    """Write a cost for people: a count with all its digits, any other number with three."""
     return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}"
