@@ -104,7 +104,7 @@ def _row(name: str, dataset: Dataset, place: Path) -> str:
         made[label] = _stage(key, label, config, last, dataset)
         last = last if key == "quantize" else made[label]
     accuracy = {label: artifact.metrics["test_accuracy"] for label, artifact in made.items()}
-    found = made["qat"].details["parity"]
+    found = made["qat"].details.parity
     steps = found["worst_difference"] * 256
     cells = [name, f"{complexity.profile(model).flops:,}", _percent(accuracy["float"])]
     cells.append(_percent(accuracy["cluster"]))
@@ -112,7 +112,7 @@ def _row(name: str, dataset: Dataset, place: Path) -> str:
         loss = 100 * (accuracy["float"] - accuracy[label])
         cells += [_percent(accuracy[label]), f"{loss:+.2f}"]
     cells += [f"{found['agreement']:.4%}", f"{found['worst_difference']:.4f}", f"{steps:.1f}"]
-    print(name, {label: made[label].details["parity"] for label in ("qat", "ptq")}, flush=True)
+    print(name, {label: made[label].details.parity for label in ("qat", "ptq")}, flush=True)
     return "| " + " | ".join(cells) + " |"
 
 
@@ -136,15 +136,14 @@ def _stage(
         seed=0,
         budget=Budget(),
         targets=(),
-        title="",
+        recipe_name="",
+        description="",
         recipe_yaml="",
         log=_Silence(),
     )
     module = stage.load(key)
-    left: Artifact = module.run(source, module.Config(**settings), context)
-    metrics, details = measure(left, dataset)
-    both = {"metrics": {**metrics, **left.metrics}, "details": {**details, **left.details}}
-    left = left.model_copy(update=both)
+    left = module.run(source, module.Config(**settings), context)
+    left = measure(left, dataset)
     left.save()
     return left
 

@@ -80,7 +80,7 @@ def flopsmith(args: argparse.Namespace, seed: int, place: Path, cores: set[int])
     command = [sys.executable, "-m", "pipeline", "run", "--recipe", str(place / "recipe.yaml")]
     _call([*command, "--out", str(place / "out")], place, cores)
     (found,) = artifact.load_all(place / "out")
-    rows = found.details["trials"]
+    rows = found.details.trials
     return {
         "test_error": 1 - found.metrics["test_accuracy"],
         "val_accuracy": found.metrics["val_accuracy"],
@@ -90,8 +90,8 @@ def flopsmith(args: argparse.Namespace, seed: int, place: Path, cores: set[int])
         "trained": len(rows),
         "wasted": sum(row["status"] == "FAILED" for row in rows),
         "over_budget_trained": sum(row["macs"] > args.macs for row in rows),
-        "refused_unseen": found.details["refused"],
-        "seconds": found.details["search_seconds"],
+        "refused_unseen": found.details.refused,
+        "seconds": found.details.search_seconds,
         "oracle": args.oracle,
         "epoch_images": args.epoch_images,
     }

@@ -51,7 +51,7 @@ def _row(name: str, seed: int, baseline: float, data: str, out: Path) -> str:
     val, test = (1 - tuned.metrics[f"{part}_accuracy"] for part in ("val", "test"))
     reached = "yes" if test <= baseline and minutes <= MINUTES else "no"
     return (
-        f"| {name} | {seed} | {len(tuned.details['history']['val/loss'])} | {val:.2%} | {test:.2%} "
+        f"| {name} | {seed} | {len(tuned.details.history['val/loss'])} | {val:.2%} | {test:.2%} "
         f"| {baseline:.2%} | {reached} | {minutes:.1f} |"
     )
 

@@ -92,7 +92,7 @@ def _run(
         "seed": seed,
         "test_error": 1 - tuned.metrics["test_accuracy"],
         "val_accuracy": tuned.metrics["val_accuracy"],
-        "epochs": len(tuned.details["history"]["val/accuracy"]),
+        "epochs": len(tuned.details.history["val/accuracy"]),
         "seconds": tuned.seconds,
     }
 

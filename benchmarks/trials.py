@@ -55,7 +55,8 @@ def searched(
             seed=0,
             budget=budget,
             targets=(),
-            title="",
+            recipe_name="",
+            description="",
             recipe_yaml="",
             log=memory,  # type: ignore[arg-type]
         )

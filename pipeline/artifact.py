@@ -2,44 +2,50 @@
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from pipeline.details import Details
 from pipeline.system.files import write_atomic
 
 FILE = "artifact.json"
+log = logging.getLogger("flopsmith")
 
 
 class Artifact(BaseModel):
-    """What one stage leaves to the next; its file's presence means that the stage finished.
+    """The result of one stage, and the input of the next: a directory and what is known of it.
 
-    `settings` are the training settings that were found for the network. `metrics` are flat
-    numbers (`pipeline.measure.metrics` defines them); `details` is whatever else the stage wants
-    in the report (trials, learning curves, layers left out and why).
-    `deliverables` are files of the directory that the run's `export` directory gets a copy of.
+    The directory `NN-STAGE` holds the files that the stage made; this object is its
+    `artifact.json`. That file is written last, so a directory that has one is finished.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
-    stage: str
-    fingerprint: str
-    parent: str | None = None
-    model_file: str | None = None
-    family: str | None = None
-    arch: dict[str, Any] | None = None
-    settings: dict[str, Any] = {}
-    metrics: dict[str, float] = {}
-    details: dict[str, Any] = {}
-    deliverables: tuple[str, ...] = ()
-    seconds: float = 0.0
-    directory: Path
+    stage: str  # name of the stage: "prune"
+    fingerprint: str  # of data, seed, code and every setting up to this stage
+    parent: str | None = None  # directory name of the artifact that the stage started from
+    model_file: str | None = None  # name of the model file; None: no model of its own
+    family: str | None = None  # architecture family that the network was built from
+    arch: dict[str, Any] | None = None  # the network within that family, as JSON
+    settings: dict[str, Any] = {}  # training settings that the search found for the network
+    metrics: dict[str, float] = {}  # numbers that `pipeline.measure.metrics` defines
+    details: Details = Details()  # everything else that later stages or the report read
+    deliverables: tuple[str, ...] = ()  # names of files that are copied to the run's `export/`
+    seconds: float = 0.0  # that the stage took
+    directory: Path  # where the files are; not written to `artifact.json`
 
     @property
     def model_path(self) -> Path | None:
         """Path of the model file, None for a stage that passes no model on."""
         return None if self.model_file is None else self.directory / self.model_file
+
+    def telling(self, **details: Any) -> "Artifact":
+        """A copy with these fields of `details` set, and the others as they are."""
+        known = {key: getattr(self.details, key) for key in self.details.model_fields_set}
+        return self.model_copy(update={"details": Details(**{**known, **details})})
 
     def save(self) -> None:
         """Write `artifact.json`, atomically; call it last."""
@@ -48,11 +54,19 @@ class Artifact(BaseModel):
 
 
 def load(directory: Path) -> Artifact | None:
-    """Read the artifact of `directory`; None where no stage has finished there."""
+    """Read the artifact of `directory`; None where no stage has finished there.
+
+    A file that is damaged, or of a version whose fields differ, counts as no artifact: the log
+    says so, and the stage runs again.
+    """
+    path = directory / FILE
     try:
-        fields = json.loads((directory / FILE).read_text(encoding="utf-8"))
-        return Artifact(**fields, directory=directory)
-    except (FileNotFoundError, NotADirectoryError, TypeError, ValueError):  # not there, not whole
+        return Artifact(**json.loads(path.read_text(encoding="utf-8")), directory=directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        log.warning("%s cannot be read, so its stage counts as not finished: %s", path, reason)
         return None
 
 
@@ -63,7 +77,12 @@ def load_all(run_dir: Path) -> list[Artifact]:
 
 
 def digest(source: str | None) -> Any:
-    """What tells whether a file, or the stages of a run, hold what they held; None of the rest."""
+    """What changes when the content behind a setting changes, for the fingerprint of a stage.
+
+    Returns:
+        SHA-256 of a file; names and modification times of the artifacts of a run's directory;
+        None for any other source, such as the name of a published network.
+    """
     path = Path(source) if source else None
     if path is not None and path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,9 +1,9 @@
 """The guardrail: compress as strongly as val accuracy allows, and never further.
 
-A stage that compresses offers `ladder(config) -> Ladder`: the settings it may run with, from mild
-to strong. Every rung that is tried is a whole run of the stage in a directory of its own. The
-strongest that keeps val accuracy above a floor is kept; if none does, the stage's input is passed
-on, and the run says so.
+A stage that compresses defines `ladder(config) -> Ladder`: the settings that it may run with, from
+mild to strong. An attempt is one run of the stage with one of these settings, in a directory of its
+own. The strongest attempt whose val accuracy is at or above a floor is accepted; if there is none,
+the stage's input becomes its output, and the log, the report and the artifact say so.
 """
 
 import logging
@@ -13,35 +13,35 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from pipeline import artifact, stage
 from pipeline.artifact import Artifact
+from pipeline.details import AttemptRow, Details
 from pipeline.errors import ModelError, ParityError
 from pipeline.measure import metrics
-from pipeline.stage import Context, Ladder, Log, StageConfig
+from pipeline.stage import Context, Ladder, Log, Stage, StageConfig
 from pipeline.system.files import fingerprint, write_atomic
 from pipeline.tflite import convert
 from pipeline.train.checkpoint import CHECKPOINT
 
 ATTEMPT = "attempt-"
-REJECTED = "rejected"  # what a stage made that was refused, beside what it passes on
-ROUNDING = 1e-9  # of accuracies
+REJECTED = "rejected"  # name of the best refused model, kept beside the input that is passed on
+ROUNDING = 1e-9  # accuracies closer than that are equal
 log = logging.getLogger("flopsmith")
 
 
 def floor(reference: float, drop: float, images: int, share: float) -> float:
     """Val accuracy that a stage must keep, in whole images.
 
-    Of the images that may be lost over all stages, `drop * images` rounded down, the stages up to
-    this one may lose `share`, rounded up; so the first cannot leave nothing to the others.
+    All stages together may lose `drop * images` images, rounded down. The stages up to this one
+    may lose the fraction `share` of these, rounded up, so that some are left for later stages.
 
     Args:
         reference: Val accuracy of the model that compression started from, 0..1.
         drop: Most that compression may cost over all stages, a fraction.
         images: Number of val images.
-        share: Of the stages that compress, how many have run when this one has, in (0, 1].
+        share: Fraction of the compressing stages that have run once this one has, in (0, 1].
 
     >>> floor(0.90, 0.01, images=1000, share=0.5)
     0.895
@@ -54,40 +54,38 @@ def floor(reference: float, drop: float, images: int, share: float) -> float:
 
 
 def foresee(steps: Sequence[tuple[str, StageConfig]], first: int, source: Artifact) -> None:
-    """Refuse, before it is compressed, a model of which a later stage could make nothing.
+    """Fail before compressing if a later stage cannot process this model.
 
     Args:
         steps: All stages of the run, with their settings.
-        first: Place of the first of them that compresses.
-        source: What it starts from.
+        first: Index of the first of them that compresses.
+        source: The artifact that it starts from.
 
     Raises:
-        ModelError: a stage has no use for the model; names the layer.
+        ModelError: a stage cannot process the model; names the layer.
     """
-    for place, (name, config) in enumerate(steps):
-        ask = getattr(stage.load(name), "foresee", None)
-        if ask and place >= first:
-            ask(config, source, [earlier for earlier, _ in steps[:place]])
+    for place, (name, config) in enumerate(steps[first:], first):
+        stage.load(name).foresee(config, source, [earlier for earlier, _ in steps[:place]])
 
 
 @dataclass(frozen=True)
 class Guardrail:
     """Runs a stage within a floor of val accuracy, 0..1."""
 
-    module: ModuleType
+    stage: Stage  # one that has a ladder
     floor: float
 
     def run(self, source: Artifact, config: StageConfig, ctx: Context) -> Artifact:
         """Run the stage as strongly as the floor allows, or pass `source` on.
 
         Returns:
-            The stage's artifact; its details list the `attempts`: the settings that differ, the
-            val accuracy, whether it `holds`, and the seconds. Their directories stay until `tidy`.
+            The stage's artifact; its details list the `attempts`. Their directories stay until
+            `tidy` deletes them.
 
         Raises:
             ModelError: the first attempt cannot be made, or none computes what it should.
         """
-        ladder: Ladder = self.module.ladder(config)
+        ladder = self._ladder(config)
         configs, tried, refused = ladder.rungs, dict[int, Artifact](), list[str]()
         held, failed, rung = -1, len(configs), ladder.start
         steps = 0
@@ -103,7 +101,7 @@ class Guardrail:
                 log.warning("%s: cannot be done %s", ctx.name, refused[-1])
                 failed, rung = rung, (held + rung) // 2
                 continue
-            steps += len(tried[rung].details.get("history", {}).get("val/loss", []))
+            steps += len(tried[rung].details.history.get("val/loss", []))
             holds = self._holds(tried[rung])
             said = self._told(self._row(tried[rung], configs[rung], config))
             log.info("%s: %s (val accuracy, floor %.4f)", ctx.name, said, self.floor)
@@ -115,9 +113,15 @@ class Guardrail:
         else:
             best = max(tried.values(), key=lambda made: made.metrics["val_accuracy"])
             kept = self._passed_on(source, best, ctx)
-        notes = filter(None, (kept.details.get("note"), self._note(rows), *refused))
-        told = {"attempts": rows, "note": " ".join(notes)}
-        return kept.model_copy(update={"details": {**kept.details, **told}})
+        notes = filter(None, (kept.details.note, self._note(rows), *refused))
+        return kept.telling(attempts=rows, note=" ".join(notes))
+
+    def _ladder(self, config: StageConfig) -> Ladder:
+        if self.stage.ladder is None:
+            raise ValueError(
+                f"the guardrail runs stages with a ladder. Received: {self.stage.name}"
+            )
+        return self.stage.ladder(config)
 
     def _holds(self, made: Artifact) -> bool:
         return made.metrics["val_accuracy"] >= self.floor - ROUNDING
@@ -125,7 +129,7 @@ class Guardrail:
     def _attempt(
         self, source: Artifact, config: StageConfig, ctx: Context, rung: int, steps: int
     ) -> Artifact:
-        """Run the stage with the settings of a rung, unless an interrupted run has done so."""
+        """Run the stage with one rung's settings, or read what an interrupted run made of them."""
         directory = _directory(ctx, rung)
         code = fingerprint(ctx.fingerprint, config.model_dump(mode="json"), source.directory.name)
         made = artifact.load(directory)
@@ -133,8 +137,10 @@ class Guardrail:
             directory.mkdir(exist_ok=True)
             own = replace(ctx, directory=directory, fingerprint=code, log=_Later(ctx.log, steps))
             began = time.perf_counter()
-            made = self.module.run(source, config, own)
-            accuracy = metrics.val_accuracy(made, ctx.data)
+            made = self.stage.run(source, config, own)
+            accuracy = made.metrics.get("val_accuracy")  # where the stage has measured it itself
+            if accuracy is None:
+                accuracy = metrics.val_accuracy(made, ctx.data)
             seconds = round(time.perf_counter() - began, 2)
             numbers = {**made.metrics, "val_accuracy": accuracy}
             made = made.model_copy(update={"metrics": numbers, "seconds": seconds})
@@ -142,26 +148,26 @@ class Guardrail:
             (directory / CHECKPOINT).unlink(missing_ok=True)
         return made
 
-    def _row(self, made: Artifact, tried: StageConfig, config: StageConfig) -> dict[str, Any]:
-        numbers = {"val_accuracy": made.metrics["val_accuracy"], "seconds": made.seconds}
+    def _row(self, made: Artifact, tried: StageConfig, config: StageConfig) -> AttemptRow:
         return {
             "settings": _changes(tried, config),
             "holds": self._holds(made),
             "floor": self.floor,
-            **numbers,
+            "val_accuracy": made.metrics["val_accuracy"],
+            "seconds": made.seconds,
         }
 
-    def _note(self, rows: list[dict[str, Any]]) -> str:
+    def _note(self, rows: list[AttemptRow]) -> str:
         """What the report says of the attempts."""
         tried = "; ".join(map(self._told, rows))
         return f"Val accuracy had to stay at {self.floor:.4f} or above. Tried: {tried}."
 
-    def _told(self, row: dict[str, Any]) -> str:
+    def _told(self, row: AttemptRow) -> str:
         said = "holds" if row["holds"] else "too low"
         return f"{_settings(row['settings'])}: {row['val_accuracy']:.4f} {said}"
 
     def _adopted(self, made: Artifact, source: Artifact, ctx: Context) -> Artifact:
-        """The artifact of an attempt as that of the stage."""
+        """The artifact of the accepted attempt, as that of the stage."""
         for path in made.directory.iterdir():
             target = ctx.directory / path.name
             if path.is_dir():
@@ -190,7 +196,7 @@ class Guardrail:
             "max_accuracy_drop, train longer with %s.epochs, or leave the stage out",
             *(ctx.name, reason, rejected.name, ctx.name),
         )
-        details = {"passed_on": reason}
+        details = Details(passed_on=reason)
         if given.suffix != refused.suffix:
             return ctx.save_tflite(convert.convert_float_file(given), source, details=details)
         write_atomic(ctx.directory / given.name, given.read_bytes())
@@ -199,7 +205,7 @@ class Guardrail:
 
 @dataclass(frozen=True)
 class _Later:
-    """A log whose curves begin after those of earlier attempts."""
+    """A log that shifts the steps of curves, so that they follow those of earlier attempts."""
 
     log: Log
     steps: int

@@ -72,14 +72,17 @@ class Recipe(Head):
         found = []
         for place, step in enumerate(self.stages):
             guard = self.share(place) and (self.max_accuracy_drop, self.share(place))
-            read = [digest(getattr(step.config, key, None)) for key in ("model", "teacher")]
+            read = [digest(source) for source in step.config.model_paths().values()]
             chain = fingerprint(chain, step.name, step.config.model_dump(mode="json"), guard, read)
             found.append(chain)
         return found
 
     def share(self, place: int) -> float | None:
-        """Of the stages that compress, how many have run after that one; None: it is not one."""
-        compress = [hasattr(stage.load(step.name), "ladder") for step in self.stages]
+        """Fraction of the compressing stages that have run once the stage at `place` has.
+
+        None: that stage does not compress.
+        """
+        compress = [stage.load(step.name).ladder is not None for step in self.stages]
         return sum(compress[: place + 1]) / sum(compress) if compress[place] else None
 
 

@@ -47,8 +47,7 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
         targets.require(name, f"recipe {recipe.name}: targets:")
     dataset = datasets.load(recipe.data, recipe.seed)
     for step in recipe.stages:
-        if check := getattr(stage.load(step.name), "check", None):
-            check(step.config, dataset, recipe.budget, recipe.targets)
+        stage.load(step.name).check(step.config, dataset, recipe.budget, recipe.targets)
         _refuse_own(step, out)
     with _locked(out), runs.start(recipe.name) as parent:
         _remember(out, parent)
@@ -66,9 +65,8 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
 
 def _refuse_own(step: Step, out: Path) -> None:
     """Refuse to read from the directory of the run, where earlier stages may be put aside."""
-    for key in ("model", "teacher"):
-        given = getattr(step.config, key, None)
-        if given and Path(given).resolve().is_relative_to(out.resolve()):
+    for key, given in step.config.model_paths().items():
+        if Path(given).resolve().is_relative_to(out.resolve()):
             raise RecipeError(
                 f"{step.name}.{key}: lies in the directory of this run. Received: {given}. Give "
                 "another directory with --out"
@@ -100,7 +98,7 @@ def _stages(
                 done = _run_stage(step, source, ctx, _floor(reference, recipe, dataset, share))
             else:
                 log.info("%s: done before, %s", step.name, _line(done))
-                for row in done.details.get("trials", []):
+                for row in done.details.trials:
                     nested.trial(row)
             nested.metrics({**done.metrics, "seconds": done.seconds})
         finished.append(done)
@@ -125,21 +123,17 @@ def _run_stage(step: Step, source: Artifact, ctx: Context, floor: float | None) 
     """Run one stage, measure its model and write its artifact."""
     start = time.perf_counter()
     log.info("%s: started", ctx.name)
-    module = stage.load(ctx.name)
-    made: Artifact = (
-        module.run(source, step.config, ctx)
+    run = stage.load(ctx.name)
+    made = (
+        run.run(source, step.config, ctx)
         if floor is None
-        else guardrail.Guardrail(module, floor).run(source, step.config, ctx)
+        else guardrail.Guardrail(run, floor).run(source, step.config, ctx)
     )
-    metrics, details = made.metrics, made.details
-    if "test_accuracy" not in metrics:  # the stage has not measured its model itself
-        counted, told = measure(made, ctx.data)
-        metrics, details = {**counted, **metrics}, {**told, **details}
-    if "ledger" in details:
-        rows = ledger.checked(details["ledger"], ctx.name, ctx.earlier())
-        details = {**details, "ledger": rows}
-    seconds = round(time.perf_counter() - start, 2)
-    made = made.model_copy(update={"metrics": metrics, "details": details, "seconds": seconds})
+    if "test_accuracy" not in made.metrics:  # the stage has not measured its model itself
+        made = measure(made, ctx.data)
+    if made.details.ledger:
+        made = made.telling(ledger=ledger.checked(made.details.ledger, ctx.name, ctx.earlier()))
+    made = made.model_copy(update={"seconds": round(time.perf_counter() - start, 2)})
     made.save()
     (made.directory / CHECKPOINT).unlink(missing_ok=True)
     guardrail.tidy(made.directory)
@@ -159,7 +153,8 @@ def _context(
         seed=recipe.seed,
         budget=recipe.budget,
         targets=recipe.targets,
-        title=f"{recipe.name}\n{recipe.description}",
+        recipe_name=recipe.name,
+        description=recipe.description,
         recipe_yaml=recipe.to_yaml(),
         log=nested,
     )
@@ -202,7 +197,7 @@ def _warn_of_drop(reference: Artifact | None, done: Artifact, allowed: float) ->
 
 def _warn_of_targets(done: Artifact, asked: tuple[str, ...]) -> None:
     """Say where the model does not run, or not wholly on what the target is there for."""
-    for found in done.details.get("targets", []):
+    for found in done.details.targets or []:
         if found["target"] in asked and not verdict.lands(found):
             log.warning("%s: %s", done.stage, verdict.landing(found))
 

@@ -1,5 +1,6 @@
 """Artifacts: written whole or not at all, and read back as they were."""
 
+import json
 import math
 import os
 from pathlib import Path
@@ -59,6 +60,22 @@ def test_an_artifact_cannot_be_changed(made: Artifact) -> None:
         made.stage = "prune"  # type: ignore[misc]
 
 
+def test_a_detail_that_is_not_declared_is_refused(made: Artifact) -> None:
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        made.telling(unheard_of=1)
+
+
+def test_details_are_set_one_by_one(made: Artifact) -> None:
+    told = made.telling(note="slow").telling(winner="0")
+    assert (told.details.trials, told.details.note, told.details.winner) == ([], "slow", "0")
+
+
+def test_the_file_has_the_details_that_were_set_and_no_others(made: Artifact) -> None:
+    made.telling(against=None, history={"train/loss": [1.0, None]}).save()
+    written = json.loads((made.directory / FILE).read_text())["details"]
+    assert written == {"trials": [], "against": None, "history": {"train/loss": [1.0, None]}}
+
+
 # load
 
 
@@ -87,9 +104,14 @@ def test_a_file_where_the_directory_should_be_has_not_finished(tmp_path: Path) -
         '"search"',
     ],
 )
-def test_a_corrupt_artifact_has_not_finished(tmp_path: Path, text: str) -> None:
+def test_a_corrupt_artifact_has_not_finished_and_the_log_says_so_in_a_line(
+    tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / FILE).write_text(text)
     assert load(tmp_path) is None
+    (said,) = caplog.messages
+    assert str(tmp_path / FILE) in said
+    assert "\n" not in said
 
 
 def test_an_artifact_of_broken_bytes_has_not_finished(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The guardrail: the strongest settings that keep val accuracy above a floor."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from support.context import make_context
 from pipeline import guardrail
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset
+from pipeline.details import Details
 from pipeline.errors import ModelError, ParityError
 from pipeline.guardrail import Guardrail
 from pipeline.measure import metrics
@@ -46,8 +46,9 @@ class Stage:
         self.sources.append(source.directory.name)
         ctx.curve(1, {"val/loss": config.strength})
         model = keras.models.load_model(source.model_path, compile=False)
-        details = {"strength": config.strength, "history": {"val/loss": [config.strength]}}
-        return ctx.save_keras(model, source, details=details)
+        details = Details(history={"val/loss": [config.strength]})
+        own = {"strength": config.strength}
+        return ctx.save_keras(model, source, details=details, settings=own)
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def source(ctx: Context) -> Artifact:
 @pytest.fixture(autouse=True)
 def accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model loses a tenth of the strength that it was made with."""
-    monkeypatch.setattr(metrics, "val_accuracy", lambda made, _: 1 - made.details["strength"] / 10)
+    monkeypatch.setattr(metrics, "val_accuracy", lambda made, _: 1 - made.settings["strength"] / 10)
 
 
 def run(stage: Stage, floor: float, ctx: Context, source: Artifact) -> Artifact:
@@ -96,12 +97,12 @@ def test_what_was_asked_is_kept_if_it_holds_and_else_the_strongest_that_does(
     made = run(stage, floor, ctx, source)
     assert sorted(stage.ran) == sorted(ran)
     assert stage.ran[0] == 0.9
-    assert made.details["strength"] == kept
+    assert made.settings["strength"] == kept
 
 
 def test_from_the_middle_the_strongest_that_holds_is_found(ctx: Context, source: Artifact) -> None:
     stage = Stage(RUNGS, start=2)
-    assert run(stage, 0.915, ctx, source).details["strength"] == 0.8
+    assert run(stage, 0.915, ctx, source).settings["strength"] == 0.8
     assert stage.ran == [0.6, 0.8, 0.9]
 
 
@@ -128,13 +129,13 @@ def test_a_stage_is_run_at_most_four_times(
         rungs = Stage(tuple(range(1, count + 1)), ladder.start)  # type: ignore[arg-type]
         made = run(rungs, 1 - (held + 1.5) / 10, ctx, source)
         assert len(rungs.ran) <= 4
-        assert made.details.get("strength", 0) == held + 1
+        assert made.settings.get("strength", 0) == held + 1
         guardrail.tidy(ctx.directory)
 
 
 def test_every_attempt_is_told_and_nothing_of_them_stays(ctx: Context, source: Artifact) -> None:
     made = run(Stage(RUNGS, start=2), 0.915, ctx, source)
-    rows = made.details["attempts"]
+    rows = made.details.attempts
     assert [row["holds"] for row in rows] == [True, True, False]
     assert [row["settings"] for row in rows] == [{"strength": 0.6}, {"strength": 0.8}, {}]
     guardrail.tidy(ctx.directory)
@@ -162,8 +163,8 @@ def test_the_input_is_passed_on_if_nothing_holds(
     assert made.model_path
     assert given
     assert made.model_path.read_bytes() == given.read_bytes()
-    assert "0.9800, -0.0300 less than its input" in made.details["passed_on"]
-    assert len(made.details["attempts"]) == 3
+    assert "0.9800, -0.0300 less than its input" in made.details.passed_on
+    assert len(made.details.attempts) == 3
     assert (ctx.directory / "rejected.keras").exists()
     assert "Allow more with max_accuracy_drop" in caplog.text
 
@@ -185,7 +186,7 @@ def test_an_interrupted_search_for_the_strongest_goes_on(
             run(stage, 0.915, ctx, source)
     made = run(stage, 0.915, ctx, source)
     assert stage.ran == [0.6, 0.8, 0.9]
-    assert made.details["strength"] == 0.8
+    assert made.settings["strength"] == 0.8
 
 
 def test_attempts_of_other_settings_are_made_again(ctx: Context, source: Artifact) -> None:
@@ -226,7 +227,7 @@ def test_a_tflite_stage_passes_its_input_on_in_float32(
     ctx: Context, source: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def convert(self: Stage, source: Artifact, config: Config, ctx: Context) -> Artifact:
-        return ctx.save_tflite(b"int8", source, details={"strength": config.strength})
+        return ctx.save_tflite(b"int8", source, settings={"strength": config.strength})
 
     monkeypatch.setattr(Stage, "run", convert)
     made = run(Stage((0.9,), start=0), 0.99, ctx, source)
@@ -261,7 +262,7 @@ def test_a_stronger_attempt_that_cannot_be_made_is_one_that_does_not_hold(
         return whole(self, source, config, ctx)
 
     monkeypatch.setattr(Stage, "run", refusing)
-    assert run(Stage(RUNGS, start=2), 0.5, ctx, source).details["strength"] == 0.6
+    assert run(Stage(RUNGS, start=2), 0.5, ctx, source).settings["strength"] == 0.6
     with pytest.raises(ModelError, match="nothing would be left"):
         run(Stage(RUNGS, start=4), 0.5, ctx, source)
 
@@ -278,8 +279,8 @@ def test_what_computes_something_else_is_tried_milder(
 
     monkeypatch.setattr(Stage, "run", wrong)
     made = run(Stage(RUNGS, start=4), 0.5, ctx, source)
-    assert made.details["strength"] == 0.4
-    assert "as asked: LiteRT computes something else" in made.details["note"]
+    assert made.settings["strength"] == 0.4
+    assert "as asked: LiteRT computes something else" in made.details.note
     guardrail.tidy(ctx.directory)
     right = 0.0
     with pytest.raises(ParityError):
@@ -297,4 +298,4 @@ def test_the_input_is_passed_on_if_what_is_right_is_too_low(
         return whole(self, source, config, ctx)
 
     monkeypatch.setattr(Stage, "run", wrong)
-    assert "passed_on" in run(Stage(RUNGS, start=4), 0.99, ctx, source).details
+    assert run(Stage(RUNGS, start=4), 0.99, ctx, source).details.passed_on

@@ -1,5 +1,6 @@
-"""What goes out: a model for each place, examples, pages for people, and a list of them all."""
+"""The bundle that a run hands over: model files, examples, pages for people, and a list of all."""
 
+import functools
 import hashlib
 import io
 import json
@@ -16,6 +17,7 @@ from pipeline import artifact, targets
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
+from pipeline.details import Details
 from pipeline.errors import ModelError, ToolError
 from pipeline.export import card, requantize
 from pipeline.export.requantize import Quantized
@@ -24,26 +26,37 @@ from pipeline.system.files import write_atomic
 from pipeline.tflite import convert, metadata, parity, write
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.metadata import About
-from pipeline.tflite.read import read
+from pipeline.tflite.read import Graph, read
 
 MODEL, EDGETPU, FLOAT = "model.tflite", "model_edgetpu.tflite", "model_float.tflite"
 GOLDEN, CARD, DEMO, MANIFEST = "golden.npz", "model_card.md", "demo.html", "MANIFEST.json"
-EXAMPLES = 16  # images with the scores that they must get
-TPU = "edgetpu"  # the target that has a file of its own
+EXAMPLES = 16  # test images in golden.npz
+TPU = "edgetpu"  # the target that gets a file of its own
 log = logging.getLogger("flopsmith")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Bundle:
-    """The files of one export on their way, and what the report says of them."""
+    """The files of one export, as they are added one by one, and what the report says of them."""
 
     source: Artifact
     ctx: Context
     about: About
-    strip: bool = True  # names and notes that no runtime reads
-    tell: bool = True  # what image libraries want to know, inside the models
-    files: dict[str, bytes] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=lambda: {"left_out": {}})
+    strip: bool = True  # remove tensor names and converter notes, which no runtime reads
+    tell: bool = True  # put labels and normalization into the models, for image libraries
+    files: dict[str, bytes] = field(default_factory=dict)  # by name
+    left_out: dict[str, str] = field(default_factory=dict)  # why a file is missing, by its name
+    found: dict[str, Any] = field(default_factory=dict)  # other fields of the details
+
+    @property
+    def details(self) -> Details:
+        """What the report says of the files that there are by now."""
+        return Details(left_out=self.left_out, **self.found)
+
+    @functools.cached_property
+    def graph(self) -> Graph:
+        """`model.tflite`, once it has been added."""
+        return read(self.files[MODEL])
 
     def add_models(self, calibration_images: int) -> bytes:
         """Add the model for each place.
@@ -82,18 +95,20 @@ class Bundle:
         images, _ = batch(self.ctx.data.train, count, self.ctx.seed)
         content = convert.convert_int8(saved_model, convert.calibration(images))
         reference = parity.floating(model)
-        self.details["parity"] = parity.checked(content, reference, self.ctx.data, self.ctx.seed)
+        self.found["parity"] = parity.checked(content, reference, self.ctx.data, self.ctx.seed)
         return Quantized(content, saved_model, "ptq", images)
 
     def _add_edgetpu(self, quantized: Quantized, model: Path | None) -> None:
-        """The same network for the Edge TPU, with names: its compiler is old, and logs them."""
+        """Add the network for the Edge TPU; tensors keep names, which its compiler logs."""
         try:
             content = requantize.for_edgetpu(quantized, model)
         except ModelError as error:
             self._leave_out(EDGETPU, error)
             return
-        same = requantize.agreement(content, self.files[MODEL], self.ctx.data.val)
-        self.details["edgetpu"] = {**same, "method": quantized.method}
+        made = Runner(content, threads=2)
+        shipped = Runner(self.files[MODEL], threads=2, graph=self.graph)
+        same = requantize.agreement(made, shipped, self.ctx.data.val)
+        self.found["edgetpu"] = {**same, "method": quantized.method}
         if quantized.method == "qat" and same["agreement"] < 1:
             log.warning(
                 "export: %s names another class than %s on %.2f%% of the val images",
@@ -111,11 +126,11 @@ class Bundle:
         """Add the names of the classes, and images with the scores that they must get."""
         names = "".join(f"{name}\n" for name in self.ctx.data.class_names)
         self.files[metadata.LABELS] = names.encode()
-        model = self.files[MODEL]
-        self.files[GOLDEN] = golden(model, self.ctx.data, self.ctx.seed)
+        runner = Runner(self.files[MODEL], graph=self.graph)
+        self.files[GOLDEN] = golden(runner, self.ctx.data, self.ctx.seed)
 
     def ask_targets(self) -> None:
-        """Note the verdict of each target of the recipe, and in any case of the Edge TPU."""
+        """Note the verdict of each target of the recipe, and of the Edge TPU if it has a file."""
         verdicts = []
         for name in dict.fromkeys((*self.ctx.targets, TPU)):
             own = name == TPU and EDGETPU in self.files
@@ -130,16 +145,15 @@ class Bundle:
                 log.warning("export: %s was not asked: %s", name, error)
                 continue
             verdicts.append({"file": file, **verdict.as_json()})
-        self.details["targets"] = verdicts
+        self.found["targets"] = verdicts
 
     def add_card(self, made: Artifact) -> None:
         """Add the model card; `made` has the numbers."""
         facts = card.Facts(
-            title=self.ctx.title,
             about=self.about,
             data=self.ctx.data,
             budget=self.ctx.budget,
-            graph=read(self.files[MODEL]),
+            graph=self.graph,
             files={name: len(content) for name, content in self.files.items()},
         )
         self.files[CARD] = card.render([*self.ctx.earlier(), made], facts).encode()
@@ -158,7 +172,7 @@ class Bundle:
 
     def _leave_out(self, name: str, reason: object) -> None:
         log.info("export: no %s: %s", name, reason)
-        self.details["left_out"][name] = str(reason)
+        self.left_out[name] = str(reason)
 
     def write(self) -> None:
         """Write every file there is by now, each whole or not at all."""
@@ -167,7 +181,7 @@ class Bundle:
 
 
 def floating(source: Artifact) -> Artifact | None:
-    """The last Keras model that an artifact was made of, perhaps itself."""
+    """The artifact with the last Keras model on the way to this one; perhaps itself."""
     found: Artifact | None = source
     while found is not None and not (found.model_file or "").endswith(".keras"):
         parent = found.parent
@@ -175,14 +189,13 @@ def floating(source: Artifact) -> Artifact | None:
     return found
 
 
-def golden(model: bytes, dataset: Dataset, seed: int) -> bytes:
-    """Test images and what LiteRT makes of them, as an `.npz`.
+def golden(runner: Runner, dataset: Dataset, seed: int) -> bytes:
+    """Test images and the scores that LiteRT gives them, as an `.npz`.
 
     `images` uint8 [N, H, W, C], `labels` int32 [N], `scores` float32 [N, K] and `raw` [N, K], the
     output as the file has it.
     """
     images, labels = batch(dataset.test, EXAMPLES, seed)
-    runner = Runner(model)
     whole = io.BytesIO()
     scores, raw = runner.scores(images), runner.outputs(images)
     np.savez_compressed(whole, images=images, labels=labels, scores=scores, raw=raw)

@@ -1,4 +1,4 @@
-"""The model card: what a stranger needs to know of an exported model, and how to load it."""
+"""The model card: what a user of an exported model needs to know, and how to load it."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.report import markdown, page
 from pipeline.report.verdict import (
+    COLUMNS,
     TARGET_TITLES,
     TARGET_WORDS,
     count,
@@ -28,14 +29,9 @@ from pipeline.tflite.metadata import About
 
 TEMPLATE = "card.md.j2"
 NOT_STATED = "not stated"
-COLUMNS = (  # of the table of stages: metric, title, format
-    ("val_accuracy", "Val accuracy (%)", percent),
-    ("test_accuracy", "Test accuracy (%)", percent),
-    ("params", "Params", count),
-    ("sparsity", "Sparsity (%)", percent),
-    ("size_bytes", "File bytes", count),
-    ("gzip_bytes", "Gzip bytes", count),
-    ("macs", "MACs", si),
+SHOWN = (  # metrics in the table of stages, among the columns that the report has
+    *("val_accuracy", "test_accuracy", "params", "sparsity"),
+    *("size_bytes", "gzip_bytes", "macs"),
 )
 FILES = {
     "model.tflite": "the model for phones and browsers",
@@ -52,8 +48,7 @@ FILES = {
 class Facts:
     """What a card says beside the numbers of the stages."""
 
-    title: str  # of the recipe; its description on a second line
-    about: About
+    about: About  # name of the recipe, its description, author and licence
     data: Dataset
     budget: Budget
     graph: read.Graph  # of model.tflite
@@ -64,8 +59,7 @@ def render(artifacts: Sequence[Artifact], facts: Facts) -> str:
     """Write the card as Markdown.
 
     Args:
-        artifacts: What the stages left, in order; the last is of the export, with its numbers,
-            and in its details `left_out`, `targets` and `edgetpu`.
+        artifacts: Of the finished stages, in order; the last is that of the export, measured.
         facts: The rest.
     """
     environment = Environment(
@@ -76,12 +70,11 @@ def render(artifacts: Sequence[Artifact], facts: Facts) -> str:
         keep_trailing_newline=True,
     )
     environment.filters.update(md=markdown.text, percent=percent, count=count, si=si, label=label)
-    heading, _, lead = facts.title.strip().partition("\n")
     last, image, scores = artifacts[-1], facts.graph.inputs[0], facts.graph.outputs[0]
     _, height, width, channels = image.shape
     return environment.get_template(TEMPLATE).render(
-        heading=heading,
-        lead=facts.about.description or lead.strip(),
+        heading=facts.about.name,
+        lead=facts.about.description,
         facts=facts,
         purpose=FILES,
         last=last,
@@ -93,11 +86,11 @@ def render(artifacts: Sequence[Artifact], facts: Facts) -> str:
         zero_point=int(scores.zero_points[0]) if scores.zero_points.size else None,
         memory=facts.graph.peak_memory_bytes,
         classes=_classes(last),
-        left_out=last.details["left_out"],
-        edgetpu=last.details.get("edgetpu"),
-        targets=_targets(last.details["targets"]),
+        left_out=last.details.left_out,
+        edgetpu=last.details.edgetpu,
+        targets=_targets(last.details.targets or []),
         stages=_stages(artifacts),
-        searches=[f"{label(a)}: {page.trials_text(a)}" for a in artifacts if "trials" in a.details],
+        searches=[f"{label(a)}: {page.trials_text(a)}" for a in artifacts if a.details.trials],
         machine=platform.machine(),
         version=pipeline.__version__,
         not_stated=NOT_STATED,
@@ -107,18 +100,19 @@ def render(artifacts: Sequence[Artifact], facts: Facts) -> str:
 def _classes(last: Artifact) -> str:
     rows = [
         [row["class"], percent(row["test_accuracy"]), count(row["test_images"])]
-        for row in last.details["per_class"]
+        for row in last.details.per_class
     ]
     return markdown.table(["Class", "Test accuracy (%)", "Test images"], rows)
 
 
 def _stages(artifacts: Sequence[Artifact]) -> str:
+    columns = [column for column in COLUMNS if column.metric in SHOWN]
     rows = [
-        [label(a), *(form(a.metrics.get(metric)) for metric, _, form in COLUMNS)]
+        [label(a), *(column.form(a.metrics.get(column.metric)) for column in columns)]
         for a in artifacts
         if a.metrics
     ]
-    return markdown.table(["Stage", *(title for _, title, _ in COLUMNS)], rows)
+    return markdown.table(["Stage", *(column.title for column in columns)], rows)
 
 
 def _targets(verdicts: Sequence[Mapping[str, Any]]) -> str:

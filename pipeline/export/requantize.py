@@ -1,4 +1,4 @@
-"""Convert a network that was quantized before once more, into another kind of file."""
+"""Convert a network that was quantized before into a second file, for the Edge TPU."""
 
 import hashlib
 from dataclasses import dataclass
@@ -21,35 +21,43 @@ from pipeline.tflite.read import read
 
 @dataclass(frozen=True)
 class Quantized:
-    """An int8 network and what its file was made of, to make another."""
+    """An int8 network, and what another file of it can be made of."""
 
     content: bytes  # with the names of its tensors
     saved_model: Path
     method: Literal["qat", "ptq"]
-    images: npt.NDArray[np.uint8]  # that ranges were measured with
+    images: npt.NDArray[np.uint8]  # train images that ranges were measured with
 
 
 def earlier(source: Artifact, dataset: Dataset, seed: int) -> Quantized:
-    """What an earlier stage quantized, with the images that it saw.
+    """The network that stage `source` quantized, with the images that it measured ranges on.
 
     Raises:
-        ModelError: it left nothing to convert again; says why.
+        ModelError: the stage left nothing that can be converted again; says why.
     """
     details, path = source.details, source.model_path
     saved_model = source.directory / "saved_model"
-    if reason := details.get("passed_on"):
-        raise ModelError(f"{source.stage} passed its input on: {reason}")
-    if path is None or not saved_model.is_dir() or "calibration_sha256" not in details:
+    if details.passed_on:
+        raise ModelError(f"{source.stage} passed its input on: {details.passed_on}")
+    if (
+        path is None
+        or not saved_model.is_dir()
+        or details.calibration_images is None
+        or details.calibration_sha256 is None
+        or details.method is None
+    ):
         raise ModelError(f"no SavedModel to convert again. Received: {source.directory}")
-    if (precision := details.get("precision", "int8")) != "int8":
-        raise ModelError(f"the Edge TPU takes int8. Received: {source.stage}.precision={precision}")
-    images, _ = batch(dataset.train, details["calibration_images"], seed)
-    if hashlib.sha256(images.tobytes()).hexdigest() != details["calibration_sha256"]:
+    if details.precision != "int8":
+        raise ModelError(
+            f"the Edge TPU takes int8. Received: {source.stage}.precision={details.precision}"
+        )
+    images, _ = batch(dataset.train, details.calibration_images, seed)
+    if hashlib.sha256(images.tobytes()).hexdigest() != details.calibration_sha256:
         raise ModelError(
             "the train images are not those that ranges were measured with. Received: "
             f"{dataset.name}. Run {source.stage} again"
         )
-    return Quantized(path.read_bytes(), saved_model, details["method"], images)
+    return Quantized(path.read_bytes(), saved_model, details.method, images)
 
 
 def for_edgetpu(quantized: Quantized, model: Path | None) -> bytes:
@@ -85,10 +93,12 @@ def _scaled(model: Path, images: npt.NDArray[np.float32]) -> Any:
 
 
 def _per_tensor(content: bytes) -> bytes:
-    """Make a dense layer's scales, equal where weights were clustered, into the one that they are.
+    """Collapse the scales per channel of a dense layer to one where all are equal.
+
+    They are equal where the weights were clustered.
 
     Raises:
-        ModelError: they differ.
+        ModelError: a dense layer has scales that differ.
     """
     dense = [op for op in read(content).operators if op.name == "FULLY_CONNECTED"]
     kernels = [op.kernel for op in dense if op.kernel is not None and op.kernel.scales.size > 1]
@@ -113,7 +123,7 @@ def _per_tensor(content: bytes) -> bytes:
     return write.changed(content, merge)
 
 
-def agreement(one: bytes, other: bytes, split: datasets.Split) -> dict[str, Any]:
-    """On how many images two files name the same class: `images` and `agreement`, a fraction."""
-    first, second = (metrics.tflite_classes(Runner(x, threads=2), split) for x in (one, other))
+def agreement(one: Runner, other: Runner, split: datasets.Split) -> dict[str, Any]:
+    """On which fraction of the `images` two files name the same class: `agreement`, 0..1."""
+    first, second = (metrics.tflite_classes(runner, split) for runner in (one, other))
     return {"images": len(split), "agreement": float(np.mean(first == second))}

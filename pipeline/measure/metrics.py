@@ -7,7 +7,6 @@ there: float32 before quantization, int8 after it.
 import gzip
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
 
 import keras
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset, Split
 from pipeline.data.stream import stream
+from pipeline.details import ClassRow, LedgerRow
 from pipeline.graph import complexity
 from pipeline.measure import ledger
 from pipeline.tflite import convert
@@ -26,39 +26,54 @@ COMPRESSIBLE = ("Conv2D", "Conv2DTranspose", "Dense")
 COMPRESSIBLE_OPERATORS = ("CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 
 
-def measure(artifact: Artifact, dataset: Dataset) -> tuple[dict[str, float], dict[str, Any]]:
+def measure(
+    artifact: Artifact,
+    dataset: Dataset,
+    graph: Graph | None = None,
+    rows: list[LedgerRow] | None = None,
+) -> Artifact:
     """Measure the model of an artifact.
 
+    Args:
+        artifact: With a model or without one; numbers that it has already are kept.
+        dataset: Val and test images that the model classifies.
+        graph: Its `.tflite` file, where that has been read already.
+        rows: Its ledger, where that has been made already.
+
     Returns:
-        Numbers (see the functions below), and `per_class` and the `ledger` for the report. Both
-        are empty for an artifact without a model.
+        The artifact with its metrics (see the functions below), and with `per_class` and the
+        `ledger` in its details; unchanged where it has no model.
     """
     path = artifact.model_path
     if path is None:
-        return {}, {}
+        return artifact
     if path.suffix == ".tflite":
         content = path.read_bytes()
-        graph = read(content)
-        numbers, rows = tflite_numbers(graph), ledger.of_tflite(graph)
-        hits = partial(tflite_hits, Runner(content, threads=2))
+        graph = graph or read(content)
+        rows = rows or ledger.of_tflite(graph)
+        numbers = tflite_numbers(graph, rows)
+        hits = partial(tflite_hits, Runner(content, threads=2, graph=graph))
     else:
         model = keras.models.load_model(path, compile=False)
         content = convert.convert_float(model)
-        numbers, rows = keras_numbers(model), ledger.of_keras(model)
+        rows = rows or ledger.of_keras(model)
+        numbers = keras_numbers(model, rows)
         hits = partial(keras_hits, model)
-    known = artifact.metrics.get("val_accuracy")  # where the guardrail has measured it
     test = hits(dataset.test)
+    known = artifact.metrics.get("val_accuracy")  # where the stage or the guardrail measured it
     metrics = {
         "val_accuracy": float(hits(dataset.val).mean()) if known is None else known,
         "test_accuracy": float(test.mean()),
         **numbers,
         "size_bytes": len(content),
         "gzip_bytes": gzip_bytes(content),
-        "latency_ms": Runner(content).latency_ms(),
+        # accuracy takes two threads, latency is that of one: this needs another interpreter
+        "latency_ms": Runner(content, graph=graph).latency_ms(),
     }
-    if same := artifact.details.get("parity"):
-        metrics["parity_agreement"] = same["agreement"]
-    return metrics, {"per_class": _per_class(test, dataset), "ledger": rows}
+    if artifact.details.parity:
+        metrics["parity_agreement"] = artifact.details.parity["agreement"]
+    measured = artifact.model_copy(update={"metrics": {**metrics, **artifact.metrics}})
+    return measured.telling(per_class=_per_class(test, dataset), ledger=rows)
 
 
 def val_accuracy(artifact: Artifact, dataset: Dataset) -> float:
@@ -73,21 +88,31 @@ def val_accuracy(artifact: Artifact, dataset: Dataset) -> float:
     return float(hits.mean())
 
 
-def keras_numbers(model: keras.Model) -> dict[str, float]:
-    """Count a Keras model: params, nonzero_params, sparsity, distinct_weights, macs, flops."""
+def keras_numbers(model: keras.Model, rows: Sequence[LedgerRow]) -> dict[str, float]:
+    """Count a Keras model: params, nonzero_params, sparsity, distinct_weights, macs, flops.
+
+    Args:
+        model: Of any kind that `pipeline.graph.complexity` counts.
+        rows: Its ledger, by `ledger.of_keras`.
+    """
     profile = complexity.profile(model)
     zeros = sum(int(np.sum(np.asarray(w) == 0)) for w in model.trainable_weights)
     return {
         "params": profile.params,
         "nonzero_params": profile.params - zeros,
-        **_structure(ledger.of_keras(model), COMPRESSIBLE),
+        **_structure(rows, COMPRESSIBLE),
         "macs": profile.macs,
         "flops": profile.flops,
     }
 
 
-def tflite_numbers(graph: Graph) -> dict[str, float]:
-    """Count a `.tflite` file; params are its constant kernels and biases, norms folded in."""
+def tflite_numbers(graph: Graph, rows: Sequence[LedgerRow]) -> dict[str, float]:
+    """Count a `.tflite` file.
+
+    Args:
+        graph: The file; its params are constant kernels and biases, with normalization folded in.
+        rows: Its ledger, by `ledger.of_tflite`.
+    """
     seen: dict[int, np.ndarray] = {}
     for op in graph.operators:
         if op.kernel is not None:
@@ -96,7 +121,7 @@ def tflite_numbers(graph: Graph) -> dict[str, float]:
     return {
         "params": sum(values.size for values in seen.values()),
         "nonzero_params": sum(int(np.count_nonzero(values)) for values in seen.values()),
-        **_structure(ledger.of_tflite(graph), COMPRESSIBLE_OPERATORS),
+        **_structure(rows, COMPRESSIBLE_OPERATORS),
         "macs": macs,
         "flops": 2 * macs,
     }
@@ -123,7 +148,7 @@ def gzip_bytes(content: bytes) -> int:
     return len(gzip.compress(content, 9, mtime=0))
 
 
-def _structure(rows: Iterable[ledger.Row], kinds: Sequence[str]) -> dict[str, float]:
+def _structure(rows: Iterable[LedgerRow], kinds: Sequence[str]) -> dict[str, float]:
     """Fraction of zeros over all kernels of some kinds, and most distinct values within one."""
     known = [row for row in rows if row["kind"] in kinds]
     zeros = sum(row["sparsity"] * row["weights"] for row in known)
@@ -141,7 +166,7 @@ def _hits(scores: np.ndarray, split: Split) -> np.ndarray:
     return np.asarray(np.argmax(scores, axis=-1) == split.labels)
 
 
-def _per_class(hits: np.ndarray, dataset: Dataset) -> list[dict[str, Any]]:
+def _per_class(hits: np.ndarray, dataset: Dataset) -> list[ClassRow]:
     """Accuracy on the test images of each class."""
     labels = dataset.test.labels
     return [

@@ -1,6 +1,4 @@
-"""Figures of one stage in the report: what its details hold that is better drawn."""
-
-from typing import Any
+"""Figures of one stage in the report: learning curves, and the sensitivity of kernels."""
 
 from pipeline.artifact import Artifact
 from pipeline.report import plots
@@ -10,13 +8,13 @@ Figure = dict[str, str]  # its svg, alt and caption
 
 
 def of(artifact: Artifact) -> list[Figure]:
-    """Draw the learning curves of a stage, and how sensitive kernels are, if it says so."""
+    """Draw the learning curves of a stage, and the sensitivity of its kernels if it measured it."""
     return [*_learning_curves(artifact), *_sensitivity(artifact)]
 
 
 def _learning_curves(artifact: Artifact) -> list[Figure]:
     curves: dict[str, dict[str, list[float | None]]] = {}
-    for key, values in (artifact.details.get("history") or {}).items():
+    for key, values in artifact.details.history.items():
         part, _, quantity = key.partition("/")
         if quantity and part in ("train", "val") and values:
             curves.setdefault(quantity, {})[part] = values
@@ -37,7 +35,7 @@ def _last(quantity: str, parts: dict[str, list[float | None]]) -> str:
 
 
 def _sensitivity(artifact: Artifact) -> list[Figure]:
-    curves: dict[str, Any] = artifact.details.get("sensitivity") or {}
+    curves = artifact.details.sensitivity
     if not curves:
         return []
     worst = min(curves, key=lambda name: sum(accuracy for _, accuracy in curves[name]))

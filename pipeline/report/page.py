@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from pipeline.artifact import Artifact
 from pipeline.report import figures, markdown, plots
@@ -34,14 +34,10 @@ PAGE = "report.html"  # where the Markdown says that the HTML is
 TEMPLATE = "report.html.j2"
 
 
-class _Detail(BaseModel):
-    """An entry of `Artifact.details` that the report reads; what it does not read is ignored."""
+class Trial(BaseModel):
+    """One trial of a search, as the report shows it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
-
-
-class Trial(_Detail):
-    """One entry of `details["trials"]`."""
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     trial_id: str
     status: str
@@ -75,32 +71,16 @@ class Trial(_Detail):
         return plots.Point(paid, accuracy)
 
 
-class Layer(_Detail):
-    """One entry of `details["layers"]`: what a stage did to a layer, and why not."""
-
-    layer: str
-    kind: str
-    treatment: str
-    reason: str | None = None
-    sparsity: float | None = None
-    distinct: float | None = None
-
-
-class ClassScore(_Detail):
-    """One entry of `details["per_class"]`."""
-
-    class_name: str = Field(alias="class")
-    test_accuracy: float
-    test_images: int | None = None
-
-
-def render_html(artifacts: Sequence[Artifact], title: str, recipe_yaml: str) -> str:
+def render_html(
+    artifacts: Sequence[Artifact], heading: str, recipe_yaml: str, lead: str = ""
+) -> str:
     """Write the whole report as one page that loads nothing.
 
     Args:
-        artifacts: the finished stages of one run, in order.
-        title: the heading; lines after the first become a paragraph.
-        recipe_yaml: the resolved recipe, shown as it is.
+        artifacts: The finished stages of one run, in order.
+        heading: Name of the recipe.
+        recipe_yaml: The resolved recipe, shown as it is.
+        lead: The paragraph below the heading.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -112,27 +92,25 @@ def render_html(artifacts: Sequence[Artifact], title: str, recipe_yaml: str) -> 
     formats = {"percent": percent, "count": count, "si": si, "tenths": tenths}
     formats["milliseconds"] = milliseconds
     environment.filters.update(formats, label=label, cells=cells)
-    heading, _, lead = title.strip().partition("\n")
     return environment.get_template(TEMPLATE).render(
         heading=heading,
-        lead=lead.strip(),
+        lead=lead,
         verdict=verdict(artifacts),
         columns=COLUMNS,
         stages=[a for a in artifacts if a.metrics],
         landed=_landed(artifacts),
-        searches=[_search(a) for a in artifacts if a.details.get("trials")],
+        searches=[_search(a) for a in artifacts if a.details.trials],
         details=[d for d in map(_details, artifacts) if d["plots"] or d["layers"] or d["note"]],
         classes=_classes(artifacts),
         recipe=recipe_yaml,
     )
 
 
-def render_markdown(artifacts: Sequence[Artifact], title: str) -> str:
+def render_markdown(artifacts: Sequence[Artifact], heading: str, lead: str = "") -> str:
     """Write the verdict, the stages, the targets and the best five trials of every search."""
-    heading, _, lead = title.strip().partition("\n")
     blocks = [
         f"# {markdown.text(heading)}",
-        markdown.text(lead.strip()),
+        markdown.text(lead),
         markdown.text(verdict(artifacts)),
     ]
     if rows := [[label(a), *cells(a)] for a in artifacts if a.metrics]:
@@ -160,21 +138,21 @@ def render_markdown(artifacts: Sequence[Artifact], title: str) -> str:
 def _landed(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
     """Gather what the last export says of its targets and files."""
     last = exported(artifacts)
-    if last is None or not last.details["targets"]:
+    if last is None or not last.details.targets:
         return None
     return {
         "label": label(last),
         "titles": TARGET_TITLES,
         "words": TARGET_TITLES[1:TARGET_WORDS],
-        "rows": [target_cells(found) for found in last.details["targets"]],
+        "rows": [target_cells(found) for found in last.details.targets],
         "files": last.deliverables,
-        "left_out": last.details.get("left_out") or {},
+        "left_out": last.details.left_out,
     }
 
 
 def read_trials(artifact: Artifact) -> list[Trial]:
     """Read a search's trials: the best first, then those without a score, failed ones last."""
-    trials = TypeAdapter(list[Trial]).validate_python(artifact.details.get("trials") or [])
+    trials = TypeAdapter(list[Trial]).validate_python(artifact.details.trials)
 
     def order(trial: Trial) -> tuple[int, float, float, float, str]:
         rank = 0 if trial.scored else 2 if trial.status == "FAILED" else 1
@@ -194,38 +172,35 @@ def trials_text(artifact: Artifact) -> str:
         + listed(f"{n} {name}" for name, n in status.items())
         + "."
     )
-    refused = artifact.details.get("refused")
-    if refused is not None:
+    refused = artifact.details.refused
+    if isinstance(refused, int):
         text += f" Points refused before they became trials: {count(refused)}."
-    bounds = (artifact.details.get("budget") or {}).items()
-    return text + (f" Budget: {listed(f'{k} {si(float(v))}' for k, v in bounds)}." * bool(bounds))
+    bounds = artifact.details.budget.items()
+    return text + (f" Budget: {listed(f'{k} {si(v)}' for k, v in bounds)}." * bool(bounds))
 
 
 def _budget(artifact: Artifact, cost: str) -> float | None:
     """The upper bound of a cost, if there is one."""
-    budget = artifact.details.get("budget") or {}
-    if budget.get(cost) is not None:
-        return finite(float(budget[cost]))
-    if cost == "flops" and budget.get("macs") is not None:
-        return finite(2 * float(budget["macs"]))
-    return None
+    budget = artifact.details.budget
+    if cost == "flops" and cost not in budget and "macs" in budget:
+        return finite(2 * budget["macs"])
+    return finite(budget.get(cost))
 
 
 def _search(artifact: Artifact) -> dict[str, Any]:
     """Gather what the page shows of a search."""
     trials, name = read_trials(artifact), label(artifact)
-    winner = artifact.details.get("winner")
-    cost = artifact.details.get("against") or "flops"
+    cost = artifact.details.against or "flops"
     best = _best_of_each(trials)
     placed = {t.trial_id: point for t in best if (point := t.point(cost))}
     front = plots.front(list(placed.values()))
     by_id = {t.trial_id: t for t in trials}
-    ranked = [by_id[i] for i in artifact.details.get("finalists") or [] if i in by_id]
+    ranked = [by_id[i] for i in artifact.details.finalists if i in by_id]
     return {
         "label": name,
         "summary": trials_text(artifact),
         "trials": trials,
-        "winner": None if winner is None else str(winner),
+        "winner": artifact.details.winner,
         "other": {t.trial_id for t in trials if t.scored} - {t.trial_id for t in best},
         "front": {key for key, point in placed.items() if point in front},
         "finalists": [t for t in ranked if t.int8_val_accuracy is not None or t.int8_error],
@@ -254,8 +229,8 @@ def _plot(artifact: Artifact, cost: str, trials: Sequence[Trial]) -> dict[str, s
     for trial in sorted(trials, key=lambda t: t.family):
         if point := trial.point(cost):
             families.setdefault(trial.family, []).append(point)
-    winner = artifact.details.get("winner")
-    ringed = next((t.point(cost) for t in trials if t.trial_id == str(winner)), None)
+    winner = artifact.details.winner
+    ringed = next((t.point(cost) for t in trials if t.trial_id == winner), None)
     budget = _budget(artifact, cost)
     svg = plots.accuracy_against(cost, f"{label(artifact)} trials", families, ringed, budget)
     top = next(t for t in trials if t.point(cost))
@@ -273,11 +248,11 @@ def _plot(artifact: Artifact, cost: str, trials: Sequence[Trial]) -> dict[str, s
 
 def _details(artifact: Artifact) -> dict[str, Any]:
     """Gather a stage's figures and layers."""
-    layers = TypeAdapter(list[Layer]).validate_python(artifact.details.get("layers") or [])
-    treatments = Counter(layer.treatment for layer in layers)
+    layers = artifact.details.layers
+    treatments = Counter(layer["treatment"] for layer in layers)
     return {
         "label": label(artifact),
-        "note": artifact.details.get("note"),
+        "note": artifact.details.note,
         "plots": figures.of(artifact),
         "layers": layers,
         "summary": f"{len(layers)} layers: "
@@ -287,9 +262,11 @@ def _details(artifact: Artifact) -> dict[str, Any]:
 
 def _classes(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
     """Gather the scores of every class from the last stage that has them."""
-    found = [a for a in artifacts if a.details.get("per_class")]
+    found = [a for a in artifacts if a.details.per_class]
     if not found:
         return None
-    scores = TypeAdapter(list[ClassScore]).validate_python(found[-1].details["per_class"])
-    hardest = sorted(scores, key=lambda score: score.test_accuracy)
+    rows = found[-1].details.per_class
+    # a class without test images has no accuracy and comes last
+    hardest = sorted(rows, key=lambda row: finite(row["test_accuracy"]) or 0.0)
+    hardest.sort(key=lambda row: row["test_accuracy"] is None)
     return {"label": label(found[-1]), "scores": hardest}

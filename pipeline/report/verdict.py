@@ -126,17 +126,17 @@ def verdict(artifacts: Sequence[Artifact]) -> str:
     if base is not None and base is not final and (changes := _changes(base, final)):
         text += f" Compared with the {called}, {label(base)}, {listed(changes)}."
     for one in artifacts:
-        if reason := one.details.get("passed_on"):
+        if reason := one.details.passed_on:
             text += f" {label(one)} passed its input on: {reason}."
     last = exported(artifacts)
-    text += "".join(f" {landing(found)}" for found in (last.details["targets"] if last else []))
+    text += "".join(f" {landing(found)}" for found in (last.details.targets or [] if last else []))
     return text.strip() or f"The final model, {label(final)}, has neither size nor test accuracy."
 
 
 def _base(measured: Sequence[Artifact]) -> tuple[Artifact | None, str]:
     """What the final model is compared with, and what it is called."""
     finetuned = next((a for a in measured if a.stage == "finetune"), None)
-    whole = (a for a in measured if a.stage == "load" and a.details.get("new_layers") == [])
+    whole = (a for a in measured if a.stage == "load" and a.details.new_layers == [])
     return finetuned or next(whole, None), "fine-tuned float model" if finetuned else "model given"
 
 
@@ -155,8 +155,8 @@ def _changes(base: Artifact, final: Artifact) -> list[str]:
 
 
 def exported(artifacts: Sequence[Artifact]) -> Artifact | None:
-    """The last that asked targets what they make of its files; None if there is none."""
-    return next((a for a in reversed(artifacts) if "targets" in a.details), None)
+    """The last artifact whose files were checked against targets; None if there is none."""
+    return next((a for a in reversed(artifacts) if a.details.targets is not None), None)
 
 
 PLACES = {"npu": "the NPU", "tpu": "the TPU", "cpu": "the CPU", "xnnpack": "XNNPACK"}

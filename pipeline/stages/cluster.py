@@ -8,23 +8,26 @@ Source:  Han et al. 2016, https://arxiv.org/abs/1510.00149, section 3.
 """
 
 import functools
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from pipeline.artifact import Artifact
-from pipeline.stage import Context, Ladder, StageConfig
+from pipeline.details import Details
+from pipeline.stage import Context, Ladder, StageConfig, Structure
 from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.settings import Distill, Exempt, ExemptSensitive, mending
 
 AUTO = (128, 64, 32, 16, 8, 6, 4)  # clusters, from mild to strong
-FIRST = 16  # of those, and what a run outside the guardrail takes
-MOST = 256
+FIRST = 16  # the count of AUTO that is tried first, or the only one without the guardrail
+MOST = 256  # clusters that a kernel may have
 IMAGES = 256  # train images that inputs are measured on
 
 
 class Config(StageConfig):
     """The `cluster:` section of a recipe."""
+
+    protects: ClassVar[Structure | None] = "clusters"
 
     clusters: Annotated[int, Field(ge=3, le=256)] | Literal["auto"] = Field(
         "auto",
@@ -99,4 +102,4 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             lessons=training.taught(source.model_path) if config.distill else None,
         )
     layers = [kernel_row(k.name, k.layer, k.variable, "clustered", k.reason) for k in found]
-    return ctx.save_keras(model, source, details={"history": history, "layers": layers})
+    return ctx.save_keras(model, source, details=Details(history=history, layers=layers))

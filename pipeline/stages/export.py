@@ -58,10 +58,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     export.ask_targets()
     export.write()
     made = ctx.done(source, model_file=bundle.MODEL, details=export.details)
-    metrics, details = measure(made, ctx.data)
-    # the rows of the kernels are named after tensors, whose names the file may no longer have
-    details["ledger"] = ledger.of_tflite(read(named))
-    made = made.model_copy(update={"metrics": metrics, "details": {**details, **export.details}})
+    # the ledger names its rows after tensors, whose names may have been stripped from the file
+    made = measure(made, ctx.data, export.graph, ledger.of_tflite(read(named)))
     export.add_card(made)
     export.write()
     write_atomic(ctx.directory / bundle.MANIFEST, bundle.manifest(export.files))
@@ -71,5 +69,5 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 def _about(config: Config, ctx: Context) -> "About":
     from pipeline.tflite.metadata import About
 
-    name, _, lead = ctx.title.partition("\n")
-    return About(name, config.description or lead, config.author or "", config.license or "")
+    description = config.description or ctx.description
+    return About(ctx.recipe_name, description, config.author or "", config.license or "")

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from pipeline.artifact import Artifact
 from pipeline.budget import Count
+from pipeline.details import Details
 from pipeline.stage import Context, Ladder, StageConfig
 from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.settings import Settings
@@ -70,7 +71,6 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         found = {}
     else:
         found = lowrank.factors(model, config.energy, method)
-    changes: dict[str, Any] = {}
     made, history = model, {}
     if found:
         made = lowrank.replaced(model, found)
@@ -85,13 +85,13 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             on_epoch=ctx.curve,
             checkpoint=ctx.directory / CHECKPOINT,
         )
-        changes = {"family": None, "arch": None}
     else:
         log.info("factorize: no layer has fewer FLOPs as a product; nothing is replaced")
     layers = lowrank.rows(model, made, found, method)
     counts = {"flops_before": before, "flops_after": complexity.profile(made).flops}
-    details = {"history": history, "layers": layers, **counts}
-    return ctx.save_keras(made, source, details=details, **changes)
+    details = Details(history=history, layers=layers, **counts)
+    family, arch = (None, None) if found else (source.family, source.arch)
+    return ctx.save_keras(made, source, details=details, family=family, arch=arch)
 
 
 def _fall(before: int, made: Any) -> str:

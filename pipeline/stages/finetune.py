@@ -13,8 +13,9 @@ from pydantic import Field, model_validator
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
+from pipeline.details import Details
 from pipeline.errors import ModelError, RecipeError
-from pipeline.stage import Context, StageConfig
+from pipeline.stage import Context, ModelPath, StageConfig
 from pipeline.train.settings import LASTING, Settings, merged, overrides
 
 Overrides: Any = overrides(StageConfig)
@@ -36,7 +37,7 @@ class Config(Overrides):
     head_epochs: int = Field(
         3, ge=1, description="Epochs that new layers have to themselves; not with mode full"
     )
-    teacher: str | None = Field(
+    teacher: ModelPath | None = Field(
         None, description="A larger network to learn from: PATH.keras, runs/DIR, or as in `load`"
     )
     temperature: float = Field(
@@ -80,14 +81,15 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     model = keras.models.load_model(source.model_path, compile=False)
     settings = merged(source.settings, config.settings())
     keras.utils.set_random_seed(ctx.seed)
-    found = source.details
+    # after a stage that trained, load's list of new layers is not known any more
+    new_layers = source.details.new_layers if source.details.pretrained else None
     tuning = Tuning(
         model,
         ctx.data,
         settings,
         ctx.seed,
         ctx.directory,
-        new_layers=tuple(found["new_layers"]) if found.get("pretrained") else (),
+        new_layers=tuple(new_layers or ()),
         lessons=Lessons(
             heads=losses.heads(source.family, source.arch, model, ctx.data.num_classes),
             teacher=_teacher(config.teacher, ctx.data) if config.teacher else None,
@@ -105,7 +107,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         ctx.log.file(picture)
     note = f"Mode {mode}" + (f": {tuning.reason}" if tuning.reason else "")
     ctx.log.params({"mode_used": mode, "mode_reason": tuning.reason})
-    details = {"history": tuning.history, "note": note}
+    details = Details(history=tuning.history, note=note)
     lasting = {k: v for k, v in config.settings().items() if k in LASTING}
     if mode != "full":  # old layers met fixed normalization
         lasting["fix_norms"] = True

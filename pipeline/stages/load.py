@@ -7,19 +7,19 @@ Source:  Yosinski et al. 2014, https://arxiv.org/abs/1411.1792.
 """
 
 import logging
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
+from pipeline.details import Details
 from pipeline.errors import BudgetError, ModelError, RecipeError
-from pipeline.stage import Context, Kind, StageConfig
+from pipeline.stage import Context, Kind, ModelPath, StageConfig
 from pipeline.train.preprocessing import Preprocessing
 
 log = logging.getLogger("flopsmith")
-EXPORTED = ("tflite_bytes", "latency_ms")  # costs that take a conversion
 
 
 class Config(StageConfig):
@@ -27,7 +27,7 @@ class Config(StageConfig):
 
     needs: ClassVar[tuple[Kind, ...]] = ("nothing",)
 
-    model: str | None = Field(
+    model: ModelPath | None = Field(
         None,
         description="A trained network: efficientnet_lite0, applications:NAME, PATH.keras, "
         "runs/DIR or mlflow:URI",
@@ -67,6 +67,7 @@ class Config(StageConfig):
 
 def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
     """Refuse what is not there or breaks the budget, before anything is trained."""
+    from pipeline.search import costs
     from search_spaces import base
 
     if config.model is None and config.network is None:
@@ -87,7 +88,9 @@ def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, 
         raise RecipeError(f"load.model: {error}") from error
     broken = {key: most for key, most in budget.upper.items() if cost[key] > most}
     if broken:
-        needs = " and ".join(f"{k}={_text(cost[k])} (budget.{k}={m:,})" for k, m in broken.items())
+        needs = " and ".join(
+            f"{k}={costs.text(cost[k])} (budget.{k}={m:,})" for k, m in broken.items()
+        )
         height, width, channels = dataset.image_shape
         raise BudgetError(
             f"load: {config.model or config.network} does not fit the budget. Received: {needs}, "
@@ -103,16 +106,16 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
     keras.utils.set_random_seed(ctx.seed)
     made = _made(config, ctx.data)
-    if made["pretrained"]:
-        head = "with a new head" if made["new_layers"] else "with the head that it has"
+    if config.model is not None:
+        head = "with a new head" if made.new_layers else "with the head that it has"
         log.info("load: %s, %s for %d classes", config.model, head, ctx.data.num_classes)
+    details = Details(
+        source=config.model or config.network,
+        new_layers=made.new_layers,
+        pretrained=config.model is not None,
+    )
     return ctx.save_keras(
-        made.pop("model"),
-        source,
-        family=made.pop("family"),
-        arch=made.pop("arch"),
-        settings={},
-        details={"source": config.model or config.network, **made},
+        made.model, source, family=made.family, arch=made.arch, settings={}, details=details
     )
 
 
@@ -133,8 +136,17 @@ def _adapted(config: Config, loaded: Any, dataset: Dataset, measured: bool) -> t
     return model, new
 
 
-def _made(config: Config, dataset: Dataset, weights: bool = True) -> dict[str, Any]:
-    """The network: `model`, `new_layers`, whether it is `pretrained`, `family` and `arch`."""
+class Made(NamedTuple):
+    """A network for the images and classes of the data."""
+
+    model: Any
+    new_layers: list[str]  # names of layers that have not been trained
+    family: str | None
+    arch: dict[str, Any] | None
+
+
+def _made(config: Config, dataset: Dataset, weights: bool = True) -> Made:
+    """Load or build the network; without weights where only its costs are wanted."""
     from pipeline import pretrained
     from pipeline.train import preprocessing
     from search_spaces import base
@@ -150,12 +162,7 @@ def _made(config: Config, dataset: Dataset, weights: bool = True) -> dict[str, A
         model = base.build(family, arch, shape, classes)
         preprocessing.apply(model, config.preprocessing, dataset.train)
         new = [layer.name for layer in model.layers if layer.weights]
-    kept = config.model is not None
-    return {"model": model, "new_layers": new, "pretrained": kept, "family": family, "arch": arch}
-
-
-def _text(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}"
+    return Made(model, new, family, arch)
 
 
 def _cost(config: Config, dataset: Dataset, budget: Budget) -> dict[str, float]:
@@ -169,12 +176,12 @@ def _cost(config: Config, dataset: Dataset, budget: Budget) -> dict[str, float]:
     from search_spaces import base
 
     shape, classes = dataset.image_shape, dataset.num_classes
-    exported = {*EXPORTED} & {*budget.upper}
+    exported = {*costs.EXPORTED} & {*budget.upper}
     if config.network is not None and not exported:
         family, net = base.find(config.network)
         profile = complexity.count(family, net.arch, shape, classes)
         return {key: getattr(profile, key) for key in costs.COUNTED}
-    model = _made(config, dataset, weights=False)["model"]
+    model = _made(config, dataset, weights=False).model
     profile = complexity.profile(model)
     cost: dict[str, float] = {key: getattr(profile, key) for key in costs.COUNTED}
     if exported:

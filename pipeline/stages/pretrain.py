@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import DataConfig, Dataset, load, parse
+from pipeline.details import Details
 from pipeline.errors import DataError, RecipeError
 from pipeline.stage import Context, StageConfig
 from pipeline.train.checkpoint import CHECKPOINT
@@ -69,7 +70,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         checkpoint=ctx.directory / CHECKPOINT,
     )
     model, new = pretrained.adapt(model, ctx.data.image_shape, ctx.data.num_classes, "new")
-    details = {"history": history, "source": first.name, "new_layers": new, "pretrained": True}
+    details = Details(history=history, source=first.name, new_layers=new, pretrained=True)
     return ctx.save_keras(model, source, details=details)
 
 

@@ -15,22 +15,24 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.artifact import Artifact
 from pipeline.compress.patterns import Pattern
-from pipeline.stage import Context, Ladder, StageConfig
+from pipeline.details import Details
+from pipeline.stage import Context, Ladder, StageConfig, Structure
 from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.settings import Distill, Exempt, ExemptSensitive, mending
 
 AUTO = (0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # sparsities, from mild to strong
-FIRST = 0.7  # of those
-SHARES = (0.25, 0.5, 0.75)  # of the zeros, from mild to strong
-WHOLE = (16, 8, 4, 2, 1)  # more kernels that are left whole, from mild to strong
+FIRST = 0.7  # the sparsity of AUTO that is tried first
+SHARES = (0.25, 0.5, 0.75)  # fractions of the zeros asked for, from mild to strong
+WHOLE = (16, 8, 4, 2, 1)  # how many more kernels are not pruned, from mild to strong
 IMAGES = 256  # train images that inputs are measured on
-SPARSITY = 0.5  # where nothing says another
+SPARSITY = 0.5  # where neither the recipe nor the pattern gives one
 
 
 class Config(StageConfig):
     """The `prune:` section of a recipe."""
 
     before: ClassVar[tuple[str, ...]] = ("cluster",)
+    protects: ClassVar[Structure | None] = "zeros"
 
     sparsity: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] = Field(
         "auto",
@@ -147,7 +149,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     pattern = Pattern.read(config.pattern)
     every = _kernels(model, pattern, config, ctx)
     pruned = kernels.prunable(every)
-    targets, details = _targets(model, pruned, pattern, config, ctx)
+    targets, found = _targets(model, pruned, pattern, config, ctx)
 
     def fit(one: pruning.Round, callbacks: Sequence[Any]) -> training.History:
         name = CHECKPOINT if one.is_last else f"{one.first}-{CHECKPOINT}"
@@ -166,8 +168,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     gradual = config.schedule == "polynomial"
     planned = pruning.rounds(pruned, targets, config.rounds, config.epochs, gradual)
     steps = max(1, len(ctx.data.train) // mending(source.settings, 1, 1).batch_size)
-    details["history"] = pruning.in_rounds(pruned, planned, steps, fit, pattern)
-    details["layers"] = kernels.rows(every)
+    history = pruning.in_rounds(pruned, planned, steps, fit, pattern)
+    details = Details(**found, history=history, layers=kernels.rows(every))
     artifact = ctx.save_keras(model, source, details=details)
     for path in ctx.directory.glob(f"*-{CHECKPOINT}"):
         path.unlink()

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from pipeline.artifact import Artifact
+from pipeline.details import Details
 from pipeline.stage import Context, Kind, Ladder, StageConfig
 from pipeline.train.settings import mending
 
@@ -137,16 +138,17 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     made[kept].saved_model.rename(saved_model)
     for other in made.values():
         shutil.rmtree(other.saved_model, ignore_errors=True)
-    details = {
-        "method": kept,
-        "precision": config.precision,
-        "val_accuracy": accuracy,
-        "refused": refused,
-        "calibration_images": len(images),
-        "calibration_sha256": hashlib.sha256(images.tobytes()).hexdigest(),
+    details = Details(
+        method=kept,
+        precision=config.precision,
+        val_accuracy=accuracy,
+        refused=refused,
+        calibration_images=len(images),
+        calibration_sha256=hashlib.sha256(images.tobytes()).hexdigest(),
         **made[kept].details,
-    }
-    return ctx.save_tflite(made[kept].content, source, details=details)
+    )
+    numbers = {"val_accuracy": accuracy[kept]}
+    return ctx.save_tflite(made[kept].content, source, details=details, metrics=numbers)
 
 
 def _methods(config: Config, clustered: bool) -> tuple[list[str], dict[str, str]]:

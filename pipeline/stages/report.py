@@ -27,8 +27,10 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
     finished = [a for a in artifact.load_all(ctx.run_dir) if a.directory != ctx.directory]
     files = {
-        page.PAGE: page.render_html(finished, ctx.title, ctx.recipe_yaml),
-        "report.md": page.render_markdown(finished, ctx.title),
+        page.PAGE: page.render_html(
+            finished, ctx.recipe_name, ctx.recipe_yaml, lead=ctx.description
+        ),
+        "report.md": page.render_markdown(finished, ctx.recipe_name, lead=ctx.description),
     }
     for name, content in files.items():
         write_atomic(ctx.directory / name, content)

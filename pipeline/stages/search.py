@@ -18,6 +18,7 @@ from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.augment.strength import Augmentation
 from pipeline.data.datasets import Dataset
+from pipeline.details import Details
 from pipeline.errors import PipelineError, RecipeError
 from pipeline.search import oracles
 from pipeline.stage import Context, Kind, StageConfig
@@ -205,17 +206,17 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         family=winner["family"],
         arch=winner["arch"],
         settings=winner["settings"],
-        details={
-            "trials": search.rows,
-            "winner": winner["trial_id"],
-            "finalists": [row["trial_id"] for row in best],
-            "against": against,
-            "front": on_front,
-            "search_seconds": round(search.spent(), 2),
-            "refused": search.refused,
-            "admitted": search.admitted,
-            "budget": ctx.budget.model_dump(exclude_none=True),
-        },
+        details=Details(
+            trials=search.rows,
+            winner=winner["trial_id"],
+            finalists=[row["trial_id"] for row in best],
+            against=against,
+            front=on_front,
+            search_seconds=round(search.spent(), 2),
+            refused=search.refused,
+            admitted=search.admitted,
+            budget=ctx.budget.model_dump(exclude_none=True),
+        ),
     )
 
 

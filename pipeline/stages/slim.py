@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from pipeline.artifact import Artifact
 from pipeline.budget import Count
+from pipeline.details import Details
 from pipeline.stage import Context, Ladder, StageConfig
 from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.settings import Settings
@@ -121,11 +122,9 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         history = {curve: [*history.get(curve, []), *found[curve]] for curve in found}
     counts = {"flops_before": before, "flops_after": after, "flops_target": target}
     rows = slimming.rows(channels.find(model), narrowed)
-    details = {"history": history, "layers": rows, **counts}
-    same = {"family": source.family, "arch": source.arch} if after == before else {}
-    artifact = ctx.save_keras(
-        narrowed, source, details=details, **{"family": None, "arch": None, **same}
-    )
+    details = Details(history=history, layers=rows, **counts)
+    family, arch = (source.family, source.arch) if after == before else (None, None)
+    artifact = ctx.save_keras(narrowed, source, details=details, family=family, arch=arch)
     file.unlink(missing_ok=True)
     return artifact
 

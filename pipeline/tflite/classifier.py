@@ -8,24 +8,27 @@ import numpy as np
 
 from pipeline.errors import ModelError
 from pipeline.tflite import interpreter
-from pipeline.tflite.read import read
+from pipeline.tflite.read import Graph, read
 
 
 class Runner:
     """A `.tflite` classifier, ready to run one image at a time."""
 
-    def __init__(self, model: bytes, threads: int = 1, keep: bool = False) -> None:
+    def __init__(
+        self, model: bytes, threads: int = 1, keep: bool = False, graph: Graph | None = None
+    ) -> None:
         """Load a model.
 
         Args:
             model: A `.tflite` file.
             threads: That one inference runs on.
             keep: Keep what every operator makes, for `activations`; slower, and without XNNPACK.
+            graph: The same file, where `read` has read it already.
 
         Raises:
             ModelError: LiteRT refuses it, or it is not an image classifier.
         """
-        self.graph = read(model)
+        self.graph = graph or read(model)
         self._interpreter = interpreter.open(model, threads, keep)
         interpreter.invoke(self._interpreter)
         inputs, outputs = interpreter.ends(self._interpreter)

@@ -158,7 +158,7 @@ def plain(few_digits: Dataset, tmp_path: Path) -> Artifact:
 
 
 def treatments(made: Artifact) -> dict[str, str]:
-    return {row["layer"]: row["treatment"] for row in made.details["layers"]}
+    return {row["layer"]: row["treatment"] for row in made.details.layers}
 
 
 def test_layers_that_are_named_stay_whole(
@@ -250,9 +250,9 @@ def test_training_moves_the_values_and_adds_none(
 ) -> None:
     made = run("cluster", source, few_digits, tmp_path, clusters=6, per=per, epochs=2)
     before, after = kernels(source), kernels(made)
-    rows = {row["layer"]: row for row in made.details["layers"]}
+    rows = {row["layer"]: row for row in made.details.layers}
     assert set(rows) == set(after)
-    assert len(made.details["history"]["val/loss"]) == 2
+    assert len(made.details.history["val/loss"]) == 2
     for name, kernel in after.items():
         if rows[name]["treatment"] == "clustered":
             assert values(kernel, -1 if per == "channel" else None) <= 6

@@ -126,8 +126,8 @@ def test_the_stage_says_what_it_did_to_every_layer(few_digits: Dataset, tmp_path
     network = keras.Model(inputs, layers.Dense(few_digits.num_classes, "softmax", name="out")(x))
     made = run("factorize", saved(network, tmp_path / "float"), few_digits, tmp_path,
                energy=0.5, epochs=1)  # fmt: skip
-    rows = {row["layer"]: row for row in made.details["layers"]}
+    rows = {row["layer"]: row for row in made.details.layers}
     assert rows["hidden"]["treatment"].startswith("svd of rank")
     assert rows["hidden_rank"]["treatment"] == "new"
-    assert made.details["flops_after"] < made.details["flops_before"]
+    assert made.details.flops_after < made.details.flops_before
     assert made.arch is None

@@ -1,18 +1,22 @@
 """The stage contract, over every file in `pipeline/stages/`, and what a stage is given."""
 
+import importlib
 import inspect
 from pathlib import Path
-from typing import get_args
+from types import ModuleType
+from typing import Any, get_args
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from support.context import make_context
 
 from pipeline import stage
 from pipeline.artifact import Artifact
+from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
+from pipeline.details import Details
 from pipeline.errors import RecipeError
-from pipeline.stage import Context, Kind, StageConfig
+from pipeline.stage import Context, Kind, ModelPath, StageConfig
 
 FILES = sorted((Path(stage.__file__).parent / "stages").glob("[!_]*.py"))
 NAMES = [path.stem for path in FILES]
@@ -62,14 +66,15 @@ def test_a_stage_says_which_model_it_needs_and_leaves(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_stage_tells_what_it_reads_and_writes_and_why_and_its_source(name: str) -> None:
-    lines = (stage.load(name).__doc__ or "").splitlines()
+    module = importlib.import_module(f"pipeline.stages.{name}")
+    lines = (module.__doc__ or "").splitlines()
     told = [line.split(":")[0] for line in lines if line[:1].isalpha()]
     assert told[1:] == ["Reads", "Writes", "Why", "Source"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_check_takes_what_is_known_before_the_first_stage(name: str) -> None:
-    check = getattr(stage.load(name), "check", None)
+    check = vars(importlib.import_module(f"pipeline.stages.{name}")).get("check")
     if check:
         assert list(inspect.signature(check).parameters) == [
             "config",
@@ -79,12 +84,100 @@ def test_a_check_takes_what_is_known_before_the_first_stage(name: str) -> None:
         ]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_function_that_a_stage_defines_is_the_one_that_is_called(name: str) -> None:
+    module, found = importlib.import_module(f"pipeline.stages.{name}"), stage.load(name)
+    for key in ("run", "check", "ladder", "foresee"):
+        if key in vars(module):
+            assert getattr(found, key) is vars(module)[key]
+    assert (found.name, found.Config) == (name, module.Config)
+
+
+def test_the_stages_that_compress_are_those_with_a_ladder() -> None:
+    compress = {name for name in NAMES if stage.load(name).ladder is not None}
+    assert compress == {"prune", "cluster", "slim", "factorize", "quantize"}
+
+
+def test_what_later_stages_must_keep_is_declared_by_the_stage_that_makes_it() -> None:
+    protected = {name: stage.load(name).Config.protects for name in NAMES}
+    assert protected["prune"] == "zeros"
+    assert protected["cluster"] == "clusters"
+    assert {name for name, kept in protected.items() if kept} == {"prune", "cluster"}
+
+
+def erode(**functions: Any) -> ModuleType:
+    """A stage of tests; the functions count as defined in its module."""
+
+    class Config(StageConfig):
+        """No settings."""
+
+    made = ModuleType("pipeline.stages.erode")
+    vars(made).update({"Config": Config, **functions})
+    for function in functions.values():
+        function.__module__ = made.__name__
+    return made
+
+
+def passes(source: Any, config: Any, ctx: Any) -> Any:
+    return source
+
+
+def test_a_stage_that_defines_no_more_than_it_must_refuses_nothing() -> None:
+    found = stage.read(erode(run=passes))
+    assert (found.name, found.ladder) == ("erode", None)
+    found.check(found.Config(), None, Budget(), ())  # type: ignore[arg-type]
+    found.foresee(found.Config(), None, ())  # type: ignore[arg-type]
+
+
+def test_a_function_that_nothing_would_call_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"erode.*Received: forsee.*foresee"):
+        stage.read(erode(run=passes, forsee=lambda config, source, before: None))
+
+
+def test_a_function_with_other_parameters_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"erode.*\(config, data\).*\(config, dataset, budget"):
+        stage.read(erode(run=passes, check=lambda config, data: None))
+
+
+def test_a_stage_without_run_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"erode.*run"):
+        stage.read(erode())
+
+
+def test_a_stage_without_settings_of_its_own_is_refused() -> None:
+    made = erode(run=passes)
+    made.Config = dict  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match=r"erode.*dict"):
+        stage.read(made)
+
+
+# settings that name a model
+
+
+def test_the_type_of_a_setting_says_that_it_names_a_model() -> None:
+    class Config(StageConfig):
+        """Three settings of the type, one of them not given, and one of another type."""
+
+        start: ModelPath = Field("a.keras", description="A model")
+        other: ModelPath | None = Field(None, description="Perhaps another")
+        third: ModelPath | None = Field("c.keras", description="Perhaps a third")
+        model: str = Field("b.keras", description="No model, whatever its name")
+
+    assert Config().model_paths() == {"start": "a.keras", "third": "c.keras"}
+
+
+def test_the_stages_that_read_models_say_so() -> None:
+    found = stage.load("load").Config(model="a.keras").model_paths()
+    found |= stage.load("finetune").Config(teacher="b.keras").model_paths()
+    assert found == {"model": "a.keras", "teacher": "b.keras"}
+
+
 # Context
 
 
 @pytest.fixture
 def ctx(tmp_path: Path, squares: Dataset) -> Context:
-    return make_context(tmp_path / "02-prune", squares, fingerprint="abc", title="mine\nA recipe")
+    return make_context(tmp_path / "02-prune", squares, fingerprint="abc", recipe_name="mine")
 
 
 @pytest.fixture
@@ -97,7 +190,7 @@ def source(tmp_path: Path) -> Artifact:
         arch={"width": 8},
         settings={"batch_size": 16},
         metrics={"val_accuracy": 0.5},
-        details={"trials": [1]},
+        details={"trials": [{"trial_id": "0"}]},
         seconds=3,
         directory=tmp_path / "01-search",
     )
@@ -118,8 +211,8 @@ def test_an_artifact_inherits_what_its_source_says_of_the_network(
 
 
 def test_changes_come_before_what_is_inherited(ctx: Context, source: Artifact) -> None:
-    made = ctx.done(source, settings={"batch_size": 32}, details={"layers": []})
-    assert (made.settings, made.details) == ({"batch_size": 32}, {"layers": []})
+    made = ctx.done(source, settings={"batch_size": 32}, details=Details(layers=[]))
+    assert (made.settings, made.details) == ({"batch_size": 32}, Details(layers=[]))
 
 
 def test_the_first_stage_has_no_parent(ctx: Context, tmp_path: Path) -> None:

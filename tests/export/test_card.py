@@ -77,8 +77,7 @@ def content(request: pytest.FixtureRequest) -> bytes:
 def facts(content: bytes) -> card.Facts:
     graph = read(content)
     return card.Facts(
-        title="pets\nTells *pets* apart",
-        about=About("pets"),
+        about=About("pets", "Tells *pets* apart"),
         data=data(graph.inputs[0].shape[-1]),
         budget=Budget(flops="6M"),
         graph=graph,
@@ -168,7 +167,9 @@ def test_what_was_left_out_has_its_reason(content: bytes) -> None:
 
 
 def test_a_file_for_the_edge_tpu_says_how_far_it_agrees(content: bytes) -> None:
-    page = card.render(artifacts(edgetpu={"agreement": 0.995}), facts(content))
+    page = card.render(
+        artifacts(edgetpu={"images": 36, "agreement": 0.995, "method": "qat"}), facts(content)
+    )
     assert "names the same class as `model.tflite` on 99.50% of the validation images" in page
 
 

@@ -10,7 +10,7 @@ import pytest
 from keras import layers
 from support.report_run import FLOAT, INT8, Page, artifact
 
-from pipeline import recipe, runner, stage
+from pipeline import recipe, runner
 from pipeline.artifact import Artifact, load
 from pipeline.data import datasets
 from pipeline.data.datasets import Dataset
@@ -18,6 +18,7 @@ from pipeline.errors import ModelError
 from pipeline.graph import structure
 from pipeline.measure import ledger
 from pipeline.report.page import render_html
+from pipeline.stages import finetune, prune
 from pipeline.tflite import convert
 from pipeline.tflite.read import read
 
@@ -129,7 +130,7 @@ def test_a_name_counts_more_than_the_order() -> None:
 
 
 def test_the_report_shows_the_kernels_of_the_last_file_and_how_it_compares() -> None:
-    same = {"images": 1000, "agreement": 0.999, "worst_difference": 0.0123}
+    same = {"images": 1000, "agreement": 0.999, "contradicted": 0.0, "worst_difference": 0.0123}
     parting = {"layer": "conv_7", "difference": 3.0}
     found = {**same, "first_parting": parting, "compared_with": "simulation"}
     dtypes = {"kernel": "int8", "bias": "int32"}
@@ -199,7 +200,7 @@ def test_a_run_whose_stage_undoes_an_earlier_one_fails(
     workplace: Path, few_digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def filled(sparsity: float) -> Callable[..., Artifact]:
-        def run(source: Artifact, _: Any, ctx: Any) -> Artifact:
+        def run(source: Artifact, config: Any, ctx: Any) -> Artifact:
             model = keras.models.load_model(source.model_path, compile=False)
             for _, kernel in structure.kernels(model):
                 values = np.random.default_rng(0).uniform(0.1, 1.0, kernel.shape)
@@ -209,8 +210,8 @@ def test_a_run_whose_stage_undoes_an_earlier_one_fails(
         return run
 
     monkeypatch.setattr(datasets, "load", lambda *_: few_digits)
-    monkeypatch.setattr(stage.load("prune"), "run", filled(0.5))
-    monkeypatch.setattr(stage.load("finetune"), "run", filled(0.0))
+    monkeypatch.setattr(prune, "run", filled(0.5))
+    monkeypatch.setattr(finetune, "run", filled(0.0))
     inputs = keras.Input(few_digits.image_shape)
     x = layers.Dense(10, activation="softmax", name="logits")(layers.Flatten()(inputs))
     keras.Model(inputs, x).save(workplace / "start.keras")

@@ -1,7 +1,6 @@
 """The compared numbers, on networks small enough to count by hand."""
 
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +10,8 @@ from keras import layers
 from pipeline.artifact import Artifact
 from pipeline.compress.rows import kernel_row, kernel_rows
 from pipeline.data.datasets import Dataset, Split
-from pipeline.measure import metrics
+from pipeline.details import Details
+from pipeline.measure import ledger, metrics
 from pipeline.measure.metrics import measure
 from pipeline.tflite import convert
 from pipeline.tflite.read import read
@@ -47,24 +47,26 @@ EXPECTED = {
 
 
 def test_a_keras_model_has_the_numbers_counted_by_hand(counted: keras.Model) -> None:
-    assert metrics.keras_numbers(counted) == pytest.approx(EXPECTED)
+    assert metrics.keras_numbers(counted, ledger.of_keras(counted)) == pytest.approx(EXPECTED)
 
 
 def test_a_tflite_file_has_the_same_numbers(counted: keras.Model) -> None:
     graph = read(convert.convert_float(counted))
-    assert metrics.tflite_numbers(graph) == pytest.approx(EXPECTED)
+    assert metrics.tflite_numbers(graph, ledger.of_tflite(graph)) == pytest.approx(EXPECTED)
 
 
 def test_moving_statistics_are_parameters_that_are_not_zero() -> None:
     inputs = keras.Input((4, 4, 3))
-    numbers = metrics.keras_numbers(keras.Model(inputs, layers.BatchNormalization()(inputs)))
+    model = keras.Model(inputs, layers.BatchNormalization()(inputs))
+    numbers = metrics.keras_numbers(model, ledger.of_keras(model))
     # gamma 1, beta 0, mean 0, variance 1 of three channels: only beta counts as zero
     assert (numbers["params"], numbers["nonzero_params"]) == (12, 9)
 
 
 def test_a_model_without_kernels_is_neither_sparse_nor_clustered() -> None:
     inputs = keras.Input((4, 4, 3))
-    numbers = metrics.keras_numbers(keras.Model(inputs, layers.Flatten()(inputs)))
+    model = keras.Model(inputs, layers.Flatten()(inputs))
+    numbers = metrics.keras_numbers(model, ledger.of_keras(model))
     assert (numbers["sparsity"], numbers["distinct_weights"], numbers["macs"]) == (0.0, 0, 0)
 
 
@@ -113,7 +115,7 @@ def measured(
     bright: keras.Model,
     labelled: Dataset,
     tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[dict[str, float], dict[str, Any]]:
+) -> Artifact:
     place = tmp_path_factory.mktemp("artifact")
     bright.save(place / "model.keras")
     (place / "model.tflite").write_bytes(convert.convert_float(bright))
@@ -125,9 +127,9 @@ def artifact(place: Path, file: str | None) -> Artifact:
 
 
 def test_accuracy_is_the_share_of_images_whose_label_scores_highest(
-    measured: tuple[dict[str, float], dict[str, Any]],
+    measured: Artifact,
 ) -> None:
-    metrics, _ = measured
+    metrics = measured.metrics
     assert (metrics["val_accuracy"], metrics["test_accuracy"]) == (1.0, 7 / 8)
 
 
@@ -136,40 +138,38 @@ def test_what_the_guardrail_has_measured_is_not_measured_again(
 ) -> None:
     bright.save(tmp_path / "model.keras")
     known = artifact(tmp_path, "model.keras").model_copy(update={"metrics": {"val_accuracy": 0.5}})
-    metrics, _ = measure(known, labelled)
+    metrics = measure(known, labelled).metrics
     assert (metrics["val_accuracy"], metrics["test_accuracy"]) == (0.5, 7 / 8)
 
 
 def test_every_class_has_its_own_accuracy_and_an_absent_one_has_none(
-    measured: tuple[dict[str, float], dict[str, Any]],
+    measured: Artifact,
 ) -> None:
-    _, details = measured
-    assert details["per_class"] == [
+    assert measured.details.per_class == [
         {"class": "black", "test_accuracy": 1.0, "test_images": 3},
         {"class": "white", "test_accuracy": 4 / 5, "test_images": 5},
         {"class": "red", "test_accuracy": None, "test_images": 0},
     ]
 
 
-def test_size_is_that_of_the_tflite_file(
-    measured: tuple[dict[str, float], dict[str, Any]], bright: keras.Model
-) -> None:
-    metrics, _ = measured
+def test_size_is_that_of_the_tflite_file(measured: Artifact, bright: keras.Model) -> None:
+    metrics = measured.metrics
     assert metrics["size_bytes"] == pytest.approx(len(convert.convert_float(bright)), abs=64)
     assert 0 < metrics["gzip_bytes"] < metrics["size_bytes"]
 
 
 def test_every_number_has_a_plain_value(
-    measured: tuple[dict[str, float], dict[str, Any]],
+    measured: Artifact,
 ) -> None:
-    metrics, _ = measured
+    metrics = measured.metrics
     assert metrics["latency_ms"] > 0
     assert set(EXPECTED) < set(metrics)
     assert {type(value) for value in metrics.values()} <= {int, float}
 
 
 def test_an_artifact_without_a_model_has_no_numbers(labelled: Dataset, tmp_path: Path) -> None:
-    assert measure(artifact(tmp_path, None), labelled) == ({}, {})
+    measured = measure(artifact(tmp_path, None), labelled)
+    assert (measured.metrics, measured.details) == ({}, Details())
 
 
 # file size

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from support.report_run import (
     CLASSES,
     FLOAT,
@@ -220,7 +221,7 @@ def test_a_budget_of_macs_is_stated_and_drawn_as_flops() -> None:
 
 def test_a_search_whose_trials_all_failed_has_a_table_and_no_plot() -> None:
     failed = [trial(str(i), "vgg", None, 10, status="FAILED", error="boom") for i in range(2)]
-    page = plain(artifact("01-search", None, trials=failed, winner=None, budget=None))
+    page = plain(artifact("01-search", None, trials=failed, winner=None))
     assert "svg" not in {tag for tag, _ in page.tags}
     assert page.text.count("boom") == 2
 
@@ -255,9 +256,15 @@ def test_values_of_a_history_that_are_not_finite_leave_a_gap() -> None:
     assert "Loss by epoch; last: train 0.5." in page.text
 
 
-def test_details_that_the_report_does_not_know_are_ignored() -> None:
-    strange = artifact("01-finetune", FLOAT, platform={"x": [1]}, remark="hello there")
-    assert "hello there" not in plain(strange).text
+def test_details_that_are_not_declared_reach_no_report() -> None:
+    with pytest.raises(ValidationError, match=r"remark\n.*Extra inputs"):
+        artifact("01-finetune", FLOAT, remark="hello there")
+
+
+def test_a_class_without_test_images_comes_last_with_a_dash() -> None:
+    rows = [{"class": "owl", "test_accuracy": None, "test_images": 0}, *CLASSES]
+    page = plain(artifact("01-finetune", FLOAT, per_class=rows))
+    assert page.rows[-1] == ["owl", "\N{EN DASH}", "0"]
 
 
 HOSTILE = "<script>alert('|')</script>"
@@ -295,10 +302,10 @@ def test_the_recipe_is_shown_as_it_is(html: str, page: Page) -> None:
     assert RECIPE in page.text
 
 
-def test_lines_after_the_first_of_a_title_become_a_paragraph() -> None:
-    html = render_html([], "mobile\nNetworks for phones", "")
+def test_the_description_of_the_recipe_becomes_a_paragraph() -> None:
+    html = render_html([], "mobile", "", lead="Networks for phones")
     assert "<h1>mobile</h1>\n<p>Networks for phones</p>" in html
-    assert render_markdown([], "mobile\nFor phones").startswith("# mobile\n\nFor phones\n\n")
+    assert render_markdown([], "mobile", lead="For phones").startswith("# mobile\n\nFor phones\n\n")
 
 
 def test_the_markdown_has_the_best_five_trials_and_points_to_the_page() -> None:

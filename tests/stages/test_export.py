@@ -78,7 +78,8 @@ def context(place: Path, name: str, data: Dataset, names: tuple[str, ...] = ()) 
         data,
         budget=Budget(flops="1M"),
         targets=names,
-        title="colours\nTells colours apart",
+        recipe_name="colours",
+        description="Tells colours apart",
     )
 
 
@@ -95,8 +96,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, data: Dataset) -> Path:
     model = network()
     ctx = context(place, "01-prune", data)
     pruned = ctx.save_keras(model, Artifact(stage="data", fingerprint="", directory=place))
-    rows = {"ledger": ledger.of_keras(model)}
-    pruned.model_copy(update={"details": rows, "settings": {"batch_size": 16}}).save()
+    pruned = pruned.telling(ledger=ledger.of_keras(model))
+    pruned.model_copy(update={"settings": {"batch_size": 16}}).save()
     source = artifact.load(ctx.directory)
     run("quantize", source, context(place, "02-quantize", data), method="ptq")
     return place
@@ -210,10 +211,10 @@ def test_mediapipe_shows_the_classes(exported: Artifact, data: Dataset) -> None:
 def test_kernels_of_a_file_without_names_have_the_names_of_their_layers(
     exported: Artifact, quantized: Artifact
 ) -> None:
-    rows = {row["layer"]: row for row in exported.details["ledger"]}
+    rows = {row["layer"]: row for row in exported.details.ledger}
     assert list(rows) == ["left", "right", "logits"]
     assert rows["right"]["sparsity"] > 0.3 > rows["left"]["sparsity"]
-    assert exported.details["ledger"] == quantized.details["ledger"]
+    assert exported.details.ledger == quantized.details.ledger
 
 
 def test_without_the_names_of_the_tensors_layers_of_one_size_would_be_mistaken(
@@ -242,12 +243,12 @@ def test_the_edge_tpu_names_the_same_classes(exported: Artifact, data: Dataset) 
         np.argmax(Runner(content(exported, name)).scores(images), axis=-1)
         for name in (bundle.MODEL, bundle.EDGETPU)
     )
-    assert exported.details["edgetpu"] == {
+    assert exported.details.edgetpu == {
         "images": 36,
         "agreement": np.mean(one == other),
         "method": "ptq",
     }
-    assert exported.details["edgetpu"]["agreement"] > 0.9
+    assert exported.details.edgetpu["agreement"] > 0.9
 
 
 @pytest.mark.slow
@@ -266,7 +267,7 @@ def test_after_training_in_int8_the_edge_tpu_names_exactly_the_same_classes(
     ctx = context(place, "06-quantize", data)
     trained = run("quantize", source, ctx, method="qat", epochs=1)
     made = again(trained)
-    assert made.details["edgetpu"] == {"images": 36, "agreement": 1.0, "method": "qat"}
+    assert made.details.edgetpu == {"images": 36, "agreement": 1.0, "method": "qat"}
     graph = read(content(made, bundle.EDGETPU))
     dense = [op.kernel.scales.size for op in graph.operators if op.name == "FULLY_CONNECTED"]
     assert dense == [1]
@@ -275,19 +276,17 @@ def test_after_training_in_int8_the_edge_tpu_names_exactly_the_same_classes(
 def test_an_edge_tpu_file_of_other_train_images_is_left_out_with_the_reason(
     again: Export, quantized: Artifact
 ) -> None:
-    details = {**quantized.details, "calibration_sha256": "0"}
-    made = again(quantized.model_copy(update={"details": details}))
+    made = again(quantized.telling(calibration_sha256="0"))
     assert bundle.EDGETPU not in made.deliverables
-    assert "not those that ranges were measured with" in made.details["left_out"][bundle.EDGETPU]
+    assert "not those that ranges were measured with" in made.details.left_out[bundle.EDGETPU]
     assert "`model_edgetpu.tflite` was left out: the train" in content(made, bundle.CARD).decode()
 
 
 def test_an_edge_tpu_file_of_other_numbers_than_int8_is_left_out(
     again: Export, quantized: Artifact
 ) -> None:
-    details = {**quantized.details, "precision": "int4"}
-    made = again(quantized.model_copy(update={"details": details}))
-    assert made.details["left_out"] == {
+    made = again(quantized.telling(precision="int4"))
+    assert made.details.left_out == {
         bundle.EDGETPU: "the Edge TPU takes int8. Received: quantize.precision=int4"
     }
 
@@ -303,7 +302,7 @@ def test_what_quantize_passed_on_in_float_goes_out_in_float(
     passed.save()
     made = run("export", passed, context(tmp_path, "03-export", data), demo=False)
     assert read(content(made, bundle.MODEL)).inputs[0].dtype == "FLOAT32"
-    assert made.details["left_out"] == {
+    assert made.details.left_out == {
         bundle.EDGETPU: "quantize passed its input on: every attempt fell"
     }
     assert np.load(made.directory / bundle.GOLDEN)["raw"].dtype == np.float32
@@ -312,8 +311,8 @@ def test_what_quantize_passed_on_in_float_goes_out_in_float(
 def test_a_float_model_is_quantized_after_training(place: Path, again: Export) -> None:
     made = again(artifact.load(place / "01-prune"), calibration_images=10)
     assert set(made.deliverables) == FILES
-    assert made.details["parity"]["compared_with"] == "float"
-    assert made.metrics["parity_agreement"] == made.details["parity"]["agreement"]
+    assert made.details.parity["compared_with"] == "float"
+    assert made.metrics["parity_agreement"] == made.details.parity["agreement"]
 
 
 # the other files
@@ -328,7 +327,7 @@ def test_the_float_file_computes_what_keras_does(exported: Artifact, data: Datas
 def test_without_a_keras_model_there_is_no_float_file(again: Export, quantized: Artifact) -> None:
     made = again(quantized.model_copy(update={"parent": None}))
     assert bundle.FLOAT not in made.deliverables
-    assert made.details["left_out"] == {bundle.FLOAT: "no stage left a Keras model"}
+    assert made.details.left_out == {bundle.FLOAT: "no stage left a Keras model"}
 
 
 def test_golden_images_have_the_scores_that_litert_gives_them(
@@ -348,7 +347,7 @@ def test_golden_images_have_the_scores_that_litert_gives_them(
 
 
 def test_the_verdict_of_every_target_says_which_file_it_is_of(exported: Artifact) -> None:
-    verdicts = {one["target"]: one for one in exported.details["targets"]}
+    verdicts = {one["target"]: one for one in exported.details.targets}
     assert set(verdicts) == {"mobile_cpu", "edgetpu"}
     assert verdicts["mobile_cpu"]["file"] == bundle.MODEL
     assert verdicts["edgetpu"]["file"] == bundle.EDGETPU
@@ -364,4 +363,4 @@ def test_a_page_that_cannot_be_made_is_left_out_with_the_reason(
     monkeypatch.setattr(page, "demo", no_npm)
     made = again(demo=True)
     assert set(made.deliverables) == FILES
-    assert made.details["left_out"] == {bundle.DEMO: "npm is not installed"}
+    assert made.details.left_out == {bundle.DEMO: "npm is not installed"}

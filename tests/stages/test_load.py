@@ -14,6 +14,7 @@ from pipeline import recipe, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset, Split
+from pipeline.details import Details
 from pipeline.errors import BudgetError, ModelError, RecipeError
 from pipeline.graph import complexity
 from pipeline.pretrained import efficientnet_lite
@@ -137,8 +138,8 @@ def test_a_published_network_is_built_for_the_data(tmp_path: Path) -> None:
     made = run("load", None, blocks(32, 1), tmp_path, network="resnet8")
     model = keras.models.load_model(made.model_path, compile=False)
     assert (model.input_shape, model.output_shape) == ((None, 32, 32, 1), (None, 4))
-    assert (made.family, made.details["pretrained"]) == ("resnet", False)
-    assert set(made.details["new_layers"]) == {x.name for x in model.layers if x.weights}
+    assert (made.family, made.details.pretrained) == ("resnet", False)
+    assert set(made.details.new_layers) == {x.name for x in model.layers if x.weights}
 
 
 def test_the_network_of_an_earlier_run_keeps_its_name_and_its_head(tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ def test_the_network_of_an_earlier_run_keeps_its_name_and_its_head(tmp_path: Pat
     first.save()
     again = run("load", None, blocks(48, 3), tmp_path / "b", model=str(first.directory))
     assert (again.family, again.arch) == (first.family, first.arch)
-    assert again.details == {"source": str(first.directory), "new_layers": [], "pretrained": True}
+    assert again.details == Details(source=str(first.directory), new_layers=[], pretrained=True)
     before, after = (keras.models.load_model(a.model_path) for a in (first, again))
     for now, then in zip(after.get_weights(), before.get_weights(), strict=True):
         np.testing.assert_array_equal(now, then)
@@ -163,7 +164,7 @@ def test_efficientnet_lite0_is_loaded_with_a_new_head_and_its_dropout(tmp_path: 
     made = run("load", None, blocks(32, 1), tmp_path, model="efficientnet_lite0")
     model = keras.models.load_model(made.model_path, compile=False)
     kinds = [type(layer).__name__ for layer in model.layers]
-    assert (made.family, made.details["new_layers"]) == ("efficientnet_lite", ["logits"])
+    assert (made.family, made.details.new_layers) == ("efficientnet_lite", ["logits"])
     assert (model.input_shape, model.output_shape) == ((None, 32, 32, 1), (None, 4))
     assert kinds.count("StochasticDepth") == 9
     assert kinds.count("Dropout") == 1
@@ -183,7 +184,7 @@ def test_efficientnet_lite0_survives_the_bridge_training_and_int8(tmp_path: Path
     content = quantized.model_path.read_bytes()
     graph = read(content)
     assert not graph.float_operators
-    skipped = [r["kind"] for r in quantized.details["layers"] if r["treatment"] == "skipped"]
+    skipped = [r["kind"] for r in quantized.details.layers if r["treatment"] == "skipped"]
     assert skipped == ["Softmax"]
     (taken,) = graph.inputs  # (x - 127) / 128 is free
     assert taken.scales.tolist() == pytest.approx([1 / 128], rel=1e-6)

@@ -55,9 +55,9 @@ def test_the_body_learns_and_the_head_is_new(ctx: Context, bars: str) -> None:
     after = keras.models.load_model(made.model_path)
     assert after.output_shape == (None, 10)
     assert np.abs(np.array(before.get_layer("one").kernel - after.get_layer("one").kernel)).max()
-    assert made.details["new_layers"] == ["logits"]
-    assert made.details["pretrained"] is True
-    assert max(made.details["history"]["train/accuracy"]) > 0.8
+    assert made.details.new_layers == ["logits"]
+    assert made.details.pretrained is True
+    assert max(made.details.history["train/accuracy"]) > 0.8
 
 
 def test_images_of_other_channels_are_refused(

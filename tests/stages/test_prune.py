@@ -90,7 +90,7 @@ def test_half_of_the_weights_become_zero_unless_told_otherwise(run: Callable[...
 
 def test_the_rows_say_what_was_pruned_and_why_the_rest_was_not(run: Callable[..., Any]) -> None:
     made = run("made", epochs=1, schedule="constant", sparsity=0.25)
-    rows = {row["layer"]: row for row in made.details["layers"]}
+    rows = {row["layer"]: row for row in made.details.layers}
     assert {name for name, row in rows.items() if row["treatment"] == "skipped"} == set(FIRST)
     assert {name for name, row in rows.items() if row["reason"]} == set(FIRST)
     assert rows["conv"]["treatment"] == "pruned"
@@ -106,7 +106,7 @@ def test_all_kernels_together_have_the_sparsity(run: Callable[..., Any]) -> None
 
 def test_the_sensitivity_of_every_kernel_is_in_the_report(run: Callable[..., Any]) -> None:
     made = run("made", epochs=2, allocation="sensitivity")
-    curves = made.details["sensitivity"]
+    curves = made.details.sensitivity
     assert set(curves) == {"conv", "dense"}
     again = Artifact(**made.model_dump(mode="json", exclude={"directory"}), directory=Path())
     html = page.render_html([again], "title", "")
@@ -116,11 +116,11 @@ def test_the_sensitivity_of_every_kernel_is_in_the_report(run: Callable[..., Any
 
 def test_balanced_zeros_come_with_the_cycles_that_they_save(run: Callable[..., Any]) -> None:
     made = run("made", epochs=2, pattern="balanced-4")
-    cycles = made.details["cycles"]
+    cycles = made.details.cycles
     assert cycles["conv"][1] == 8 * 16 * 0.5 / 4
     assert cycles["dense"][1] == 16 * 10 * 0.5 / 4
     assert all(before >= after for before, after in cycles.values())
-    assert "cycles" in made.details["note"]
+    assert "cycles" in made.details.note
     kernel = np.asarray(loaded(made).get_layer("conv").kernel)[0, 0]
     assert {int(np.count_nonzero(kernel[:, lane::4])) for lane in range(4)} == {16}
 
@@ -143,7 +143,7 @@ def test_the_curves_go_through_all_rounds(run: Callable[..., Any]) -> None:
     log = RecordingLog()
     made = run("made", log=log, epochs=5, rounds=2, sparsity=0.75)
     assert log.steps == [1, 2, 3, 4, 5]
-    assert {len(values) for values in made.details["history"].values()} == {5}
+    assert {len(values) for values in made.details.history.values()} == {5}
     assert sparsities(made)["conv"] == 0.75
     assert {path.name for path in made.directory.iterdir()} == {"model.keras", CHECKPOINT}
 
@@ -154,7 +154,7 @@ def test_the_curves_go_through_all_rounds(run: Callable[..., Any]) -> None:
 def test_layers_that_are_named_stay_whole(run: Callable[..., Any]) -> None:
     made = run("made", epochs=2, exempt=("dense",))
     assert sparsities(made) == {"stem": 0, "depthwise": 0, "conv": 0.5, "dense": 0}
-    rows = {row["layer"]: row for row in made.details["layers"]}
+    rows = {row["layer"]: row for row in made.details.layers}
     assert rows["dense"]["reason"] == "left whole to keep accuracy"
 
 

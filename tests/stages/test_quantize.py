@@ -66,6 +66,10 @@ def graph(made: Artifact) -> Graph:
     return read(content(made))
 
 
+def numbers(made: Artifact) -> dict[str, float]:
+    return metrics.tflite_numbers(graph(made), ledger.of_tflite(graph(made)))
+
+
 def content(made: Artifact) -> bytes:
     assert made.model_path is not None
     return made.model_path.read_bytes()
@@ -90,7 +94,7 @@ def test_weights_of_convolutions_and_dense_layers_have_4_bits(
     assert dtypes(made) == ["INT4", "INT8", "INT4", "INT4"]
     assert graph(made).inputs[0].dtype == graph(made).outputs[0].dtype == "UINT8"
     assert not graph(made).float_operators
-    rows = {row["layer"]: row["reason"] for row in made.details["layers"]}
+    rows = {row["layer"]: row["reason"] for row in made.details.layers}
     assert rows["depthwise"] == "weights of 8 bits"
     assert rows["conv"] is None
 
@@ -106,9 +110,8 @@ def test_their_values_are_counted_two_a_byte(quantized: Callable[[str], Artifact
     rows = ledger.of_tflite(graph(made))
     assert [row["dtypes"]["kernel"] for row in rows] == ["int4", "int8", "int4", "int4"]
     assert all(row["distinct"] <= 15 for row in rows if row["dtypes"]["kernel"] == "int4")
-    assert metrics.tflite_numbers(graph(made)) | {"sparsity": 0, "nonzero_params": 0} == (
-        metrics.tflite_numbers(graph(whole))
-        | {"sparsity": 0, "nonzero_params": 0, "distinct_weights": 15}
+    assert numbers(made) | {"sparsity": 0, "nonzero_params": 0} == (
+        numbers(whole) | {"sparsity": 0, "nonzero_params": 0, "distinct_weights": 15}
     )
     assert len(content(made)) < len(content(whole))
 
@@ -117,8 +120,8 @@ def test_litert_computes_what_training_with_4_bits_simulated(
     quantized: Callable[[str], Artifact], source: Artifact, few_digits: Dataset
 ) -> None:
     made = quantized("int4")
-    assert made.details["parity"]["compared_with"] == "simulation"
-    assert made.details["parity"]["worst_difference"] < 0.03
+    assert made.details.parity["compared_with"] == "simulation"
+    assert made.details.parity["worst_difference"] < 0.03
     images = few_digits.test.images[few_digits.test.index]
     found = Runner(content(made)).scores(images)
     expected = scores(source, images)
@@ -164,8 +167,8 @@ def test_activations_have_16_bits_and_weights_8(quantized: Callable[[str], Artif
     assert (operators[0].name, operators[-1].name) == ("QUANTIZE", "DEQUANTIZE")
     assert {t.dtype for op in operators[1:-1] for t in op.outputs} == {"INT16"}
     assert graph(made).inputs[0].dtype == graph(made).outputs[0].dtype == "FLOAT32"
-    assert made.details["method"] == "ptq"
-    assert "16 bits" in made.details["refused"]["qat"]
+    assert made.details.method == "ptq"
+    assert "16 bits" in made.details.refused["qat"]
 
 
 def test_litert_computes_with_16_bits_what_keras_does(
@@ -175,8 +178,8 @@ def test_litert_computes_with_16_bits_what_keras_does(
     images = few_digits.test.images[few_digits.test.index]
     found = Runner(content(made)).scores(images)
     assert np.max(np.abs(found - scores(source, images))) < 0.03
-    assert made.details["parity"]["compared_with"] == "float"
-    assert made.details["parity"]["first_parting"] is None
+    assert made.details.parity["compared_with"] == "float"
+    assert made.details.parity["first_parting"] is None
 
 
 def test_16_bits_are_finer_than_8(source: Artifact, few_digits: Dataset, tmp_path: Path) -> None:
@@ -227,7 +230,7 @@ def test_export_passes_the_file_on(
     images = few_digits.test.images[few_digits.test.index[:8]]
     found, expected = (Runner(content(one)).scores(images) for one in (made, source))
     np.testing.assert_array_equal(found, expected)
-    assert f"quantize.precision={precision}" in made.details["left_out"]["model_edgetpu.tflite"]
+    assert f"quantize.precision={precision}" in made.details.left_out["model_edgetpu.tflite"]
 
 
 @pytest.mark.parametrize("precision", ["int4", "int16x8"])

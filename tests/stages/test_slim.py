@@ -41,11 +41,11 @@ def test_half_of_the_flops_are_left_and_the_arch_is_not(
     source: Artifact, few_digits: Dataset, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     made = run("slim", source, few_digits, tmp_path, epochs=2, **settings)
-    assert flops(made) == made.details["flops_after"] <= flops(source) // 2
+    assert flops(made) == made.details.flops_after <= flops(source) // 2
     assert made.family is made.arch is None
     assert made.settings == source.settings
     epochs = 2 + settings.get("penalty_epochs", 0)
-    assert {len(curve) for curve in made.details["history"].values()} == {epochs}
+    assert {len(curve) for curve in made.details.history.values()} == {epochs}
     assert not (made.directory / slim.NARROWED).exists()
 
 
@@ -53,7 +53,7 @@ def test_every_layer_says_how_many_channels_it_had_and_why_it_kept_them(
     source: Artifact, few_digits: Dataset, tmp_path: Path
 ) -> None:
     made = run("slim", source, few_digits, tmp_path, epochs=1)
-    rows = {row["layer"]: row for row in made.details["layers"]}
+    rows = {row["layer"]: row for row in made.details.layers}
     model = keras.models.load_model(made.model_path, compile=False)
     for name, row in rows.items():
         assert row["channels_after"] == model.get_layer(name).output.shape[-1]

@@ -77,7 +77,7 @@ def test_finetune_trains_with_what_it_is_given_and_keeps_the_rest(ctx: Context) 
     done = finetune.run(source, config, ctx)
     assert [path.name for path in ctx.log.files] == [augmented.PICTURE]  # type: ignore[attr-defined]
     assert (ctx.directory / augmented.PICTURE).exists()
-    assert len(done.details["history"]["val/loss"]) == 1
+    assert len(done.details.history["val/loss"]) == 1
     left = keras.models.load_model(done.model_path)
     assert [v.shape for v in left.weights] == [v.shape for v in model.weights]
 
