@@ -28,7 +28,7 @@ from pipeline.compress import slimming, surgery
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.data.stream import batch
-from pipeline.graph import channels, complexity
+from pipeline.graph import channels, complexity, importance
 from pipeline.measure import metrics
 from pipeline.tflite import convert
 from pipeline.tflite.classifier import Runner
@@ -128,7 +128,7 @@ def _large(name: str) -> list[dict[str, Any]]:
     noise = np.random.default_rng(0).integers(0, 256, (4, *model.input_shape[1:]), np.uint8)
     found = channels.find(model)
     before = complexity.profile(model).flops
-    copies = slimming.choose(found, slimming.scores(found, "l2"), before // 2, DIVISOR, 1.0)
+    copies = slimming.choose(found, importance.scores(found, "l2"), before // 2, DIVISOR, 1.0)
     pair = {"untrained": model, "slim": surgery.resized(found, copies, slimming.NOISE, 0)}
     files = [convert.ptq(each, noise) for each in pair.values()]
     floats = _in_turns([convert.convert_float(each) for each in pair.values()])

@@ -1,7 +1,6 @@
 """The kernels of a model that can be pruned, as the matrices that masks are made for."""
 
 import difflib
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +14,10 @@ from pipeline.compress.patterns import Mask, Matrix, Pattern
 from pipeline.compress.rows import kernel_row
 from pipeline.errors import ModelError
 from pipeline.graph import structure, walk
+from pipeline.graph.kinds import table
+from pipeline.graph.kinds.kind import FORWARD
+from pipeline.graph.kinds.kind import Kernel as Axes
 
-Axes = tuple[int, ...]
 BATCH = 32
 WHOLE = "left whole to keep accuracy"
 TINY = 1e-9  # of the largest input, so that no weight counts as zero
@@ -72,11 +73,11 @@ class Kernel:
         values = np.asarray(self.variable)
         self.variable.assign(np.where(self.shaped(mask), values, np.zeros_like(values)))
 
-    def _order(self) -> tuple[tuple[Axes, Axes, Axes], list[int]]:
+    def _order(self) -> tuple[tuple[tuple[int, ...], ...], list[int]]:
         """Axes of the outputs, positions and inputs, and how many of each there are."""
         rank = len(self.variable.shape)
-        outputs, inputs = _ends(self.layer, self.variable)
-        outputs, inputs = (tuple(axis % rank for axis in axes) for axes in (outputs, inputs))
+        own = _axes(self.layer, self.variable)
+        outputs, inputs = (tuple(a % rank for a in axes) for axes in (own.outputs, own.inputs))
         between = tuple(axis for axis in range(rank) if axis not in outputs + inputs)
         axes = (outputs, between, inputs)
         return axes, [int(np.prod([self.variable.shape[a] for a in part])) for part in axes]
@@ -224,16 +225,10 @@ def _has_kernel(layer: Any) -> bool:
 
 def is_depthwise(layer: Any, variable: Any) -> bool:
     """Whether a kernel of a layer is that of a depthwise convolution."""
-    return variable.name == "depthwise_kernel" or "Depthwise" in type(layer).__name__
+    return not _axes(layer, variable).inputs
 
 
-def _ends(layer: Any, variable: Any) -> tuple[Axes, Axes]:
-    """Axes of a kernel that the outputs, and the inputs, of its layer are along."""
-    if is_depthwise(layer, variable):
-        return (-2, -1), ()
-    if type(layer).__name__ == "EinsumDense":
-        _, letters, made = re.split(",|->", layer.equation.replace(".", ""))
-        outputs = tuple(letters.index(letter) for letter in letters if letter in made)
-        return outputs, tuple(i for i in range(len(letters)) if i not in outputs)
-    output = structure.channel_axis(layer)
-    return (output,), (-3 - output,)
+def _axes(layer: Any, variable: Any) -> Axes:
+    """The axes of a kernel that the inputs and outputs of its layer are along."""
+    find = table.of(layer).kernel
+    return find(layer, variable.name) if find else FORWARD

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.compress.rows import kernel_rows
 from pipeline.errors import BudgetError
-from pipeline.graph import complexity, macs, rebuild, walk
+from pipeline.graph import complexity, rebuild, walk
 
 Method = Literal["tucker", "separable"]
 GRAIN = 10_000  # shares of energy that a FLOPs target is met with are multiples of 1 / this
@@ -161,7 +161,7 @@ def factors(model: keras.Model, energy: float, method: Method) -> dict[int, Fact
         elif kind == "svd" and layer.kernel.ndim == 4 and max(layer.strides) == 1:
             at[0] = 0
         cost = sum(part.size * places[i] for part, i in zip(parts, at, strict=True))
-        if cost < macs.size(layer.kernel) * places[1]:
+        if cost < walk.size(layer.kernel) * places[1]:
             found[id(layer)] = Factors(kind, parts, energy, cost)
     return found
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,11 +18,11 @@ import numpy as np
 from pipeline.compress import surgery
 from pipeline.compress.rows import kernel_rows
 from pipeline.errors import BudgetError
-from pipeline.graph.channel_rules import Group
+from pipeline.graph.channel_ties import Group
 from pipeline.graph.channels import Channels
+from pipeline.graph.importance import scaled_norms
 from pipeline.graph.walk import calls
 
-Score = Literal["l1", "l2", "gamma"]
 NOISE = 0.05  # spread of the kernels of channels that are there twice
 
 
@@ -32,7 +32,7 @@ def penalized(model: keras.Model, strength: float) -> Iterator[None]:
 
     Source: Liu et al. 2017, equation 1.
     """
-    norms = [layer for layer in _batch_norms(model) if layer.scale]
+    norms = scaled_norms(model)
     before = [layer.gamma.regularizer for layer in norms]
     for layer in norms:
         layer.gamma.regularizer = keras.regularizers.L1(strength)
@@ -41,48 +41,6 @@ def penalized(model: keras.Model, strength: float) -> Iterator[None]:
     finally:
         for layer, regularizer in zip(norms, before, strict=True):
             layer.gamma.regularizer = regularizer
-
-
-def scores(channels: Channels, by: Score) -> np.ndarray:
-    """Importance of every class, float [channels.count]; of use within a group alone.
-
-    - l1: the mean of `|w|` over the kernel of a channel, as a share of that of the layer, added
-      up over all layers that write the class;
-    - l2: the same of the root of the mean of `w^2`;
-    - gamma: the sum of `|gamma|` of all batch normalizations of the class; of groups without one,
-      l2.
-    """
-    total, scaled = np.zeros(channels.count), np.zeros(channels.count)
-    for layer in _layers(channels.model):
-        writes = channels.writes[id(layer)]
-        norms = _norms(layer, by == "l1")
-        if norms is not None:
-            np.add.at(total, writes, norms / max(float(norms.mean()), 1e-30))
-    for layer in _batch_norms(channels.model):
-        if layer.scale:
-            np.add.at(scaled, channels.writes[id(layer)], np.abs(np.asarray(layer.gamma)))
-    if by == "gamma":
-        for group in channels.groups:
-            if np.any(scaled[group.classes]):
-                total[group.classes] = scaled[group.classes]
-    return total
-
-
-def _norms(layer: Any, absolute: bool) -> np.ndarray | None:
-    """Size of the kernel of every output channel of a layer; None for one without kernels."""
-    kind = type(layer).__name__
-    if kind.startswith("DepthwiseConv"):
-        kernel = np.asarray(layer.kernel)
-        kernel = kernel.reshape(-1, kernel.shape[-2] * kernel.shape[-1])
-    elif kind in surgery.MAKERS:
-        kernel = np.asarray(getattr(layer, "pointwise_kernel", getattr(layer, "kernel", None)))
-        outer = surgery.AXES.get(kind, surgery.FORWARD)[1]
-        kernel = np.moveaxis(kernel, outer, -1).reshape(-1, kernel.shape[outer])
-    else:
-        return None
-    if absolute:
-        return np.asarray(np.abs(kernel).mean(axis=0))
-    return np.asarray(np.sqrt(np.square(kernel).mean(axis=0)))
 
 
 @dataclass(frozen=True)
@@ -108,7 +66,7 @@ def choose(
 
     Args:
         channels: Of the model.
-        importance: `scores(channels, ...)`.
+        importance: `pipeline.graph.importance.scores(channels, ...)`.
         flops: Most FLOPs of the network.
         divisor: Groups keep a multiple of it; of half of it, and so on, where a group has fewer
             than three times as many channels. None loses its last channels.
@@ -264,12 +222,3 @@ def rows(channels: Channels, narrowed: keras.Model) -> list[dict[str, Any]]:
         more = {"channels_before": before, "channels_after": now[name]}
         found.append({**row, "treatment": treatment, "reason": reason, **more})
     return found
-
-
-def _layers(model: keras.Model) -> list[Any]:
-    """The layers of a model, those of nested models too, each once."""
-    return list({id(layer): layer for layer, _, _ in calls(model)}.values())
-
-
-def _batch_norms(model: keras.Model) -> list[Any]:
-    return [layer for layer in _layers(model) if isinstance(layer, keras.layers.BatchNormalization)]

@@ -3,7 +3,8 @@
 Every channel that a layer writes gets a number; whatever forces two channels to be kept or removed
 together (an addition, a gate, a depthwise convolution, a group that is normalized as one) ties
 their numbers to a class. A class can be removed from every kernel that writes or reads it; if
-nothing reads it with a weight other than zero, the scores stay as they are.
+nothing reads it with a weight other than zero, the scores stay as they are. What a layer does to
+channels is the question `channels` of its kind (`kinds/kind.py`).
 
 Source:  Fang et al. 2023, https://arxiv.org/abs/2301.12900, section 3, for dependency as ties.
 """
@@ -13,9 +14,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from pipeline.graph import walk
-from pipeline.graph.channel_rules import POINTWISE, Call, Group, Labels, Ties
+from pipeline.graph.channel_ties import Call, Group, Labels, Ties
+from pipeline.graph.kinds import merging, table
+from pipeline.graph.kinds.kind import Channels as Rule
+from pipeline.graph.kinds.kind import Refusal, kept
+
+# Activations that look at one value at a time; any other one ties channels together.
+POINTWISE = (
+    *("celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_shrink", "hard_silu"),
+    *("hard_tanh", "leaky_relu", "linear", "log_sigmoid", "mish", "relu", "relu6", "selu"),
+    *("sigmoid", "silu", "soft_shrink", "softplus", "softsign", "squareplus", "tanh"),
+    *("tanh_shrink", "threshold"),
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,7 @@ class Channels:
     fixed: dict[int, str]  # class -> why it has to stay
     rigid: frozenset[int]  # classes of several channels of one layer, which cannot be doubled
     count: int  # numbers given; classes are among 0..count-1
+    makers: dict[int, str]  # class -> the first layer that makes it; none for the image's
 
 
 def find(model: keras.Model) -> Channels:
@@ -51,6 +65,7 @@ def find(model: keras.Model) -> Channels:
         ends.setdefault(id(layer), (layer, reads[0], writes))
     for tensor in model.outputs:
         ties.reasons.update(dict.fromkeys(of[id(tensor)].tolist(), "the output of the model"))
+    writers = ties.writers()
     return Channels(
         model,
         {key: ties.roots(reads) for key, (_, reads, _) in ends.items()},
@@ -59,6 +74,7 @@ def find(model: keras.Model) -> Channels:
         {ties.root(number): reason for number, reason in reversed(ties.reasons.items())},
         frozenset(ties.root(number) for number in ties.rigid),
         len(ties.parent),
+        {root: names[0] for root, names in writers.items() if names},
     )
 
 
@@ -71,14 +87,14 @@ def _written(ties: Ties, call: Call, times: int) -> Labels:
     layer, kind = call.layer, type(call.layer).__name__
     function = getattr(getattr(layer, "activation", None), "__name__", "linear")
     function = "softmax" if kind == "Softmax" else function
-    reason, rule = None, call.rule
-    if rule is None:
-        reason = f"no rule for {kind}"
+    reason, rule = None, _rule(call)
+    if rule is None or isinstance(rule, Refusal):
+        reason = rule.reason if rule else f"no rule for {kind}"
     elif getattr(layer, "data_format", None) == "channels_first" and kind != "ZeroPadding2D":
         reason = "its channels are not the last axis"
     elif times > 1 and (call.has_weights or kind == "Reshape"):
         reason = f"called {times} times"
-    labels = rule(ties, call) if rule and not reason else None
+    labels = None if reason or rule is None or isinstance(rule, Refusal) else rule(ties, call)
     if labels is None:
         reason = reason or "mixes its channels in a way that has no rule"
         for read in call.reads:
@@ -87,3 +103,17 @@ def _written(ties: Ties, call: Call, times: int) -> Labels:
     if function not in POINTWISE:
         ties.stick(labels, f"{function} looks at all channels")
     return labels
+
+
+def _rule(call: Call) -> Rule | Refusal | None:
+    """What a layer, or an operation of keras.ops, does to channels; None if that is unknown."""
+    if isinstance(call.layer, keras.layers.Layer):
+        return table.of(call.layer).channels
+    kind = type(call.layer).__name__
+    operation, node, _ = call.output._keras_history
+    given = keras.tree.flatten(operation._inbound_nodes[node].arguments._flat_arguments)
+    if any(np.ndim(value) for value in given if not hasattr(value, "_keras_history")):
+        return None  # an array, which may be one number per channel
+    if kind in merging.ELEMENTWISE:
+        return merging.merged
+    return kept if kind.lower() in {name.replace("_", "") for name in POINTWISE} else None

@@ -11,7 +11,9 @@ from typing import Any
 
 import keras
 
-from pipeline.graph import macs, memory, walk
+from pipeline.graph import memory, walk
+from pipeline.graph.kinds import table
+from pipeline.graph.kinds.kind import known
 from search_spaces import base, tracing
 
 
@@ -71,8 +73,8 @@ def profile(model: keras.Model) -> Profile:
         first = id(layer) not in seen
         seen.add(id(layer))
         steps.append(_call(layer, inputs, output, first))
-    params = sum(macs.size(w) for w in model.weights)
-    trainable = sum(macs.size(w) for w in model.trainable_weights)
+    params = sum(walk.size(w) for w in model.weights)
+    trainable = sum(walk.size(w) for w in model.trainable_weights)
     costs, peaks = _costs(steps), _peaks(steps, model.inputs, model.outputs, model.name)
     return Profile(costs, params, trainable, *peaks)
 
@@ -105,9 +107,9 @@ def _call(layer: Any, inputs: list[Any], output: Any, first: bool) -> tracing.Ca
         kind=type(layer).__name__,
         inputs=tuple(inputs),
         output=output,
-        params=sum(macs.size(w) for w in weights) if first else 0,
-        trainable_params=sum(macs.size(w) for w in trainable) if first else 0,
-        macs=macs.of(layer, [tuple(t.shape) for t in inputs], tuple(output.shape)),
+        params=sum(walk.size(w) for w in weights) if first else 0,
+        trainable_params=sum(walk.size(w) for w in trainable) if first else 0,
+        macs=table.macs(layer, [tuple(t.shape) for t in inputs], tuple(output.shape)),
         reach=_reach(layer),
         function=getattr(getattr(layer, "activation", None), "__name__", ""),
     )
@@ -115,8 +117,7 @@ def _call(layer: Any, inputs: list[Any], output: Any, first: bool) -> tracing.Ca
 
 def _reach(layer: Any) -> tracing.Reach:
     """Window and stride of a layer; None where each output depends on every position."""
-    kind = type(layer).__name__
-    if kind in ("Flatten", "MultiHeadAttention") or kind.startswith("Global"):
+    if table.of(layer).sees_all:
         return None
     window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
     if not isinstance(window, tuple | list):
@@ -139,10 +140,10 @@ def _costs(steps: list[tracing.Call]) -> tuple[LayerCost, ...]:
     for step in steps:
         fields = [seen.get(id(t), (1, 1)) for t in step.inputs]
         field = None
-        known = [f for f in fields if f is not None]
-        if step.reach is not None and len(known) == len(fields):
-            jump = max(j for _, j in known)
-            field = max(f for f, _ in known) + (step.reach[0] - 1) * jump, jump * step.reach[1]
+        bounded = [f for f in fields if f is not None]
+        if step.reach is not None and len(bounded) == len(fields):
+            jump = max(j for _, j in bounded)
+            field = max(f for f, _ in bounded) + (step.reach[0] - 1) * jump, jump * step.reach[1]
         seen[id(step.output)] = field
         shape = tuple(step.output.shape[1:])
         rows.append(
@@ -153,7 +154,7 @@ def _costs(steps: list[tracing.Call]) -> tuple[LayerCost, ...]:
                 params=step.params,
                 trainable_params=step.trainable_params,
                 macs=step.macs,
-                activations=math.prod(macs.known(shape, step.name)),
+                activations=math.prod(known(shape, step.name)),
                 receptive_field=field[0] if field else None,
             )
         )

@@ -16,28 +16,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.graph import liveness
+from pipeline.graph.kinds import table
+from pipeline.graph.kinds.elementwise import RELUS
+from pipeline.graph.kinds.kind import SOURCE, Operators
 from search_spaces.tracing import Call, Symbol
 
-KERNELS = ("Conv2D", "DepthwiseConv2D", "Dense")
-FOLDED = ("BatchNormalization", "ChannelScale")
-GONE = ("Dropout", "Identity", "SpatialDropout2D", "StochasticDepth")
-RELUS = ("relu", "relu6")
-MERGES = {"Add": "Add", "Average": "Add", "Multiply": "Multiply"}  # what two inputs become
-TAKES_RELU = (*KERNELS, *MERGES, "BatchNormalization")
-# Layers that bring no constants; the importer's walk over the graph starts from constants.
-POOLS = ("AveragePooling2D", "MaxPooling2D")
-CONSTANT_FREE = (*POOLS, "Activation", "Add", "Multiply", "ReLU", "Softmax")
-
-# Operators that a layer becomes if it is not one, by what each reads: the number of an operator
-# before it, or X for what the layer reads. Each writes as many values as the layer.
-X = -1
-CHAINS: dict[str, tuple[tuple[int, ...], ...]] = {
-    "BatchNormalization": ((X,), (0,)),
-    "Rescaling": ((X,), (0,)),
-    "hard_sigmoid": ((X,), (0,)),
-    "silu": ((X,), (X, 0)),
-    "swish": ((X,), (X, 0)),
+# Activations that convert to several operators, and what each of them reads, as in
+# `kind.Operators.chain`: x sigmoid(x) is a sigmoid, then a product that reads x again.
+FUNCTIONS: dict[str, tuple[tuple[int, ...], ...]] = {
+    "hard_sigmoid": ((SOURCE,), (0,)),
+    "silu": ((SOURCE,), (SOURCE, 0)),
+    "swish": ((SOURCE,), (SOURCE, 0)),
 }
+ONE = Operators()  # of a kind that nothing is known of
 
 
 def peak_values(calls: Sequence[Call], inputs: Sequence[Any]) -> int:
@@ -97,7 +88,7 @@ class _File:
         before = self._writer.get(read[0]) if read else None
         if before is not None and self._readers[read[0]] == 1:
             if _continues(call, before):
-                before.finished |= _is_relu(call)
+                before.finished |= _of(call).is_relu(call)
                 before.written = id(call.output)
                 self.operators.remove(before)  # it runs where the last of its layers does
                 self._append(before)
@@ -115,18 +106,18 @@ class _File:
 
 def _continues(call: Call, before: _Operator) -> bool:
     """Whether a layer becomes a part of the operator that only it reads."""
-    if _is_relu(call):
-        return before.call.kind in TAKES_RELU and not before.finished
-    return call.kind in FOLDED and before.call.kind in KERNELS and not before.finished
+    own, taker = _of(call), _of(before.call)
+    takes = taker.takes_relu if own.is_relu(call) else own.is_folded and taker.takes_norm
+    return takes and not before.finished
 
 
-def _is_relu(call: Call) -> bool:
-    return call.kind == "ReLU" or (call.kind == "Activation" and call.function in RELUS)
+def _of(call: Call) -> Operators:
+    return table.named(call.kind).operators or ONE
 
 
 def _pads_as_much(call: Call, padding: Call) -> bool:
     """Whether "same" padding of a convolution would be what was padded before it."""
-    if call.kind not in ("Conv2D", "DepthwiseConv2D") or call.reach is None:
+    if not _of(call).takes_padding or call.reach is None:
         return False
     kernel, stride = call.reach
     sides = list(zip(padding.inputs[0].shape, padding.output.shape, call.output.shape, strict=True))
@@ -140,17 +131,18 @@ def _pads_as_much(call: Call, padding: Call) -> bool:
 
 
 def _operators(call: Call, read: list[Hashable]) -> list[_Operator]:
-    """The operators that a layer alone becomes."""
+    """The operators that a layer alone converts to, one after the other."""
     kinds = [call.function if call.kind == "Activation" else call.kind]
     if call.kind != "Activation" and call.function not in ("", "linear", *RELUS):
         kinds.append(call.function)
     made: list[_Operator] = []
     for kind in kinds:
         first = len(made)
-        for sources in CHAINS.get(kind, ((X,),)):
+        chain = FUNCTIONS.get(kind) or (table.named(kind).operators or ONE).chain
+        for sources in chain:
             keys: list[Hashable] = []
             for at in sources:
-                keys += read if at == X else [made[first + at].written]
+                keys += read if at == SOURCE else [made[first + at].written]
             written = (id(call.output), len(made))
             made.append(_Operator(call, keys, written, _values(call.output)))
         read = [made[-1].written]
@@ -171,24 +163,19 @@ def _without_gone(
     kept = []
     for call in (part for whole in calls for part in _parts(whole)):
         read = [same.get(id(t), id(t)) for t in call.inputs]
-        if _is_gone(call):
+        if _of(call).is_gone(call):
             same[id(call.output)] = read[0]
         else:
             kept.append((call, read))
     return kept, [same.get(id(t), id(t)) for t in outputs]
 
 
-def _is_gone(call: Call) -> bool:
-    if call.kind == "Flatten":
-        return bool(math.prod(call.inputs[0].shape[1:-1]) == 1)
-    return call.kind in GONE or (call.kind == "Activation" and call.function == "linear")
-
-
 def _parts(call: Call) -> list[Call]:
     """Split sums of more than two, and averages, into sums of two and a product."""
-    if call.kind not in MERGES or len(call.inputs) < 2:
+    kind = _of(call).pairs
+    if not kind or len(call.inputs) < 2:
         return [call]
-    parts, kind, total = [], MERGES[call.kind], call.inputs[0]
+    parts, total = [], call.inputs[0]
     for i, other in enumerate(call.inputs[1:]):
         pair, total = (total, other), Symbol(call.output.shape)
         name = f"{call.name}_1/{i}"
@@ -210,7 +197,7 @@ def _in_file_order(
     for i in sorted(range(len(calls)), key=names.__getitem__):
         for key in dict.fromkeys(calls[i][1]):
             readers.setdefault(key, []).append(i)
-    starts = [(names[i], [i]) for i, (c, _) in enumerate(calls) if c.kind not in CONSTANT_FREE]
+    starts = [(names[i], [i]) for i, (call, _) in enumerate(calls) if _of(call).has_constants]
     starts += [("image", readers.get(key, [])) for key in inputs]
     stack = [(i, False) for _, found in sorted(starts) for i in found]
     seen, left = set(), []

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.graph.kinds import table
+
 MOST_CLUSTERS = 256  # weights that share more values than that are not clustered
 KERNELS = ("kernel", "pointwise_kernel", "depthwise_kernel")  # attributes of a layer
 Array = npt.NDArray[Any]
@@ -30,7 +32,8 @@ def kernels(model: keras.Model) -> Iterator[tuple[Any, Any]]:
 
 def channel_axis(layer: Any) -> int:
     """Axis of the output channels in the kernel of a layer of keras or tf_keras."""
-    return -2 if "Transpose" in type(layer).__name__ else -1
+    axes = table.of(layer).kernel
+    return axes(layer, "kernel").outputs[-1] if axes else -1
 
 
 def of(kernel: Array, axis: int = -1) -> Kept | None:

@@ -1,6 +1,7 @@
 """Walk the layers of a Keras model in topological order, nested models opened."""
 
 import copy
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,3 +48,13 @@ def graph(model: keras.Model) -> list[Any]:
         )
     by_depth = functional._nodes_by_depth
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def layers(model: keras.Model) -> list[Any]:
+    """The layers of a model, those of nested models too, each once."""
+    return list({id(layer): layer for layer, _, _ in calls(model)}.values())
+
+
+def size(weight: Any) -> int:
+    """Numbers in a weight."""
+    return math.prod(int(side) for side in weight.shape)

@@ -6,18 +6,17 @@ import keras
 
 from pipeline.errors import ModelError
 from pipeline.graph import walk
-from pipeline.pretrained.rebuild import Shape, copy_weights, first_convolution, rebuild
+from pipeline.graph.kinds import table
+from pipeline.graph.rebuild import ImageShape, copy_weights, first_convolution, on_images
 
 Head = Literal["auto", "keep", "new"]
 Pixels = Literal["0..255", "0..1", "-1..1"]
 RESCALING = {"0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}  # of pixels 0..255
-# What may stand between the last layer with weights and the scores.
-TAIL = ("Activation", "Dropout", "Flatten", "GlobalAveragePooling2D", "Reshape", "Softmax")
 
 
 def adapt(
     model: keras.Model,
-    input_shape: Shape,
+    input_shape: ImageShape,
     num_classes: int,
     head: Head = "auto",
     imagenet: bool = False,
@@ -60,7 +59,7 @@ def adapt(
             return keras.layers.Reshape(input_shape[:2], name="one_channel")(image)
         return _thrice(image) if grey and folded is None else image
 
-    rebuilt = rebuild(model, input_shape, first)
+    rebuilt = on_images(model, input_shape, first)
     body = keras.Model(rebuilt.inputs, rebuilt.outputs, name=model.name)
     outputs, new = (_scores(body), []) if kept else _new_head(body, num_classes)
     made = keras.Model(rebuilt.inputs, outputs, name=model.name)
@@ -68,7 +67,7 @@ def adapt(
     return made, new
 
 
-def _is_grey(model: keras.Model, input_shape: Shape) -> bool:
+def _is_grey(model: keras.Model, input_shape: ImageShape) -> bool:
     """Whether a network of three channels is to see images of one."""
     shape = tuple(model.inputs[0].shape[1:])
     wanted, received = {2: 1, 3: shape[-1]}.get(len(shape)), input_shape[-1]
@@ -142,7 +141,7 @@ def _features(body: keras.Model) -> Any:
         pointwise = isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (1, 1)
         if pointwise and layer.filters == classes and len(body.outputs[0].shape) == 2:
             return sources[0]
-        if type(layer).__name__ not in TAIL or len(sources) != 1:
+        if not table.of(layer).is_tail or len(sources) != 1:
             break
         tensor = sources[0]
     return body.outputs[0]

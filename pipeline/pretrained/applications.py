@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from pipeline.errors import ModelError
-from pipeline.pretrained.rebuild import copy_weights, first_convolution, rebuild
+from pipeline.graph.rebuild import copy_weights, first_convolution, on_images
 
 MEANS = (0.485, 0.456, 0.406)  # of ImageNet, R, G, B, of 1
 DEVIATIONS = (0.229, 0.224, 0.225)
@@ -85,7 +85,7 @@ def with_pixels(model: keras.Model, mode: str) -> keras.Model:
     }
     shape = tuple(model.inputs[0].shape[1:])
     first = keras.layers.Rescaling(**settings[mode], name="rescaling")
-    rebuilt = rebuild(model, shape, first)
+    rebuilt = on_images(model, shape, first)
     made = keras.Model(rebuilt.inputs, rebuilt.outputs, name=model.name)
     copy_weights(made, rebuilt)
     if mode == "caffe":

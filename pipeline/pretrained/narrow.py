@@ -1,129 +1,106 @@
 """Put the weights of a network into a narrower or shorter one of the same kind.
 
-The channels that stay are those that matter most: a set of channels that residual additions and
-depthwise convolutions tie together is ranked as one, by the sum of `|gamma|` of all batch
-normalizations that scale it.
+The channels that stay are the most important ones: channels that residual additions and depthwise
+convolutions tie together are ranked as one, by the sum of `|gamma|` of all batch normalizations
+that scale them.
 
 Source: Liu et al. 2017, https://arxiv.org/abs/1708.06519, section 3, for gamma as importance.
 """
-
-from collections.abc import Mapping
-from typing import Any
 
 import keras
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.graph import walk
+from pipeline.graph import channels, cut, importance, walk
+from pipeline.graph.channel_ties import Labels
+from pipeline.graph.channels import Channels
 
 IMAGE = "image"
-PRODUCERS = ("Conv2D", "Dense")  # whose outputs are channels of their own
-KNOWN = (*PRODUCERS, "BatchNormalization", "DepthwiseConv2D")
 Ends = dict[str, tuple[str, str]]  # layer -> set of channels that it reads, that it writes
 
 
 def copy(source: keras.Model, target: keras.Model, leave: tuple[str, ...] = ()) -> list[str]:
-    """Give `target` what it can use of the weights of `source`; layers match by name.
+    """Give `target` the weights of `source` that it can use; layers match by name.
 
     Args:
         source: Trained.
         target: As `source`, but with fewer channels, without some of its layers, or for images of
             one channel, which it then sees as grey.
-        leave: Layers that stay as they are.
+        leave: Layers that keep the weights that they have.
 
     Returns:
-        Layers of `target` that stay as they are: those of `leave`, and those that read other
-        channels than in `source`.
+        Layers of `target` that keep the weights that they have: those of `leave`, and those that
+        read other channels than in `source`.
 
     Raises:
         ModelError: the two are not of the same kind, or the images have other channels.
     """
-    theirs, ours = ends(source), ends(target)
-    ranks = importance(source, theirs)
-    layers = {layer.name: layer for layer in source.layers}
+    theirs, ours = channels.find(source), channels.find(target)
+    before, after = ends(theirs), ends(ours)
+    copies = _most_important(theirs, ours)
+    layers = {layer.name: layer for layer in walk.layers(source)}
     fresh: set[str] = set()
-    for layer, _, _ in walk.calls(target):
+    for layer in walk.layers(target):
         if not layer.weights:
             continue
-        reads, writes = ours[layer.name]
-        if layer.name in leave or reads in fresh or theirs.get(layer.name) != ours[layer.name]:
+        reads, writes = after[layer.name]
+        if layer.name in leave or reads in fresh or before.get(layer.name) != after[layer.name]:
             fresh |= {layer.name, writes}
             continue
-        layer.set_weights(_cut(layers[layer.name], layer, ranks.get(reads), ranks.get(writes)))
+        weights = cut.of(layers[layer.name], theirs, copies).weights()
+        if reads == IMAGE:
+            weights = _grey(weights, layer)
+        shapes = [value.shape for value in weights], [tuple(w.shape) for w in layer.weights]
+        if shapes[0] != shapes[1]:
+            raise ModelError(
+                f"weights of another architecture. Received: {shapes[0]} for layer "
+                f"{layer.name!r}. Expected: {shapes[1]}"
+            )
+        layer.set_weights(weights)
     return [layer.name for layer in target.layers if layer.weights and layer.name in fresh]
 
 
-def ends(model: keras.Model) -> Ends:
-    """Which sets of channels each layer reads and writes.
+def ends(found: Channels) -> Ends:
+    """The set of channels that each layer reads, and the one that it writes.
 
-    A set is named after the first layer that writes it; an addition makes its operands one.
+    A set is named after the first layer that makes its channels; several sets that are
+    concatenated are named after all of them, as in "a+b".
     """
-    parent = {IMAGE: IMAGE}
 
-    def root(name: str) -> str:
-        while parent[name] != name:
-            name = parent[name]
-        return name
+    def name(classes: Labels) -> str:
+        makers = (found.makers.get(number, IMAGE) for number in classes.tolist())
+        return "+".join(dict.fromkeys(makers))
 
-    of = {id(model.inputs[0]): IMAGE}
-    found: Ends = {}
-    for layer, sources, output in walk.calls(model):
-        kind = type(layer).__name__
-        if layer.weights and kind not in KNOWN:
-            raise ModelError(f"layer {layer.name!r} cannot be narrowed. Received: {kind}")
-        first, *others = (root(of[id(t)]) for t in sources)
-        for other in others:
-            parent[other] = first
-        if kind in PRODUCERS:
-            parent[layer.name] = layer.name
-        of[id(output)] = layer.name if kind in PRODUCERS else first
-        found[layer.name] = (first, of[id(output)])
-    return {name: (root(reads), root(writes)) for name, (reads, writes) in found.items()}
+    return {
+        layer.name: (name(found.reads[id(layer)]), name(found.writes[id(layer)]))
+        for layer in walk.layers(found.model)
+    }
 
 
-def importance(model: keras.Model, sets: Ends) -> dict[str, np.ndarray]:
-    """Importance of each channel of each set: the sum of `|gamma|` over its normalizations."""
-    ranks: dict[str, Any] = {}
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            written = sets[layer.name][1]
-            ranks[written] = ranks.get(written, 0) + np.abs(np.asarray(layer.gamma))
-    return ranks
+def _most_important(theirs: Channels, ours: Channels) -> np.ndarray:
+    """Which classes of the source the target has room for: copies, 0 or 1, int [theirs.count]."""
+    ranks = importance.scores(theirs, "gamma")
+    room = {group.writers[0]: len(group.classes) for group in ours.groups}
+    copies = np.ones(theirs.count, np.int64)
+    for group in theirs.groups:
+        count = room.get(group.writers[0], len(group.classes))
+        falling = np.argsort(-ranks[group.classes], kind="stable")
+        copies[group.classes[falling[count:]]] = 0
+    return copies
 
 
-def _cut(
-    theirs: Any, ours: Any, reads: np.ndarray | None, writes: np.ndarray | None
-) -> list[np.ndarray]:
-    """The weights of a layer for the channels that stay."""
-    cut = []
-    for value, wanted in zip(theirs.get_weights(), ours.weights, strict=True):
-        axes: Mapping[int, np.ndarray | None] = {value.ndim - 1: writes}
-        if type(theirs).__name__ == "DepthwiseConv2D":
-            axes = {2: writes}
-        elif value.ndim > 1:
-            axes = {value.ndim - 2: reads, value.ndim - 1: writes}
-        for axis, ranks in axes.items():
-            value = _kept(value, axis, ranks, wanted.shape[axis])
-        cut.append(value)
-    shapes = [value.shape for value in cut], [tuple(weight.shape) for weight in ours.weights]
-    if shapes[0] != shapes[1]:
-        raise ModelError(
-            f"weights of another architecture. Received: {shapes[0]} for layer {ours.name!r}. "
-            f"Expected: {shapes[1]}"
-        )
-    return cut
+def _grey(weights: list[np.ndarray], layer: keras.layers.Layer) -> list[np.ndarray]:
+    """The weights of a layer that reads the image, for images of as many channels as it has.
 
-
-def _kept(value: np.ndarray, axis: int, ranks: np.ndarray | None, count: int) -> np.ndarray:
-    """The `count` most important channels of an axis, in their order."""
-    if value.shape[axis] == count:
-        return value
-    if ranks is not None and count < len(ranks):
-        most = np.sort(np.argsort(-ranks, kind="stable")[:count])
-        return np.take(value, most, axis)
-    if ranks is None and count == 1:  # the image is grey
-        return np.asarray(np.sum(value, axis, keepdims=True))
+    A kernel `[kh, kw, 3, out]` for colours sees grey images if its input channels are added up.
+    """
+    kernel, *others = weights
+    has, given = kernel.shape[-2], layer.weights[0].shape[-2]
+    if has == given:
+        return weights
+    if given == 1:
+        return [np.asarray(np.sum(kernel, -2, keepdims=True)), *others]
     raise ModelError(
-        f"the network takes images of {value.shape[axis]} channels. Received: channels={count}. "
+        f"the network takes images of {has} channels. Received: channels={given}. "
         "Choose a model of as many channels"
     )

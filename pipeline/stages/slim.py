@@ -151,12 +151,12 @@ def _penalized(model: Any, settings: Settings, config: Config, ctx: Context) -> 
 def _narrowed(model: Any, target: int, config: Config, ctx: Context) -> Any:
     """The model with the channels that matter most."""
     from pipeline.compress import slimming, surgery
-    from pipeline.graph import channels
+    from pipeline.graph import channels, importance
 
     found = channels.find(model)
     score = config.score or ("gamma" if config.penalize else "l2")
-    importance = slimming.scores(found, score)
-    copies = slimming.choose(found, importance, target, config.divisor, config.expand)
+    ranks = importance.scores(found, score)
+    copies = slimming.choose(found, ranks, target, config.divisor, config.expand)
     return surgery.resized(found, copies, slimming.NOISE, ctx.seed)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from pipeline.data.datasets import Dataset, Split
 from pipeline.data.stream import stream
 from pipeline.graph import structure, walk
+from pipeline.graph.kinds import table
 from pipeline.system.files import write_atomic
 from pipeline.train import training
 from pipeline.train.checkpoint import CHECKPOINT
@@ -29,8 +30,6 @@ from pipeline.train.training import History
 
 Mode = Literal["auto", "full", "head_then_all", "frozen"]
 FEATURES = "features.npz"  # of all images, for both phases and for a run that goes on
-# Layers without weights that may stand between the features and the scores.
-PASSING = ("Dropout", "Softmax", "Activation", "ReLU")
 FEW = 100  # images per class up to which a whole network is likely to learn them by heart
 SIMILAR = 0.9  # share of the way from chance to 1 that a head on similar features reaches
 SLOW = {"old_rate": 0.1, "fix_norms": True}
@@ -191,7 +190,7 @@ def head(model: keras.Model, new_layers: tuple[str, ...]) -> tuple[Any, list[ker
     tensor, layers = model.outputs[0], list[keras.Layer]()
     while id(tensor) in readers:
         layer, sources = readers[id(tensor)]
-        if layer.name not in wanted and type(layer).__name__ not in PASSING:
+        if layer.name not in wanted and not table.of(layer).trains_alone:
             break
         layers.insert(0, layer)
         tensor = sources[0]

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from pipeline.graph import walk
+from pipeline.graph.kinds import table
 
 SMALLEST = 1e-6  # a layer whose output does not vary is left as it is
 
@@ -35,8 +36,5 @@ def lsuv(model: keras.Model, images: np.ndarray) -> None:
 
 def call(layer: Any, args: list[Any]) -> Any:
     """Call a layer as the model does, in inference mode."""
-    merges = isinstance(layer, keras.layers.Layer) and type(layer).__name__ in MERGES
+    merges = isinstance(layer, keras.layers.Layer) and table.of(layer).is_merge
     return layer(args) if merges else layer(*args)
-
-
-MERGES = ("Add", "Average", "Concatenate", "Maximum", "Multiply", "Subtract")

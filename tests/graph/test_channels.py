@@ -12,6 +12,7 @@ import search_spaces
 from pipeline.compress import slimming, surgery
 from pipeline.graph import channels, complexity, walk
 from pipeline.graph.channels import Channels
+from pipeline.graph.kinds import table
 from search_spaces.base import Cheapest, build
 
 FAMILIES = (
@@ -44,12 +45,12 @@ def halved(found: Channels) -> np.ndarray:
 def silenced(found: Channels, copies: np.ndarray) -> None:
     """Make zero what every kernel reads removed channels with."""
     for layer, _, _ in walk.calls(found.model):
-        kind = type(layer).__name__
-        if kind not in surgery.MAKERS:
+        kind = table.of(layer)
+        if not kind.width or kind.kernel is None:
             continue
-        weight = getattr(layer, "pointwise_kernel", None)
-        weight = layer.kernel if weight is None else weight
-        axis = surgery.AXES.get(kind, surgery.FORWARD)[0]
+        name = "pointwise_kernel" if hasattr(layer, "pointwise_kernel") else "kernel"
+        weight = getattr(layer, name)
+        (axis,) = kind.kernel(layer, name).inputs
         kernel = np.moveaxis(np.array(weight), axis, 0)
         kernel[copies[found.reads[id(layer)]][: len(kernel)] == 0] = 0
         weight.assign(np.moveaxis(kernel, 0, axis))

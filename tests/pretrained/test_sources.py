@@ -14,6 +14,7 @@ import pytest
 from pipeline import pretrained
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
+from pipeline.graph import channels, importance
 from pipeline.pretrained import efficientnet_lite, narrow, torch_pickle
 from pipeline.search import trial
 from search_spaces import base, family
@@ -138,11 +139,13 @@ def test_groups_that_stay_compute_what_they_did_and_the_last_convolution_is_new(
 def test_a_narrower_network_keeps_the_most_important_channels_in_every_layer_alike() -> None:
     model, new = filled(cut(width=0.5), (64, 64, 3), 4)
     assert new == ["logits"]
-    ranks, sets = narrow.importance(lite0(), narrow.ends(lite0())), narrow.ends(model)
+    whole_channels, sets = channels.find(lite0()), narrow.ends(channels.find(model))
+    ranks = importance.scores(whole_channels, "gamma")
     for tied in ("group4_block1_project", "group4_block2_expand", "stem"):
         size = model.get_layer(tied).filters
-        assert size < len(ranks[tied])
-        kept = np.sort(np.argsort(-ranks[tied], kind="stable")[:size])
+        own = ranks[whole_channels.writes[id(lite0().get_layer(tied))]]
+        assert size < len(own)
+        kept = np.sort(np.argsort(-own, kind="stable")[:size])
         for layer in model.layers:
             if type(layer).__name__ == "BatchNormalization" and sets[layer.name][1] == tied:
                 whole = np.asarray(lite0().get_layer(layer.name).gamma)
@@ -171,7 +174,8 @@ def test_channels_that_an_addition_ties_together_are_one_set() -> None:
     x = keras.layers.Conv2D(4, 1, name="a")(inputs)
     y = keras.layers.BatchNormalization(name="n")(keras.layers.Conv2D(4, 1, name="b")(x))
     z = keras.layers.DepthwiseConv2D(3, padding="same", name="d")(keras.layers.Add()([x, y]))
-    found = narrow.ends(keras.Model(inputs, keras.layers.Conv2D(5, 1, name="c")(z)))
+    model = keras.Model(inputs, keras.layers.Conv2D(5, 1, name="c")(z))
+    found = narrow.ends(channels.find(model))
     assert found["b"] == found["n"] == found["d"] == ("a", "a")
     assert (found["a"], found["c"]) == (("image", "a"), ("a", "c"))
 
@@ -180,10 +184,12 @@ def test_the_ranks_of_tied_channels_add_up() -> None:
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.BatchNormalization(name="n")(keras.layers.Conv2D(2, 1, name="a")(inputs))
     x = keras.layers.BatchNormalization(name="m")(keras.layers.DepthwiseConv2D(3, name="d")(x))
-    model = keras.Model(inputs, x)
+    model = keras.Model(inputs, keras.layers.Conv2D(5, 1, name="c")(x))
     for name, gamma in (("n", [1.0, -3.0]), ("m", [0.5, 1.0])):
         model.get_layer(name).gamma.assign(gamma)
-    assert narrow.importance(model, narrow.ends(model))["a"].tolist() == [1.5, 4.0]
+    found = channels.find(model)
+    written = found.writes[id(model.get_layer("a"))]
+    assert importance.scores(found, "gamma")[written].tolist() == [1.5, 4.0]
 
 
 @has_weights
