@@ -119,7 +119,7 @@ class Fit:
     def __init__(self, images: Any, steps: int) -> None:
         self._images, self._steps = images, steps
 
-    def __call__(self, model: Any, callbacks: Sequence[Any]) -> None:
+    def __call__(self, model: Any, callbacks: Sequence[Any] = ()) -> None:
         """Train; SGD, which needs no memory for moments."""
         import keras
         import numpy as np

@@ -94,10 +94,10 @@ def _row(point: Candidate, dataset: datasets.Dataset, epochs: int, seed: int) ->
     model, cycles = network(), []
     for first, last in zip([0, *ends], ends, strict=False):
         settings = Settings(**point.settings, epochs=last - first)
-        history = training.fit(model, dataset, settings, seed, label="cycle")
+        history = training.fit(model, dataset, settings, seed, training.Session("cycle"))
         cycles.append(_last(history, last - first))
     settings = Settings(**point.settings, epochs=epochs)
-    history = training.fit(network(), dataset, settings, seed, label="whole")
+    history = training.fit(network(), dataset, settings, seed, training.Session("whole"))
     keras.backend.clear_session()
     return row | {"cycles": cycles, "whole": [_last(history, end) for end in ends]}
 

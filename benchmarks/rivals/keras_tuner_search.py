@@ -103,9 +103,8 @@ class Networks(keras_tuner.HyperModel):
             self.dataset,
             settings,
             seed,
-            label=f"trial {self.built}",
+            training.Session(f"trial {self.built}", deadline=self.deadline),
             callbacks=callbacks,
-            deadline=self.deadline,
         )
         self.trained += time.monotonic() < self.deadline
         return {"val_accuracy": max(history["val/accuracy"])}

@@ -114,7 +114,7 @@ def loss_of(model: keras.Model, split: Split, seed: int) -> Callable[[], float]:
     """
     places, count = _places(split, seed)
     classes = int(model.output_shape[-1])
-    view, loss = losses.view(model, losses.Lessons(), classes, 0.0, keras)
+    view, loss = losses.view(model, losses.Lessons(), classes, 0.0)
 
     def score() -> float:
         total = 0.0

@@ -106,12 +106,10 @@ def run(
             dataset,
             Settings(**settings),
             seed,
-            label=directory.name,
-            on_epoch=report,
-            checkpoint=directory / CHECKPOINT,
-            deadline=deadline,
+            training.Session(
+                directory.name, report, directory / CHECKPOINT, last=last, deadline=deadline
+            ),
             lessons=Lessons(heads=losses.heads(family, arch, model, dataset.num_classes)),
-            last=last,
         )
         found["fit_seconds"] = round(time.perf_counter() - began, 3)
         # of an epoch that is not the first, in which functions are traced, if there is one

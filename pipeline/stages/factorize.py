@@ -81,9 +81,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             ctx.data,
             Settings(**{**source.settings, **given, "fix_norms": False}),
             ctx.seed,
-            label="factorize",
-            on_epoch=ctx.curve,
-            checkpoint=ctx.directory / CHECKPOINT,
+            training.Session("factorize", ctx.curve, ctx.directory / CHECKPOINT),
         )
     else:
         log.info("factorize: no layer has fewer FLOPs as a product; nothing is replaced")

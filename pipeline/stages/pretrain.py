@@ -65,9 +65,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         first,
         settings,
         ctx.seed,
-        label="pretrain",
-        on_epoch=ctx.curve,
-        checkpoint=ctx.directory / CHECKPOINT,
+        training.Session("pretrain", ctx.curve, ctx.directory / CHECKPOINT),
     )
     model, new = pretrained.adapt(model, ctx.data.image_shape, ctx.data.num_classes, "new")
     details = Details(history=history, source=first.name, new_layers=new, pretrained=True)

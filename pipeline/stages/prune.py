@@ -153,15 +153,18 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
     def fit(one: pruning.Round, callbacks: Sequence[Any]) -> training.History:
         name = CHECKPOINT if one.is_last else f"{one.first}-{CHECKPOINT}"
+        session = training.Session(
+            "prune",
+            on_epoch=lambda epoch, point: ctx.curve(one.first + epoch, point),
+            checkpoint=ctx.directory / name,
+        )
         return training.fit(
             model,
             ctx.data,
             mending(source.settings, one.epochs, config.learning_rate, settle=one.ramp),
             ctx.seed + one.first,  # another order of the images in each round
-            label="prune",
+            session,
             callbacks=callbacks,
-            on_epoch=lambda epoch, point: ctx.curve(one.first + epoch, point),
-            checkpoint=ctx.directory / name,
             lessons=lessons,
         )
 

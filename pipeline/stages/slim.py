@@ -110,15 +110,12 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     after = complexity.profile(narrowed).flops
     if after < before:
         log.info("slim: %s FLOPs of %s are left", f"{after:,}", f"{before:,}")
-        found = training.fit(
-            narrowed,
-            ctx.data,
-            settings,
-            ctx.seed,
-            label="slim",
+        session = training.Session(
+            "slim",
             on_epoch=lambda epoch, point: ctx.curve(epoch + _length(history), point),
             checkpoint=ctx.directory / CHECKPOINT,
         )
+        found = training.fit(narrowed, ctx.data, settings, ctx.seed, session)
         history = {curve: [*history.get(curve, []), *found[curve]] for curve in found}
     counts = {"flops_before": before, "flops_after": after, "flops_target": target}
     rows = slimming.rows(channels.find(model), narrowed)
@@ -143,8 +140,7 @@ def _penalized(model: Any, settings: Settings, config: Config, ctx: Context) -> 
             ctx.data,
             settings.model_copy(update={"epochs": epochs, "settle": epochs - 1, "patience": None}),
             ctx.seed,
-            label="penalize",
-            on_epoch=ctx.curve,
+            training.Session("penalize", ctx.curve),
         )
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline.data.datasets import Dataset
 from pipeline.system.files import write_atomic
-from pipeline.train import training
+from pipeline.train import inputs
 from pipeline.train.settings import Settings
 
 PICTURE = "augmented.png"
@@ -22,7 +22,7 @@ PAPER = 128  # tone between them
 
 def write(settings: Settings, dataset: Dataset, seed: int, directory: Path) -> Path | None:
     """Write the picture into `directory`; None where training leaves its images as they are."""
-    images = training.first_images(dataset, settings, seed, ROWS * COLUMNS)
+    images = inputs.first_images(dataset, settings, seed, ROWS * COLUMNS)
     if images is None:
         return None
     path = directory / PICTURE

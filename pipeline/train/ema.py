@@ -1,13 +1,12 @@
-"""Averaged weights: a moving average of what training makes of them, scored and kept instead."""
+"""Moving average of the weights (EMA), validated and kept in place of the weights themselves."""
 
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.train.optimizers import ops
-
-WAIT = 10  # the larger, the longer the average follows closely at first
+WAIT = 10  # a larger number lets the average follow the weights closely for longer
 
 
 class Average:
@@ -21,19 +20,17 @@ class Average:
     `num_updates`; averages of weights, Polyak & Juditsky 1992, https://doi.org/10.1137/0330046.
     """
 
-    def __init__(self, view: Any, momentum: float, api: Any) -> None:
+    def __init__(self, view: keras.Model, momentum: float) -> None:
         """Begin with the weights as they are.
 
         Args:
             view: The model that is trained; its optimizer counts the steps.
             momentum: m, in 0..1.
-            api: `keras` or `tf_keras`.
         """
-        self._view, self._momentum, self._ops = view, momentum, ops(api)
-        make = api.Variable if hasattr(api, "Variable") else api.backend.variable
+        self._view, self._momentum = view, momentum
         # whole numbers, such as counters, have no average
         self._averages = [
-            make(weight.numpy()) if "float" in str(weight.dtype) else None
+            keras.Variable(weight.numpy()) if "float" in str(weight.dtype) else None
             for weight in view.weights
         ]
         self._live: list[npt.NDArray[Any]] = []
@@ -45,8 +42,8 @@ class Average:
 
     def update(self) -> None:
         """Follow the weights by one step; may be traced."""
-        step = self._ops.cast(self._view.optimizer.iterations, "float32")
-        kept = self._ops.minimum(self._momentum, (1 + step) / (WAIT + step))
+        step = keras.ops.cast(self._view.optimizer.iterations, "float32")
+        kept = keras.ops.minimum(self._momentum, (1 + step) / (WAIT + step))
         for average, weight in zip(self._averages, self._view.weights, strict=True):
             if average is not None:
                 average.assign(average + (1 - kept) * (weight - average))
@@ -56,8 +53,8 @@ class Average:
         both = zip(self._averages, self._view.weights, strict=True)
         return [np.asarray((weight if a is None else a).numpy()) for a, weight in both]
 
-    def callback(self, api: Any) -> Any:
-        """The callback of `api` that lets the averages be validated instead of the weights."""
+    def callback(self) -> keras.callbacks.Callback:
+        """Make the callback that lets the averages be validated instead of the weights."""
 
         def swap(logs: Any = None) -> None:
             self._live = self._view.get_weights()
@@ -66,7 +63,7 @@ class Average:
         def swap_back(logs: Any = None) -> None:
             self._view.set_weights(self._live)
 
-        class Swap(api.callbacks.Callback):  # type: ignore[misc, name-defined]
+        class Swap(keras.callbacks.Callback):  # type: ignore[misc]
             on_test_begin = staticmethod(swap)
             on_test_end = staticmethod(swap_back)
 

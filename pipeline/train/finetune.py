@@ -26,7 +26,7 @@ from pipeline.train import training
 from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.losses import Lessons
 from pipeline.train.settings import Settings
-from pipeline.train.training import History
+from pipeline.train.training import History, Session
 
 Mode = Literal["auto", "full", "head_then_all", "frozen"]
 FEATURES = "features.npz"  # of all images, for both phases and for a run that goes on
@@ -104,9 +104,7 @@ class Tuning:
             self.dataset,
             settings,
             self.seed,
-            label=label,
-            on_epoch=self._counted(),
-            checkpoint=self.directory / CHECKPOINT,
+            Session(label, self._counted(), self.directory / CHECKPOINT),
             lessons=self.lessons,
         )
         self._note(found)
@@ -141,8 +139,7 @@ class Tuning:
                 dataset,
                 self.settings.model_copy(update=alone),
                 self.seed,
-                label="head",
-                on_epoch=self._counted(),
+                Session("head", self._counted()),
             )
         for copy, layer in zip(copies, layers, strict=True):
             layer.set_weights(copy.get_weights())

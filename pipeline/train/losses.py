@@ -1,19 +1,21 @@
-"""What training minimizes: cross-entropy of labels, of auxiliary classifiers, of a teacher."""
+"""The loss: cross-entropy with labels, auxiliary classifiers, distillation from a teacher."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.train.optimizers import ops
+import keras
+from keras.distillation import LogitsDistillation
+
 from search_spaces import families, family
 
 HEAD_WEIGHT = 0.3  # of the loss of each auxiliary classifier; Szegedy et al. 2015, section 5
-FLOOR = 1e-7  # least probability that a logarithm is taken of
+FLOOR = 1e-7  # smaller probabilities are raised to this before the logarithm
 
 
 @dataclass(frozen=True)
 class Lessons:
-    """What a network learns from besides labels. Keras 3 only.
+    """What a network learns from besides labels.
 
     Auxiliary classifiers add 0.3 of their cross-entropy to the loss, and are not kept: Szegedy et
     al. 2015, section 5, https://arxiv.org/abs/1409.4842. A teacher takes a share `d` of the loss,
@@ -47,98 +49,91 @@ def heads(family_name: str | None, arch: Any, model: Any, num_classes: int) -> S
 
 
 def view(
-    model: Any,
+    model: keras.Model,
     lessons: Lessons,
     num_classes: int,
     smoothing: float,
-    api: Any,
     *,
     stepping: bool = False,
 ) -> tuple[Any, Any]:
-    """A model that shares the weights of `model`, made for training, and its loss function.
+    """Make a model for training that shares the weights of `model`, and its loss function.
 
     It ends before a final softmax: training on logits keeps small gradients exact. With
     auxiliary classifiers, their scores follow those of the network: `[B, K (1 + heads)]`.
-    With `stepping`, its `after_step` is called in every training step, if it is set.
+    With `stepping`, its attribute `after_step`, a function, is called in every training step.
     """
-    ends = [logits(scores, api) for scores in (model.outputs[0], *lessons.heads)]
+    ends = [logits(scores) for scores in (model.outputs[0], *lessons.heads)]
     from_logits = None not in ends
     scores = ends if from_logits else [model.outputs[0], *lessons.heads]
-    loss = cross_entropy(smoothing, from_logits, num_classes, api)
-    kind: Any = _stepping(api) if stepping else api.Model
+    loss = cross_entropy(smoothing, from_logits, num_classes)
+    kind: Any = _Stepping if stepping else keras.Model
     if lessons.heads or lessons.teacher:
         kind = _taught(kind, lessons, loss, from_logits, num_classes)
-    output = api.layers.Concatenate()(scores) if len(scores) > 1 else scores[0]
+    output = keras.layers.Concatenate()(scores) if len(scores) > 1 else scores[0]
     return kind(model.inputs, output, name=f"{model.name}_trained"), loss
 
 
-def logits(scores: Any, api: Any) -> Any:
-    """What goes into the softmax layer that `scores` come out of; None if none does."""
+def logits(scores: Any) -> Any:
+    """The input of the softmax layer whose output is `scores`; None if there is no such layer."""
     last, node, _ = scores._keras_history
-    if not isinstance(last, api.layers.Softmax):
+    if not isinstance(last, keras.layers.Softmax):
         return None
     before = last._inbound_nodes[node].input_tensors
     return before[0] if isinstance(before, list) else before
 
 
-def cross_entropy(smoothing: float, from_logits: bool, num_classes: int, api: Any) -> Any:
+def cross_entropy(smoothing: float, from_logits: bool, num_classes: int) -> Any:
     """Make `-sum q_k log p_k`, with `q_k = (1 - s) y_k + s / K` for a label `y` and smoothing `s`.
 
     Labels are whole numbers `[B]` or shares of the classes `[B, K]`. The result is [B].
 
     Source: Szegedy et al. 2016, section 7, https://arxiv.org/abs/1512.00567.
     """
-    tensors = ops(api)
 
     def loss(labels: Any, scores: Any) -> Any:
         if not _is_soft(labels, num_classes):
-            whole = tensors.cast(tensors.reshape(labels, (-1,)), "int32")
+            whole = keras.ops.cast(keras.ops.reshape(labels, (-1,)), "int32")
             if not smoothing:
-                return api.losses.sparse_categorical_crossentropy(whole, scores, from_logits)
-            labels = tensors.one_hot(whole, num_classes)
-        return api.losses.categorical_crossentropy(labels, scores, from_logits, smoothing)
+                return keras.losses.sparse_categorical_crossentropy(whole, scores, from_logits)
+            labels = keras.ops.one_hot(whole, num_classes)
+        return keras.losses.categorical_crossentropy(labels, scores, from_logits, smoothing)
 
     return loss
 
 
-def accuracy(num_classes: int, api: Any) -> Any:
+def accuracy(num_classes: int) -> Any:
     """Make the metric: the highest score is that of the label, or of its largest share."""
-    tensors = ops(api)
 
     def hits(labels: Any, scores: Any) -> Any:
         if _is_soft(labels, num_classes):
-            labels = tensors.argmax(labels, axis=-1)
-        right = tensors.cast(tensors.reshape(labels, (-1,)), "int32")
-        return tensors.cast(
-            tensors.equal(right, tensors.cast(tensors.argmax(scores, axis=-1), "int32")), "float32"
+            labels = keras.ops.argmax(labels, axis=-1)
+        right = keras.ops.cast(keras.ops.reshape(labels, (-1,)), "int32")
+        return keras.ops.cast(
+            keras.ops.equal(right, keras.ops.cast(keras.ops.argmax(scores, axis=-1), "int32")),
+            "float32",
         )
 
-    return api.metrics.MeanMetricWrapper(hits, name="accuracy")
+    return keras.metrics.MeanMetricWrapper(hits, name="accuracy")
 
 
 def _is_soft(labels: Any, num_classes: int) -> bool:
     return len(labels.shape) == 2 and labels.shape[-1] == num_classes
 
 
-def _stepping(api: Any) -> Any:
-    """A model of `api` that calls `after_step` in every training step."""
+class _Stepping(keras.Model):  # type: ignore[misc]
+    """A model that calls `after_step` in every training step."""
 
-    class Stepping(api.Model):  # type: ignore[misc, name-defined]
-        after_step: Any = None
+    after_step: Any = None
 
-        def train_step(self, *data: Any) -> Any:
-            logs = super().train_step(*data)
-            if self.after_step is not None:
-                self.after_step()
-            return logs
-
-    return Stepping
+    def train_step(self, *data: Any) -> Any:
+        logs = super().train_step(*data)
+        if self.after_step is not None:
+            self.after_step()
+        return logs
 
 
 def _taught(kind: Any, lessons: Lessons, loss: Any, from_logits: bool, num_classes: int) -> Any:
-    """A model of Keras 3 that is also trained on what `lessons` say, and validated without."""
-    import keras
-
+    """Derive a model class whose training loss has the terms of `lessons`; validation has not."""
     distilled = _distilled(lessons, from_logits) if lessons.teacher else None
 
     class Taught(kind):  # type: ignore[misc, valid-type]
@@ -169,13 +164,10 @@ def _taught(kind: Any, lessons: Lessons, loss: Any, from_logits: bool, num_class
 
 def _distilled(lessons: Lessons, from_logits: bool) -> Any:
     """Make the loss against the teacher, of images and the network's scores."""
-    import keras
-    from keras.distillation import LogitsDistillation
-
     teacher = lessons.teacher
-    ends = logits(teacher.outputs[0], keras)
+    ends = logits(teacher.outputs[0])
     sharp = keras.Model(teacher.inputs, teacher.outputs[0] if ends is None else ends)
-    # by name, Keras 3.15 takes the divergence of the raw logits
+    # an object: given its name, Keras 3.15 takes the divergence of the raw logits
     divergence = LogitsDistillation(lessons.temperature, keras.losses.KLDivergence())
 
     def as_logits(scores: Any) -> Any:

@@ -1,23 +1,25 @@
-"""How weights are updated: update rules, rates and penalties, of keras or tf_keras."""
+"""How weights are updated: optimizers, learning rate schedules, weight decay, penalties."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import keras
+
+from pipeline.graph import structure
 from pipeline.train.settings import ADAMW_DECAY, Updates
 
 MOMENTUM = 0.9
-FALL = 0.1  # what "step" and "plateau" multiply the rate by
-FALLS_AT = (0.5, 0.75)  # shares of all steps after which "step" lowers the rate
-EXPONENTIAL_END = 0.01  # share of the rate that "exponential" and "inverse_time" ..
-INVERSE_TIME_END = 0.1  # .. end with
-WAIT = 0.1  # share of all epochs that "plateau" waits for a better val accuracy
-KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")  # attributes of layers of tf_keras
-PLATEAU_STATE = ("best", "wait", "cooldown_counter")
+FALL = 0.1  # factor by which "step" and "plateau" lower the rate
+FALLS_AT = (0.5, 0.75)  # "step" lowers the rate after these fractions of all steps
+EXPONENTIAL_END = 0.01  # last rate of "exponential", as a fraction of the peak
+INVERSE_TIME_END = 0.1  # last rate of "inverse_time", as a fraction of the peak
+WAIT = 0.1  # "plateau" waits this fraction of all epochs for a better val accuracy
+PLATEAU_STATE = ("best", "wait", "cooldown_counter")  # attributes of its callback
 
 
-def make(settings: Updates, steps_per_epoch: int, api: Any) -> Any:
+def make(settings: Updates, steps_per_epoch: int) -> Any:
     """Make the optimizer; `build` it for a model before training.
 
     With the gradient `g` of step `t` (from 1) and the rate `r`; constants are the library's:
@@ -45,14 +47,13 @@ def make(settings: Updates, steps_per_epoch: int, api: Any) -> Any:
 
     Args:
         settings: Rule, rate, schedule, decay and clipping.
-        steps_per_epoch: Updates per epoch; times the epochs, what the schedule spans.
-        api: `keras` or `tf_keras`.
+        steps_per_epoch: Updates per epoch; the schedule spans this times the epochs.
     """
     decay = settings.weight_decay
     if decay is None and settings.optimizer == "adamw":
         decay = ADAMW_DECAY
     options = {
-        "learning_rate": rate(settings, steps_per_epoch, api),
+        "learning_rate": rate(settings, steps_per_epoch),
         "weight_decay": decay if decay or settings.optimizer == "adamw" else None,
         "global_clipnorm": settings.clip_norm,
     }
@@ -67,17 +68,16 @@ def make(settings: Updates, steps_per_epoch: int, api: Any) -> Any:
         "adamw": ("AdamW", {}),
     }
     kind, own = kinds[settings.optimizer]
-    rule = getattr(api.optimizers, kind)
-    rule = _paced(rule) if settings.is_paced else rule
-    return (_sharing(rule) if hasattr(api, "ops") else rule)(**options, **own)
+    rule = getattr(keras.optimizers, kind)
+    return _sharing(_paced(rule) if settings.is_paced else rule)(**options, **own)
 
 
-def rate(settings: Updates, steps_per_epoch: int, api: Any) -> Any:
-    """Make the learning rate: a number, or a schedule of `api` that is called with the step.
+def rate(settings: Updates, steps_per_epoch: int) -> Any:
+    """Make the learning rate: a number, or a schedule that is called with the step.
 
     With the peak `r`, step `t` (from 0) and all steps `T`:
 
-    - constant, plateau: `r` (`plateau` makes the callback that lowers it).
+    - constant, plateau: `r` (the callback that `plateau` makes lowers it).
     - step: `r`, from T/2 on `r/10`, from 3T/4 on `r/100`. He et al. 2016, section 4.2,
       https://arxiv.org/abs/1512.03385.
     - inverse_time: `r / (1 + 9 t/T)`, down to 10%. Bottou 2012,
@@ -94,7 +94,7 @@ def rate(settings: Updates, steps_per_epoch: int, api: Any) -> Any:
     total = settings.epochs * steps_per_epoch
     warm = round(settings.warmup * total)
     steps = total - warm
-    schedules = api.optimizers.schedules
+    schedules = keras.optimizers.schedules
     ends = [math.ceil(share * steps) - 1 for share in FALLS_AT]  # last steps before a fall
     made: dict[str, Callable[[], Any]] = {
         "constant": lambda: peak,
@@ -105,22 +105,21 @@ def rate(settings: Updates, steps_per_epoch: int, api: Any) -> Any:
         "cosine": lambda: schedules.CosineDecay(peak, steps),
     }
     after = made[settings.schedule]()
-    return _warmed_up(after, warm, api) if warm else after
+    return _warmed_up(after, warm) if warm else after
 
 
-def _warmed_up(after: Any, warm: int, api: Any) -> Any:
+def _warmed_up(after: Any, warm: int) -> Any:
     """Let the rate rise linearly over `warm` steps, and then follow `after`."""
-    tensors = ops(api)
 
-    class WarmUp(api.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc, name-defined]
+    class WarmUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
         def __call__(self, step: Any) -> Any:
-            risen = tensors.minimum((tensors.cast(step, "float32") + 1) / warm, 1.0)
-            return risen * (after(tensors.maximum(step - warm, 0)) if callable(after) else after)
+            risen = keras.ops.minimum((keras.ops.cast(step, "float32") + 1) / warm, 1.0)
+            return risen * (after(keras.ops.maximum(step - warm, 0)) if callable(after) else after)
 
     return WarmUp()
 
 
-def plateau(settings: Updates, api: Any) -> Any:
+def plateau(settings: Updates) -> Any:
     """Make the callback of the schedule "plateau"; None for any other schedule.
 
     It divides the rate by 10 whenever a tenth of all epochs, at least two, brought no better val
@@ -129,15 +128,15 @@ def plateau(settings: Updates, api: Any) -> Any:
     if settings.schedule != "plateau":
         return None
     patience = max(2, round(WAIT * settings.epochs))
-    return api.callbacks.ReduceLROnPlateau(
+    return keras.callbacks.ReduceLROnPlateau(
         "val_accuracy", factor=FALL, patience=patience, mode="max"
     )
 
 
 def _paced(rule: Any) -> Any:
-    """An update rule of Keras 3 in which every variable has a share of the rate of its own.
+    """Derive an optimizer class in which every variable has its own fraction of the rate.
 
-    `paces` holds the shares, in the order of the variables that it was built for.
+    `paces` holds the fractions, in the order of the variables that it was built for.
     """
 
     class Paced(rule):  # type: ignore[misc, valid-type]
@@ -159,8 +158,7 @@ def _paced(rule: Any) -> Any:
 
 
 def _sharing(rule: Any) -> Any:
-    """An update rule of Keras 3 in which weights that share a value share their gradient, too."""
-    from pipeline.graph import structure  # imports Keras, which reading a recipe has to do without
+    """Derive an optimizer class in which clustered weights share their gradient, too."""
 
     class Sharing(rule):  # type: ignore[misc, valid-type]
         def apply(self, grads: Any, trainable_variables: Any = None) -> None:
@@ -174,15 +172,15 @@ def _sharing(rule: Any) -> Any:
     return Sharing
 
 
-def build(optimizer: Any, model: Any, shares: Mapping[int, float] | None = None) -> None:
-    """Make the optimizer's variables; only kernels of `model` decay.
+def build(optimizer: Any, model: keras.Model, shares: Mapping[int, float] | None = None) -> None:
+    """Create the optimizer's variables, and let weight decay change kernels only.
 
-    An optimizer that is built before training spares Keras the second trace of the train step.
+    If they exist before training, Keras traces the train step once instead of twice.
 
     Args:
         optimizer: What `make` returned.
-        model: Whose trainable variables it updates.
-        shares: Of the rate, by the `id` of a variable; others have all of it.
+        model: The optimizer updates its trainable variables.
+        shares: Fraction of the rate by the `id` of a variable; 1 for those that are not in it.
     """
     decaying = {id(variable) for variable in kernels(model)}
     variables = model.trainable_variables
@@ -193,35 +191,22 @@ def build(optimizer: Any, model: Any, shares: Mapping[int, float] | None = None)
 
 
 @contextmanager
-def penalized(view: Any, settings: Updates, api: Any) -> Iterator[None]:
-    """Add `l1 sum |w| + l2 sum w^2` over all kernels to the loss while this lasts."""
-    penalty = api.regularizers.L1L2(settings.l1, settings.l2)
+def penalized(view: keras.Model, settings: Updates) -> Iterator[None]:
+    """Add `l1 sum |w| + l2 sum w^2` over all kernels to the loss inside the `with` block."""
     if not settings.l1 and not settings.l2:
         yield
-    elif hasattr(api, "ops"):
-        before = [(kernel, kernel.regularizer) for kernel in kernels(view)]
-        for kernel, _ in before:
-            kernel.regularizer = penalty
-        try:
-            yield
-        finally:
-            for kernel, regularizer in before:
-                kernel.regularizer = regularizer
-    else:
-        # Read anew in each trace: wrappers of tfmot put a clustered or quantized tensor in place
-        # of the variable, and that is what should be small.
-        for layer in view._flatten_layers(include_self=False):
-            for name in KERNELS:
-                if layer.trainable and getattr(layer, name, None) is not None:
-                    view.add_loss(lambda layer=layer, name=name: penalty(getattr(layer, name)))
+        return
+    penalty = keras.regularizers.L1L2(settings.l1, settings.l2)
+    before = [(kernel, kernel.regularizer) for kernel in kernels(view)]
+    for kernel, _ in before:
+        kernel.regularizer = penalty
+    try:
         yield
+    finally:
+        for kernel, regularizer in before:
+            kernel.regularizer = regularizer
 
 
-def kernels(model: Any) -> list[Any]:
+def kernels(model: keras.Model) -> list[Any]:
     """Trainable variables that inputs are multiplied by: no biases, no normalization."""
-    return [v for v in model.trainable_variables if v.name.split(":")[0].endswith("kernel")]
-
-
-def ops(api: Any) -> Any:
-    """Tensor functions of `api`, under the names that both share."""
-    return getattr(api, "ops", None) or api.backend
+    return [v for v in model.trainable_variables if v.name.endswith("kernel")]

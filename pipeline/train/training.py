@@ -1,4 +1,4 @@
-"""Training from plain settings: loss, penalties, early stopping, checkpoints; keras or tf_keras."""
+"""Train a Keras model from plain settings: best weights, early stopping, checkpoints, reports."""
 
 import math
 import time
@@ -7,14 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import keras
 
 from pipeline.data import datasets
-from pipeline.data.augment import augmentation
-from pipeline.data.augment.strength import Strength, strength
-from pipeline.data.stream import batch, stream
 from pipeline.system import progress
-from pipeline.train import layer_rates, losses, optimizers
+from pipeline.train import inputs, layer_rates, losses, optimizers
 from pipeline.train.checkpoint import Checkpoint, State
 from pipeline.train.ema import Average
 from pipeline.train.losses import Lessons
@@ -28,79 +25,86 @@ CURVES = {
     "val_loss": "val/loss",
     "val_accuracy": "val/accuracy",
 }
-TEMPERATURE = 2.0  # of a network that teaches what was made of it
+TEMPERATURE = 2.0  # of distillation where the teacher is the network before compression
+
+
+@dataclass(frozen=True)
+class Session:
+    """What surrounds one call of `fit`; it changes nothing that an epoch computes.
+
+    Attributes:
+        label: Name in front of the progress bar.
+        on_epoch: Called after every epoch with its number, from 1, and its point of every curve.
+        checkpoint: File that is written after every epoch and its `on_epoch`. If it exists,
+            training resumes from it as if it had not stopped; the epochs in it are not reported
+            again.
+        last: Epochs after which training stops even if the schedule has more; a later call with
+            the same checkpoint resumes. None: all epochs.
+        deadline: `time.monotonic()` after which no epoch begins, except the first.
+    """
+
+    label: str
+    on_epoch: Report | None = None
+    checkpoint: Path | None = None
+    last: int | None = None
+    deadline: float | None = None
 
 
 def fit(
-    model: Any,
+    model: keras.Model,
     dataset: datasets.Dataset,
     settings: Settings,
     seed: int,
+    session: Session,
     *,
-    label: str,
-    api: Any = None,
-    prepare: Callable[[Any], Any] | None = None,
-    callbacks: Sequence[Any] = (),
-    on_epoch: Report | None = None,
-    checkpoint: Path | None = None,
-    deadline: float | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     lessons: Lessons | None = None,
-    last: int | None = None,
 ) -> History:
     """Train `model` in place and leave it with the weights of its best epoch on val.
 
     Args:
-        model: Softmax scores or logits of `[B, H, W, C]` pixels; is itself not compiled.
+        model: Softmax scores or logits of `[B, H, W, C]` pixels; it is itself not compiled.
         dataset: Its train part is trained on, its val part decides which epoch is best.
+        settings: How the network is trained.
         seed: Decides the order of the images and what augmentation does to them.
-        label: What the progress line says.
-        api: The module that the model is made of; None: `keras`, else `tf_keras`.
-        prepare: Applied to batches of images 0..255 before the model sees them.
-        callbacks: More callbacks of `api`.
-        on_epoch: Called with the number of the epoch, from 1, and its point of every curve.
-        checkpoint: Written after every epoch and its `on_epoch`. If it is there, training goes on
-            from it as if it had not stopped; epochs in it are not reported again. Keras 3 only.
-        deadline: `time.monotonic()` after which no epoch begins, except the first.
-        lessons: What the network learns from besides labels. Keras 3 only.
-        last: Epochs after which it stops though the schedule has more; a later call with the same
-            checkpoint goes on. None: all.
+        session: Name, reports, checkpoint and limits of this call.
+        callbacks: Keras callbacks that run before those of this module.
+        lessons: What the network learns from besides labels.
 
     Returns:
         A list per curve, one value per epoch so far. A loss that is not finite ends training.
     """
-    api, lessons = _checked(api, checkpoint, settings), lessons or Lessons()
+    lessons = lessons or Lessons()
     with layer_rates.held(model, settings):
-        view = _compiled(model, dataset, settings, lessons, api)
-        average = Average(view, settings.ema, api) if settings.ema else None
-        last = min(settings.epochs, last or settings.epochs)
-        course = _Course(settings, datasets.chance(dataset.val), deadline, last)
-        lowering = optimizers.plateau(settings, api)
+        view = _compiled(model, dataset, settings, lessons)
+        average = Average(view, settings.ema) if settings.ema else None
+        course = _Course(settings, datasets.chance(dataset.val), session)
         file = None
-        if checkpoint:
+        if session.checkpoint:
             more = average.variables if average else []
             common = (settings.model_dump(), lessons.plain, seed, dataset.fingerprint)
-            file = Checkpoint(checkpoint, view, *common, more=more)
-        watcher = _Watcher(view, course, lowering, on_epoch, file, average)
+            file = Checkpoint(session.checkpoint, view, *common, more=more)
+        lowering = optimizers.plateau(settings)
+        watcher = _Watcher(view, course, lowering, file, average)
         watcher.resume()
-        done = course.epochs
         if not course.is_over():
-            train, val = _streams(dataset, settings, seed, prepare, done)
-            own = [api.callbacks.TerminateOnNaN(), *([lowering] if lowering else [])]
+            train, val = inputs.streams(dataset, settings, seed, course.epochs)
+            own = [keras.callbacks.TerminateOnNaN(), *([lowering] if lowering else [])]
             if average:
                 view.after_step = average.update
-                own.append(average.callback(api))
+                own.append(average.callback())
             with (
-                progress.bar(label, last) as advance,
-                optimizers.penalized(view, settings, api),
+                progress.bar(session.label, course.last) as advance,
+                optimizers.penalized(view, settings),
             ):
                 view.fit(
                     train,
                     validation_data=val,
-                    initial_epoch=done,
-                    epochs=last,
+                    initial_epoch=course.epochs,
+                    epochs=course.last,
                     shuffle=False,  # `train` is shuffled already; Keras warns if asked to as well
                     verbose=0,
-                    callbacks=[*callbacks, *own, watcher.callback(api, advance)],
+                    callbacks=[*callbacks, *own, watcher.callback(advance)],
                 )
         if average or course.best_weights is not None:
             view.set_weights(course.best_weights or watcher.scored())
@@ -108,99 +112,37 @@ def fit(
 
 
 def taught(path: Path | None) -> Lessons:
-    """Lessons of a saved network, for one that has been made of it."""
-    import keras
-
+    """Make a saved network the teacher of one that is made smaller from it."""
     teacher = keras.models.load_model(path, compile=False)
     return Lessons(teacher=teacher, temperature=TEMPERATURE, source=str(path and path.parent.name))
 
 
-def _checked(api: Any, checkpoint: Path | None, settings: Settings) -> Any:
-    import keras
-
-    if settings.is_paced and api not in (None, keras):
-        raise ValueError(
-            f"training with {api.__name__} knows one rate for all layers. Received: "
-            f"old_rate={settings.old_rate}, layer_decay={settings.layer_decay}. Set both to 1"
-        )
-
-    if checkpoint and api not in (None, keras):
-        raise ValueError(
-            f"training with {api.__name__} cannot go on from a checkpoint: its dropout keeps a "
-            f"state that cannot be read. Received: checkpoint={checkpoint}. Pass None"
-        )
-    return api or keras
-
-
 def _compiled(
-    model: Any, dataset: datasets.Dataset, settings: Settings, lessons: Lessons, api: Any
-) -> Any:
-    """A view of the model that shares its weights and is ready to be trained."""
+    model: keras.Model, dataset: datasets.Dataset, settings: Settings, lessons: Lessons
+) -> keras.Model:
+    """Make a compiled model for training that shares the weights of `model`."""
     classes = dataset.num_classes
     view, loss = losses.view(
-        model, lessons, classes, settings.label_smoothing, api, stepping=settings.ema is not None
+        model, lessons, classes, settings.label_smoothing, stepping=settings.ema is not None
     )
-    images = min(len(dataset.train), settings.epoch_images or len(dataset.train))
-    steps = max(1, images // settings.batch_size)
-    optimizer = optimizers.make(settings, steps, api)
+    optimizer = optimizers.make(settings, inputs.steps_per_epoch(dataset, settings))
     optimizers.build(optimizer, view, layer_rates.shares(view, settings))
     view.compile(
         optimizer=optimizer,
         loss=loss,
-        metrics=[losses.accuracy(classes, api)],
+        metrics=[losses.accuracy(classes)],
         jit_compile=False,  # XLA on a CPU was measured 5 to 10 times slower
     )
     return view
 
 
-def _streams(
-    dataset: datasets.Dataset,
-    settings: Settings,
-    seed: int,
-    prepare: Callable[[Any], Any] | None,
-    first_epoch: int,
-) -> tuple[Any, Any]:
-    """What is trained and validated on, beginning with the epoch of that number."""
-    size, images = settings.batch_size, settings.epoch_images
-    train = stream(dataset.train, size, seed, first_epoch, images)
-    val = stream(dataset.val, 256)
-    changes = strength(settings.augmentation, settings.flip)
-    if changes != Strength():
-        train = augmentation.stream(
-            train,
-            changes,
-            seed,
-            first_epoch,
-            num_classes=dataset.num_classes,
-            sample=lambda: batch(dataset.train, augmentation.SAMPLE, seed)[0],
-        )
-    if prepare:
-        train, val = (part.map(lambda x, y: (prepare(x), y)) for part in (train, val))
-    return train, val
-
-
-def first_images(
-    dataset: datasets.Dataset, settings: Settings, seed: int, count: int
-) -> np.ndarray | None:
-    """The first training images of epoch 0, float32 `[count, H, W, C]`, as the network sees them.
-
-    None if they are those of the data set, unchanged.
-    """
-    if strength(settings.augmentation, settings.flip) == Strength():
-        return None
-    train, _ = _streams(dataset, settings, seed, None, 0)
-    batches = train.take(-(-count // settings.batch_size)).as_numpy_iterator()
-    return np.concatenate([images for images, _ in batches])[:count]
-
-
 @dataclass
 class _Course:
-    """How one training has gone so far, and whether it is over."""
+    """The curves and best weights of one training so far, and whether it is over."""
 
     settings: Settings
-    chance: float  # accuracy
-    deadline: float | None
-    last: int  # epoch after which it stops
+    chance: float  # accuracy of guessing
+    session: Session
     history: History = field(default_factory=lambda: {curve: [] for curve in CURVES.values()})
     best_weights: list[Any] | None = None
     best: tuple[float, float] = (-math.inf, -math.inf)  # val accuracy, minus val loss
@@ -211,8 +153,13 @@ class _Course:
         """Epochs that are done."""
         return len(self.history["train/loss"])
 
+    @property
+    def last(self) -> int:
+        """Epochs after which it stops."""
+        return min(self.settings.epochs, self.session.last or self.settings.epochs)
+
     def add(self, point: dict[str, float]) -> bool:
-        """Take the curves on by an epoch; whether it is the best of those that count."""
+        """Append one epoch to the curves; returns whether its weights are the best so far."""
         epoch = self.epochs
         for curve, value in point.items():
             self.history[curve].append(value)
@@ -223,17 +170,18 @@ class _Course:
         return True
 
     def is_over(self) -> bool:
-        """Whether no further epoch is to begin."""
+        """Whether no further epoch may begin."""
         if not self.epochs:
             return False
         patience, grace = self.settings.patience, self.settings.grace
+        deadline = self.session.deadline
         last = self.epochs - 1
         reasons = (
             self.epochs >= self.last,
             not math.isfinite(self.history["train/loss"][-1]),
             patience and last >= self.settings.settle and last - self.best_epoch >= patience,
             grace and self.epochs >= grace and max(self.history["val/accuracy"]) <= self.chance,
-            self.deadline is not None and time.monotonic() >= self.deadline,
+            deadline is not None and time.monotonic() >= deadline,
         )
         return any(reasons)
 
@@ -242,16 +190,15 @@ class _Course:
 class _Watcher:
     """Follows one training: reports its epochs, writes its checkpoints, and ends it."""
 
-    view: Any
+    view: keras.Model
     course: _Course
     lowering: Any  # the callback that lowers the rate, or None
-    on_epoch: Report | None
     checkpoint: Checkpoint | None
     average: Average | None
-    lowered: dict[str, Any] = field(default_factory=dict)  # state of `lowering` to begin with
+    lowered: dict[str, Any] = field(default_factory=dict)  # state of `lowering` in the checkpoint
 
     def resume(self) -> None:
-        """Go on from the checkpoint, if there is one of this training."""
+        """Load the checkpoint, if there is one of this training."""
         state = self.checkpoint.load() if self.checkpoint else None
         if state is None:
             return
@@ -264,8 +211,9 @@ class _Watcher:
         found: list[Any] = self.average.weights() if self.average else self.view.get_weights()
         return found
 
-    def callback(self, api: Any, advance: Callable[..., None]) -> Any:
-        """The callback of `api` that goes last; `advance` is told of every epoch."""
+    def callback(self, advance: Callable[..., None]) -> keras.callbacks.Callback:
+        """Make the callback that runs last; `advance` moves the progress bar after every epoch."""
+        on_epoch = self.course.session.on_epoch
 
         def began(logs: Any = None) -> None:
             for name, value in self.lowered.items():
@@ -276,8 +224,8 @@ class _Watcher:
             if self.course.add(point):
                 self.course.best_weights = self.scored()
             advance(progress.note(point), epoch + 1)
-            if self.on_epoch:
-                self.on_epoch(epoch + 1, point)
+            if on_epoch:
+                on_epoch(epoch + 1, point)
             if self.checkpoint:
                 names = optimizers.PLATEAU_STATE if self.lowering else ()
                 lowered = {name: getattr(self.lowering, name) for name in names}
@@ -285,4 +233,4 @@ class _Watcher:
                 self.checkpoint.save(State(best, self.course.history, lowered))
             self.view.stop_training |= self.course.is_over()
 
-        return api.callbacks.LambdaCallback(on_train_begin=began, on_epoch_end=ended)
+        return keras.callbacks.LambdaCallback(on_train_begin=began, on_epoch_end=ended)

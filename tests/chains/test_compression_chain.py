@@ -128,7 +128,7 @@ def quantized_model(
     images = np.random.default_rng(0).integers(*pixels, (32, *model.input_shape[1:]))
     scaled = bridge.rescaled(model, images.astype(np.float32))
 
-    def fit(twin: Any, callbacks: Any) -> None:
+    def fit(twin: Any) -> None:
         sgd = tf_keras.optimizers.SGD(learning_rate)
         twin.compile(sgd, "sparse_categorical_crossentropy", jit_compile=False)
         for _ in range(2):
@@ -531,7 +531,7 @@ def test_the_rows_say_what_became_of_each_layer(tmp_path: Path) -> None:
     x = layers.AveragePooling2D(2, name="pool")(layers.BatchNormalization(name="folded")(x))
     outputs = layers.Dense(2, name="logits")(layers.GlobalAveragePooling2D()(x))
     model = keras.Model(inputs, layers.Softmax(name="scores")(outputs))
-    _, rows = quantization.quantize_aware(model, lambda *_: None, np.ones((4, 12, 12, 3)))
+    _, rows = quantization.quantize_aware(model, lambda _: None, np.ones((4, 12, 12, 3)))
     said = {row["layer"]: (row["kind"], row["treatment"], row["reason"]) for row in rows}
     assert said["conv"] == ("Conv2D", "quantized", None)
     assert said["alone"][2] == "as a depthwise convolution of one pixel"
@@ -611,7 +611,7 @@ def test_ranges_of_activations_begin_as_those_of_the_float_network(tmp_path: Pat
     images = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 3)).astype(np.float32)
     found: dict[str, Any] = {}
 
-    def note(twin: Any, callbacks: Any) -> None:
+    def note(twin: Any) -> None:
         found.update({v.name.rpartition("/")[2]: float(v) for v in twin.weights if not v.shape})
         for layer in twin.layers:
             found.update({f"{layer.name}/{v.name}": v.numpy() for v in layer.weights})

@@ -308,7 +308,7 @@ def test_any_optimizer_trains_a_shared_value_as_one_weight(
     rate = {"optimizer": "adam", "learning_rate": 0.01, "schedule": "constant", "epochs": 1}
     settings = Settings(**rate, batch_size=len(few_digits.train), **paced)
     with structure.kept(model):
-        training.fit(model, few_digits, settings, 0, label="one step")
+        training.fit(model, few_digits, settings, 0, training.Session("one step"))
     moved = np.unique(np.round(np.abs(np.asarray(dense.kernel) - draw), 4))
     assert moved == pytest.approx([0.01], abs=1e-4)
 

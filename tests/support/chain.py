@@ -34,5 +34,5 @@ def saved(model: keras.Model, place: Path) -> Artifact:
 
 def trained(model: keras.Model, data: Dataset, epochs: int) -> keras.Model:
     settings = Settings(epochs=epochs, learning_rate=1e-2, batch_size=16)
-    training.fit(model, data, settings, seed=0, label="float")
+    training.fit(model, data, settings, 0, training.Session("float"))
     return model

@@ -81,7 +81,7 @@ def qat_pair(
 ) -> Pair:
     scaled = bridge.rescaled(model, images.astype(np.float32))
 
-    def fit(twin: Any, _: Any) -> None:
+    def fit(twin: Any) -> None:
         twin.compile(tf_keras.optimizers.SGD(1e-4), "mse", jit_compile=False)
         twin.train_on_batch(scaled, np.asarray(twin(scaled)))
 

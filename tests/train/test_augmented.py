@@ -17,7 +17,7 @@ from pipeline.data.stream import batch
 from pipeline.errors import RecipeError
 from pipeline.stage import Context
 from pipeline.stages import finetune
-from pipeline.train import augmented, training
+from pipeline.train import augmented, inputs
 from pipeline.train.settings import Settings
 from search_spaces import inception
 from search_spaces.base import Cheapest
@@ -37,8 +37,8 @@ def saved(folder: Path, model: keras.Model, **about: Any) -> Artifact:
 
 def test_the_picture_has_the_images_that_training_begins_with(few_digits: Dataset) -> None:
     settings = Settings(batch_size=12, augmentation="medium", flip=True)
-    images = training.first_images(few_digits, settings, 3, 32)
-    train, _ = training._streams(few_digits, settings, 3, None, 0)
+    images = inputs.first_images(few_digits, settings, 3, 32)
+    train, _ = inputs.streams(few_digits, settings, 3)
     first = next(iter(train.as_numpy_iterator()))[0]
     np.testing.assert_array_equal(images[:12], first)
     assert images.shape == (32, *few_digits.image_shape)
@@ -117,5 +117,5 @@ def test_a_teacher_for_other_classes_is_refused(ctx: Context) -> None:
 
 def test_the_images_of_the_data_stay_as_they_are(few_digits: Dataset) -> None:
     before = batch(few_digits.train, 8, 0)[0].copy()
-    training.first_images(few_digits, Settings(augmentation="strong"), 0, 8)
+    inputs.first_images(few_digits, Settings(augmentation="strong"), 0, 8)
     np.testing.assert_array_equal(batch(few_digits.train, 8, 0)[0], before)

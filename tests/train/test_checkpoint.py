@@ -14,6 +14,7 @@ from pipeline.data.datasets import Dataset
 from pipeline.train import training
 from pipeline.train.checkpoint import Checkpoint, State
 from pipeline.train.settings import Settings
+from pipeline.train.training import Session
 
 BASE = {"epochs": 4, "batch_size": 32, "learning_rate": 0.01}
 
@@ -41,9 +42,8 @@ def train(few_digits: Dataset) -> Callable[..., Any]:
         model = network(few_digits)
         fit = {key: options.pop(key) for key in ("on_epoch", "deadline") if key in options}
         settings = Settings(**{**BASE, **options})
-        return model, training.fit(
-            model, few_digits, settings, 3, label="test", checkpoint=path, **fit
-        )
+        session = Session("test", checkpoint=path, **fit)
+        return model, training.fit(model, few_digits, settings, 3, session)
 
     return run
 
@@ -125,10 +125,8 @@ def test_the_best_epoch_may_have_been_before_the_interruption(
             few_digits,
             settings,
             3,
-            label="test",
+            Session("test", on_epoch, path),
             callbacks=[Forget()],
-            on_epoch=on_epoch,
-            checkpoint=path,
         )
         return model
 
@@ -154,10 +152,8 @@ def test_the_patience_of_the_rate_goes_on(few_digits: Dataset, tmp_path: Path) -
                 few_digits,
                 Settings(**options),
                 3,
-                label="test",
+                Session("test", on_epoch, tmp_path / "checkpoint.npz"),
                 callbacks=[Constant()],
-                on_epoch=on_epoch,
-                checkpoint=tmp_path / "checkpoint.npz",
             )
         except Killed:
             assert seen == pytest.approx([rate] * 3)
@@ -291,12 +287,3 @@ def test_a_checkpoint_is_one_file_without_pickles(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "c"]
     with np.load(tmp_path / "c", allow_pickle=False) as archive:
         assert {archive[name].dtype.kind for name in archive.files} == set("fiu")
-
-
-def test_tf_keras_has_no_checkpoints(few_digits: Dataset, tmp_path: Path) -> None:
-    import tf_keras
-
-    with pytest.raises(ValueError, match="checkpoint"):
-        training.fit(
-            None, few_digits, Settings(), 0, label="", api=tf_keras, checkpoint=tmp_path / "c"
-        )

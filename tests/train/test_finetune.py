@@ -77,8 +77,10 @@ def test_frozen_that_stops_early_does_not_begin_again(
 ) -> None:
     made, called = tune(few_digits, tmp_path, epochs=30), []
 
-    def fit(*_: Any, **options: Any) -> dict[str, list[float]]:
-        called.append(options["label"])
+    def fit(
+        model: Any, dataset: Any, settings: Any, seed: int, session: training.Session, **_: Any
+    ) -> dict[str, list[float]]:
+        called.append(session.label)
         return {"val/accuracy": [0.5, 0.4], "val/loss": [1.0, 1.0]}
 
     monkeypatch.setattr(training, "fit", fit)

@@ -27,7 +27,7 @@ def change(model: keras.Model, dataset: Dataset, **settings: Any) -> dict[str, f
     before = {w.path: np.array(w) for w in model.weights}
     given = {"optimizer": "sgd", "learning_rate": 0.1, "schedule": "constant", "epochs": 1}
     given |= {"batch_size": len(dataset.train)}
-    training.fit(model, dataset, Settings(**given, **settings), 0, label="t")
+    training.fit(model, dataset, Settings(**given, **settings), 0, training.Session("t"))
     return {w.path: float(np.abs(np.array(w) - before[w.path]).sum()) for w in model.weights}
 
 
@@ -62,7 +62,7 @@ def test_every_rule_and_its_decay_keep_to_the_share(rule: Any) -> None:
     def step(settings: Settings, shares: dict[int, float]) -> float:
         layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
         model = keras.Sequential([keras.Input((1,)), layer])
-        made = optimizers.make(settings, 10, keras)
+        made = optimizers.make(settings, 10)
         optimizers.build(made, model, {id(layer.kernel): v for v in shares.values()})
         made.apply([keras.ops.convert_to_tensor([[0.5]])], [layer.kernel])
         return 1 - float(np.array(layer.kernel)[0, 0])

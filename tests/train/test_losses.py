@@ -1,6 +1,5 @@
 """What is minimized: soft labels, auxiliary classifiers, a teacher; on val, the labels alone."""
 
-import importlib
 from typing import Any
 
 import keras
@@ -11,34 +10,31 @@ from pipeline.data.datasets import Dataset
 from pipeline.train import losses, training
 from pipeline.train.losses import Lessons
 from pipeline.train.settings import Settings
+from pipeline.train.training import Session
 from search_spaces import inception
 from search_spaces.base import Cheapest
 
-both = pytest.mark.parametrize("api", ["keras", "tf_keras"])
 SCORES = np.array([[2.0, 1.0, 0.1], [0.0, 3.0, 1.0]], np.float32)
 SOFT = np.array([[0.6, 0.0, 0.4], [0.3, 0.7, 0.0]], np.float32)
 LOGS = SCORES - np.log(np.exp(SCORES).sum(axis=1, keepdims=True))
 FROZEN = {"optimizer": "sgd", "learning_rate": 1e-12, "schedule": "constant"}
 
 
-@both
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize(
     ("labels", "shares"), [(SOFT, SOFT), (np.int32([2, 0]), np.eye(3)[[2, 0]])]
 )
 def test_the_loss_takes_labels_and_shares_of_them(
-    api: str, smoothing: float, labels: Any, shares: Any
+    smoothing: float, labels: Any, shares: Any
 ) -> None:
-    module = importlib.import_module(api)
-    loss = losses.cross_entropy(smoothing, True, 3, module)
+    loss = losses.cross_entropy(smoothing, True, 3)
     expected = -(((1 - smoothing) * shares + smoothing / 3) * LOGS).sum(axis=1)
     np.testing.assert_allclose(np.asarray(loss(labels, SCORES)), expected, rtol=1e-5)
 
 
-@both
 @pytest.mark.parametrize("labels", [SOFT, np.int32([0, 1]), np.int32([[0], [1]])])
-def test_the_largest_share_of_a_label_counts_as_right(api: str, labels: Any) -> None:
-    metric = losses.accuracy(3, importlib.import_module(api))
+def test_the_largest_share_of_a_label_counts_as_right(labels: Any) -> None:
+    metric = losses.accuracy(3)
     metric.update_state(labels, SCORES)
     assert float(metric.result()) == 1.0
     metric.update_state(labels, SCORES[::-1])
@@ -53,13 +49,11 @@ def network(dataset: Dataset, seed: int = 0) -> keras.Model:
     return keras.Model(inputs, keras.layers.Softmax()(keras.layers.Dense(dataset.num_classes)(x)))
 
 
-@both
-def test_mixed_images_are_learned_from(few_digits: Dataset, api: str) -> None:
-    module = importlib.import_module(api)
-    module.utils.set_random_seed(0)
-    inputs = module.Input(few_digits.image_shape)
-    x = module.layers.Flatten()(module.layers.Rescaling(1 / 128, offset=-1.0)(inputs))
-    model = module.Model(inputs, module.layers.Dense(10, activation="softmax")(x))
+def test_mixed_images_are_learned_from(few_digits: Dataset) -> None:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(few_digits.image_shape)
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 128, offset=-1.0)(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(10, activation="softmax")(x))
     settings = Settings(
         epochs=6,
         batch_size=16,
@@ -67,7 +61,7 @@ def test_mixed_images_are_learned_from(few_digits: Dataset, api: str) -> None:
         label_smoothing=0.1,
         augmentation={"mixup": 0.4, "cutmix": 1.0},
     )
-    history = training.fit(model, few_digits, settings, 0, label="", api=module)
+    history = training.fit(model, few_digits, settings, 0, Session(""))
     assert history["train/accuracy"][-1] > history["train/accuracy"][0]
     assert history["val/accuracy"][-1] > 0.3
 
@@ -86,7 +80,7 @@ def test_auxiliary_classifiers_add_to_the_training_loss_alone(few_digits: Datase
         model = inception.build(ARCH, few_digits.image_shape, 10)
         heads = inception.auxiliary(model, ARCH, 10) if with_heads else ()
         lessons = Lessons(heads=heads)
-        return model, training.fit(model, few_digits, settings, 0, label="", lessons=lessons)
+        return model, training.fit(model, few_digits, settings, 0, Session(""), lessons=lessons)
 
     (_, plain), (model, taught) = run(False), run(True)
     assert [len(output) for output in (model.outputs,)] == [1]
@@ -104,7 +98,7 @@ def test_auxiliary_classifiers_train_the_network(few_digits: Dataset) -> None:
     before = model.get_weights()
     heads = inception.auxiliary(model, ARCH, 10)
     settings = Settings(epochs=1, batch_size=32, ema=0.9, label_smoothing=0.1)
-    training.fit(model, few_digits, settings, 0, label="", lessons=Lessons(heads=heads))
+    training.fit(model, few_digits, settings, 0, Session(""), lessons=Lessons(heads=heads))
     assert len(model.get_weights()) == len(before)
     assert all((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
 
@@ -116,7 +110,7 @@ def distilled(dataset: Dataset, weight: float, **options: Any) -> tuple[Any, Any
     model, teacher = network(dataset), network(dataset, seed=1)
     settings = Settings(**{"epochs": 1, "batch_size": 96, **FROZEN, **options})
     lessons = Lessons(teacher=teacher, temperature=3.0, weight=weight, source="teacher")
-    return model, teacher, training.fit(model, dataset, settings, 0, label="", lessons=lessons)
+    return model, teacher, training.fit(model, dataset, settings, 0, Session(""), lessons=lessons)
 
 
 def test_a_teacher_takes_its_share_of_the_loss(few_digits: Dataset) -> None:

@@ -1,6 +1,5 @@
 """Update rules and schedules equal their published formulas; decay and penalties spare biases."""
 
-import importlib
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,13 +15,6 @@ from pipeline.train.settings import Updates
 RATE, EPOCHS, STEPS = 0.1, 4, 10  # per epoch
 TOTAL = EPOCHS * STEPS
 
-both = pytest.mark.parametrize("api", ["keras", "tf_keras"], indirect=True)
-
-
-@pytest.fixture
-def api(request: pytest.FixtureRequest) -> Any:
-    return importlib.import_module(request.param)
-
 
 # schedules
 
@@ -36,34 +28,32 @@ SCHEDULES: dict[str, Callable[[float], float]] = {  # share of all steps -> shar
 }
 
 
-def rates(api: Any, steps: list[int], **settings: Any) -> list[float]:
+def rates(steps: list[int], **settings: Any) -> list[float]:
     updates = Updates(learning_rate=RATE, epochs=EPOCHS, **settings)
-    rate = optimizers.rate(updates, STEPS, api)
+    rate = optimizers.rate(updates, STEPS)
     return [float(rate(step)) if callable(rate) else rate for step in steps]
 
 
-@both
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_a_schedule_is_its_formula(api: Any, schedule: str) -> None:
+def test_a_schedule_is_its_formula(schedule: str) -> None:
     steps = [0, 1, 10, 19, 20, 29, 30, 39]
     expected = [RATE * SCHEDULES[schedule](step / TOTAL) for step in steps]
-    assert rates(api, steps, schedule=schedule) == pytest.approx(expected, rel=1e-4)
+    assert rates(steps, schedule=schedule) == pytest.approx(expected, rel=1e-4)
 
 
-@both
 @pytest.mark.parametrize("schedule", sorted(set(SCHEDULES) - {"plateau"}))
-def test_the_rate_rises_linearly_before_its_schedule(api: Any, schedule: str) -> None:
-    rising = rates(api, [0, 1, 6, 7], schedule=schedule, warmup=0.2)
+def test_the_rate_rises_linearly_before_its_schedule(schedule: str) -> None:
+    rising = rates([0, 1, 6, 7], schedule=schedule, warmup=0.2)
     assert rising == pytest.approx([RATE / 8, RATE / 4, RATE * 7 / 8, RATE], rel=1e-5)
     after = [8, 9, 23, 24, 39]
     expected = [RATE * SCHEDULES[schedule]((step - 8) / 32) for step in after]
-    assert rates(api, after, schedule=schedule, warmup=0.2) == pytest.approx(expected, rel=1e-4)
+    assert rates(after, schedule=schedule, warmup=0.2) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("schedule", sorted(set(SCHEDULES) - {"plateau"}))
 def test_a_single_step_has_a_rate(schedule: str) -> None:
     updates = Updates(epochs=1, schedule=schedule, warmup=0.5, learning_rate=RATE)
-    rate = optimizers.rate(updates, 1, keras)
+    rate = optimizers.rate(updates, 1)
     assert (float(rate(0)) if callable(rate) else rate) == pytest.approx(RATE)
 
 
@@ -140,12 +130,8 @@ RULES = (sgd, momentum, nesterov, adagrad, rmsprop, rmsprop_momentum, adam, adam
 START, CURVATURE = np.array([1.0, -2.0]), np.array([3.0, 0.5])
 
 
-def variable(api: Any, value: Any, name: str = "kernel") -> Any:
-    if hasattr(api, "Variable"):
-        return api.Variable(value, name=name, dtype="float32")
-    import tensorflow as tf
-
-    return tf.Variable(value, name=name, dtype="float32")
+def variable(value: Any, name: str = "kernel") -> Any:
+    return keras.Variable(value, name=name, dtype="float32")
 
 
 def steps(optimizer: Any, w: Any, count: int = 5) -> np.ndarray:
@@ -158,32 +144,29 @@ def steps(optimizer: Any, w: Any, count: int = 5) -> np.ndarray:
     return np.array(seen)
 
 
-@both
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_an_update_rule_is_its_formula(api: Any, rule: Any) -> None:
+def test_an_update_rule_is_its_formula(rule: Any) -> None:
     settings = Updates(optimizer=rule.__name__, learning_rate=RATE, schedule="constant")
     expected = rule(START, lambda w: CURVATURE * w)
-    found = steps(optimizers.make(settings, STEPS, api), variable(api, START))
+    found = steps(optimizers.make(settings, STEPS), variable(START))
     np.testing.assert_allclose(found, [next(expected) for _ in found], rtol=2e-5, atol=1e-6)
 
 
-@both
-def test_the_rate_of_a_step_is_that_of_its_schedule(api: Any) -> None:
+def test_the_rate_of_a_step_is_that_of_its_schedule() -> None:
     settings = Updates(
         optimizer="sgd", learning_rate=RATE, epochs=1, schedule="exponential", warmup=0.4
     )
     w = START
-    found = steps(optimizers.make(settings, 5, api), variable(api, START))
+    found = steps(optimizers.make(settings, 5), variable(START))
     for part, now in zip([1 / 2, 1, 1, 0.01 ** (1 / 3), 0.01 ** (2 / 3)], found, strict=True):
         w = w - RATE * part * CURVATURE * w
         np.testing.assert_allclose(now, w, rtol=1e-5)
 
 
-@both
-def test_gradients_are_scaled_down_to_the_longest_one_allowed(api: Any) -> None:
+def test_gradients_are_scaled_down_to_the_longest_one_allowed() -> None:
     settings = Updates(optimizer="sgd", learning_rate=1.0, schedule="constant", clip_norm=0.5)
-    optimizer = optimizers.make(settings, STEPS, api)
-    one, other = variable(api, [0.0]), variable(api, [0.0])
+    optimizer = optimizers.make(settings, STEPS)
+    one, other = variable([0.0]), variable([0.0])
     for long in (3.0, 0.03):
         gradients = [keras.ops.convert_to_tensor([np.float32(g)]) for g in (long, long * 4 / 3)]
         optimizer.apply_gradients(zip(gradients, (one, other), strict=True))
@@ -194,24 +177,22 @@ def test_gradients_are_scaled_down_to_the_longest_one_allowed(api: Any) -> None:
 # decay and penalties
 
 
-def network(api: Any) -> Any:
+def network() -> Any:
     """All kinds of weights that a network has, none of them zero."""
-    api.utils.set_random_seed(3)
-    inputs = api.Input((6, 6, 2))
-    x = api.layers.DepthwiseConv2D(3)(api.layers.Conv2D(3, 1)(inputs))
-    x = api.layers.Flatten()(api.layers.BatchNormalization()(x))
-    model = api.Model(inputs, api.layers.Dense(2)(x))
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((6, 6, 2))
+    x = keras.layers.DepthwiseConv2D(3)(keras.layers.Conv2D(3, 1)(inputs))
+    x = keras.layers.Flatten()(keras.layers.BatchNormalization()(x))
+    model = keras.Model(inputs, keras.layers.Dense(2)(x))
     model.set_weights([w + 0.5 for w in model.get_weights()])
     return model
 
 
-@both
-def test_kernels_are_the_weights_that_inputs_are_multiplied_by(api: Any) -> None:
-    ranks = [len(kernel.shape) for kernel in optimizers.kernels(network(api))]
+def test_kernels_are_the_weights_that_inputs_are_multiplied_by() -> None:
+    ranks = [len(kernel.shape) for kernel in optimizers.kernels(network())]
     assert sorted(ranks) == [2, 4, 4]
 
 
-@both
 @pytest.mark.parametrize(
     ("settings", "share"),
     [
@@ -223,9 +204,9 @@ def test_kernels_are_the_weights_that_inputs_are_multiplied_by(api: Any) -> None
         ({"optimizer": "adam"}, 0),
     ],
 )
-def test_only_kernels_decay(api: Any, settings: dict[str, Any], share: float) -> None:
-    model = network(api)
-    made = optimizers.make(Updates(**settings, schedule="constant", learning_rate=RATE), 1, api)
+def test_only_kernels_decay(settings: dict[str, Any], share: float) -> None:
+    model = network()
+    made = optimizers.make(Updates(**settings, schedule="constant", learning_rate=RATE), 1)
     optimizers.build(made, model)
     decaying = {id(v) for v in optimizers.kernels(model)}
     before = [v.numpy() for v in model.trainable_variables]
@@ -236,23 +217,22 @@ def test_only_kernels_decay(api: Any, settings: dict[str, Any], share: float) ->
         np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-5)
 
 
-@both
-def test_penalties_count_kernels_only(api: Any) -> None:
-    model = network(api)
+def test_penalties_count_kernels_only() -> None:
+    model = network()
     kernels = [v.numpy() for v in optimizers.kernels(model)]
     expected = sum(0.1 * np.abs(k).sum() + 0.01 * (k**2).sum() for k in kernels)
-    with optimizers.penalized(model, Updates(l1=0.1, l2=0.01), api):
+    with optimizers.penalized(model, Updates(l1=0.1, l2=0.01)):
         assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_penalties_end_with_training() -> None:
-    model = network(keras)
+    model = network()
     own = keras.regularizers.L2(0.3)
     first = optimizers.kernels(model)[0]
     first.regularizer = own
     with (
         pytest.raises(InterruptedError),
-        optimizers.penalized(model, Updates(l2=0.01), keras),
+        optimizers.penalized(model, Updates(l2=0.01)),
     ):
         raise InterruptedError
     assert [kernel.regularizer for kernel in optimizers.kernels(model)] == [own, None, None]

@@ -122,7 +122,7 @@ def test_the_int8_file_takes_raw_pixels_and_has_no_float_operator(
 def _settle(model: keras.Model, dataset: Dataset) -> Any:
     """Gives a network the ranges of its activations without changing its weights."""
 
-    def fit(quantized: Any, callbacks: Any) -> None:
+    def fit(quantized: Any) -> None:
         trained = {id(variable) for variable in quantized.trainable_variables}
         kept = [v for v in quantized.variables if id(v) in trained or "moving_" in v.name]
         before = [variable.numpy() for variable in kept]

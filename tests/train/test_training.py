@@ -1,9 +1,8 @@
-"""Training: which weights are kept, when it stops, what it reports; for keras and tf_keras alike.
+"""Training: which weights are kept, when it stops, what it reports.
 
 The weights of every epoch are scripted, so that its accuracy is known without training.
 """
 
-import importlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -16,9 +15,9 @@ from pydantic import ValidationError
 
 from pipeline.data import datasets
 from pipeline.data.datasets import Dataset, Split
-from pipeline.train import optimizers, training
+from pipeline.train import training
 from pipeline.train.settings import Settings
-from pipeline.train.training import CURVES
+from pipeline.train.training import CURVES, Session
 
 # Slope and offset of the margin over the pixel. On `squares`: all right; all right with a higher
 # loss; half right with a loss in between; all wrong.
@@ -26,21 +25,12 @@ GOOD, FAINT, HALF, BAD = (1.0, 0.0), (0.1, 0.0), (5.0, 5.05), (-1.0, 0.0)
 OPTIMIZERS = ("sgd", "rmsprop_momentum", "adamw")  # the formulas are tested elsewhere
 
 
-both = pytest.mark.parametrize("api", ["keras", "tf_keras"], indirect=True)
-
-
-@pytest.fixture
-def api(request: pytest.FixtureRequest) -> Any:
-    """Keras 3 unless the test is marked with `both`."""
-    return importlib.import_module(getattr(request, "param", "keras"))
-
-
-def network(api: Any) -> Any:
+def network() -> Any:
     """Scores of black and white by the mean pixel."""
-    inputs = api.Input((4, 4, 1))
-    x = api.layers.Rescaling(1 / 128, offset=-1.0)(inputs)
-    x = api.layers.GlobalAveragePooling2D()(x)
-    return api.Model(inputs, api.layers.Softmax()(api.layers.Dense(2)(x)))
+    inputs = keras.Input((4, 4, 1))
+    x = keras.layers.Rescaling(1 / 128, offset=-1.0)(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Softmax()(keras.layers.Dense(2)(x)))
 
 
 def line(model: Any) -> tuple[float, float]:
@@ -53,10 +43,10 @@ def weights(slope: float, offset: float) -> list[np.ndarray]:
     return [np.array([[-slope, slope]], np.float32), np.array([-offset, offset], np.float32)]
 
 
-def script(api: Any, lines: Sequence[tuple[float, float]]) -> Any:
+def script(lines: Sequence[tuple[float, float]]) -> Any:
     """A callback that sets the weights of each epoch."""
 
-    class Script(api.callbacks.Callback):
+    class Script(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.model.set_weights(weights(*lines[epoch]))
 
@@ -64,11 +54,11 @@ def script(api: Any, lines: Sequence[tuple[float, float]]) -> Any:
 
 
 @pytest.fixture
-def scripted(api: Any, squares: Dataset) -> Callable[..., Any]:
+def scripted(squares: Dataset) -> Callable[..., Any]:
     """Train with scripted weights; the line that is kept, and the curves."""
 
     def run(lines: Sequence[tuple[float, float]], **options: Any) -> Any:
-        model = network(api)
+        model = network()
         frozen = Settings(
             epochs=len(lines),
             optimizer="sgd",
@@ -77,10 +67,8 @@ def scripted(api: Any, squares: Dataset) -> Callable[..., Any]:
             schedule="constant",
             **options,
         )
-        callbacks = [script(api, lines)]
-        history = training.fit(
-            model, squares, frozen, 0, label="test", api=api, callbacks=callbacks
-        )
+        callbacks = [script(lines)]
+        history = training.fit(model, squares, frozen, 0, Session("test"), callbacks=callbacks)
         return line(model), history
 
     return run
@@ -100,7 +88,6 @@ def test_the_weights_of_the_best_epoch_are_kept(
     assert scripted(lines)[0] == kept
 
 
-@both
 def test_the_first_epochs_are_not_kept_while_it_settles(scripted: Callable[..., Any]) -> None:
     assert scripted([GOOD, GOOD, BAD, (-2.0, 0.0)], settle=2)[0] == BAD
 
@@ -127,7 +114,6 @@ def test_training_stops_when_patience_is_at_an_end(
     )
 
 
-@both
 def test_the_best_weights_are_kept_after_an_early_stop(scripted: Callable[..., Any]) -> None:
     assert scripted([FAINT, GOOD, BAD, BAD, FAINT], patience=2)[0] == GOOD
 
@@ -139,7 +125,6 @@ def test_curves_hold_what_each_epoch_scored(scripted: Callable[..., Any]) -> Non
     assert good < half < faint < bad
 
 
-@both
 def test_the_loss_is_cross_entropy(scripted: Callable[..., Any]) -> None:
     _, history = scripted([FAINT, GOOD])
     pixels = np.array([-1.0, 255 / 128 - 1])  # of the two classes, which are as frequent
@@ -153,7 +138,6 @@ def test_curves_are_plain_numbers(scripted: Callable[..., Any]) -> None:
     assert {type(point) for points in history.values() for point in points} == {float}
 
 
-@both
 def test_a_loss_that_is_not_finite_ends_training_and_is_never_the_best(
     scripted: Callable[..., Any],
 ) -> None:
@@ -166,44 +150,43 @@ def test_a_loss_that_is_not_finite_ends_training_and_is_never_the_best(
 # real training
 
 
-def trained(api: Any, dataset: Dataset, order: int = 0, **options: Any) -> tuple[Any, Any]:
+def trained(dataset: Dataset, order: int = 0, **options: Any) -> tuple[Any, Any]:
     """Train a small convolutional network on digits, always from the same weights."""
-    api.utils.set_random_seed(7)
-    inputs = api.Input(dataset.image_shape)
-    x = api.layers.Rescaling(1 / 128, offset=-1.0)(inputs)
-    x = api.layers.Conv2D(8, 3, strides=4, activation="relu")(x)
-    x = api.layers.BatchNormalization(momentum=0.5)(x)
-    x = api.layers.Dense(dataset.num_classes)(api.layers.Flatten()(x))
-    model = api.Model(inputs, api.layers.Softmax()(x))
+    keras.utils.set_random_seed(7)
+    inputs = keras.Input(dataset.image_shape)
+    x = keras.layers.Rescaling(1 / 128, offset=-1.0)(inputs)
+    x = keras.layers.Conv2D(8, 3, strides=4, activation="relu")(x)
+    x = keras.layers.BatchNormalization(momentum=0.5)(x)
+    x = keras.layers.Dense(dataset.num_classes)(keras.layers.Flatten()(x))
+    model = keras.Model(inputs, keras.layers.Softmax()(x))
     settings = Settings(**{"epochs": 2, "batch_size": 16, "learning_rate": 0.01, **options})
-    return model, training.fit(model, dataset, settings, order, label="test", api=api)
+    return model, training.fit(model, dataset, settings, order, Session("test"))
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
 def test_training_lowers_the_loss(few_digits: Dataset, schedule: str) -> None:
-    _, history = trained(keras, few_digits, epochs=3, schedule=schedule)
+    _, history = trained(few_digits, epochs=3, schedule=schedule)
     assert history["train/loss"][-1] < history["train/loss"][0]
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_changes_the_weights(squares: Dataset, optimizer: str) -> None:
-    model = network(keras)
+    model = network()
     before = line(model)
     settings = Settings(epochs=1, optimizer=optimizer, batch_size=8, learning_rate=0.05)
-    training.fit(model, squares, settings, 0, label="test")
+    training.fit(model, squares, settings, 0, Session("test"))
     assert line(model)[0] > before[0]
 
 
-@both
-def test_the_same_seed_trains_the_same_network(api: Any, few_digits: Dataset) -> None:
-    (one, first), (other, second) = (trained(api, few_digits, order=3) for _ in range(2))
+def test_the_same_seed_trains_the_same_network(few_digits: Dataset) -> None:
+    (one, first), (other, second) = (trained(few_digits, order=3) for _ in range(2))
     assert first == second
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_the_seed_decides_the_order_of_the_images(few_digits: Dataset) -> None:
-    (_, first), (_, second) = (trained(keras, few_digits, order=seed) for seed in (3, 4))
+    (_, first), (_, second) = (trained(few_digits, order=seed) for seed in (3, 4))
     assert first["train/loss"] != second["train/loss"]
 
 
@@ -223,15 +206,14 @@ def test_the_learning_rate_follows_its_schedule(
             self.on_train_begin()
 
     settings = Settings(epochs=2, learning_rate=0.1, batch_size=8, schedule=schedule)
-    training.fit(network(keras), squares, settings, 0, label="test", callbacks=[Rate()])
+    training.fit(network(), squares, settings, 0, Session("test"), callbacks=[Rate()])
     assert seen == pytest.approx(rates, abs=1e-6)
 
 
-@both
-def test_a_plateau_of_val_accuracy_lowers_the_rate(api: Any, squares: Dataset) -> None:
+def test_a_plateau_of_val_accuracy_lowers_the_rate(squares: Dataset) -> None:
     seen = []
 
-    class Rate(api.callbacks.Callback):
+    class Rate(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             seen.append(float(self.model.optimizer.learning_rate))
 
@@ -239,68 +221,46 @@ def test_a_plateau_of_val_accuracy_lowers_the_rate(api: Any, squares: Dataset) -
         epochs=6, optimizer="sgd", learning_rate=1e-9, batch_size=8, schedule="plateau"
     )
     lines = [HALF, BAD, GOOD, GOOD, GOOD, GOOD]
-    callbacks = [script(api, lines), Rate()]
-    training.fit(network(api), squares, settings, 0, label="test", api=api, callbacks=callbacks)
+    callbacks = [script(lines), Rate()]
+    training.fit(network(), squares, settings, 0, Session("test"), callbacks=callbacks)
     assert seen == pytest.approx([1e-9] * 5 + [1e-10])
 
 
 def test_fewer_images_than_a_batch_are_still_trained_on(squares: Dataset) -> None:
-    model = network(keras)
+    model = network()
     before = line(model)
     settings = Settings(epochs=1, batch_size=64, learning_rate=0.05)
-    training.fit(model, squares, settings, 0, label="test")
+    training.fit(model, squares, settings, 0, Session("test"))
     assert line(model) != before
 
 
-@both
-def test_a_model_whose_softmax_is_an_activation_is_trained_on_its_scores(
-    api: Any, squares: Dataset
-) -> None:
-    inputs = api.Input((4, 4, 1))
-    x = api.layers.GlobalAveragePooling2D()(api.layers.Rescaling(1 / 128, offset=-1.0)(inputs))
-    model = api.Model(inputs, api.layers.Dense(2, activation="softmax")(x))
+def test_a_model_whose_softmax_is_an_activation_is_trained_on_its_scores(squares: Dataset) -> None:
+    inputs = keras.Input((4, 4, 1))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 128, offset=-1.0)(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(x))
     model.set_weights(weights(0.0, 0.0))
     settings = Settings(epochs=1, optimizer="sgd", batch_size=16, learning_rate=1e-12)
-    history = training.fit(model, squares, settings, 0, label="test", api=api)
+    history = training.fit(model, squares, settings, 0, Session("test"))
     assert history["train/loss"] == pytest.approx([math.log(2)], abs=1e-5)
 
 
-@both
-def test_scores_that_no_float_can_hold_still_have_a_loss(api: Any, squares: Dataset) -> None:
-    model = network(api)
+def test_scores_that_no_float_can_hold_still_have_a_loss(squares: Dataset) -> None:
+    model = network()
     settings = Settings(epochs=1, optimizer="sgd", batch_size=16, learning_rate=1e-12)
-    wrong = [script(api, [(-1000.0, 0.0)])]
-    history = training.fit(model, squares, settings, 0, label="test", api=api, callbacks=wrong)
+    wrong = [script([(-1000.0, 0.0)])]
+    history = training.fit(model, squares, settings, 0, Session("test"), callbacks=wrong)
     # on scores the loss would be cut off at -log(1e-7) = 16
     assert history["val/loss"][0] == pytest.approx(2000, rel=0.01)
-
-
-@both
-def test_images_are_prepared_for_training_and_for_validation(api: Any, squares: Dataset) -> None:
-    model = network(api)
-    settings = Settings(epochs=1, optimizer="sgd", batch_size=8, learning_rate=1e-12)
-    history = training.fit(
-        model,
-        squares,
-        settings,
-        0,
-        label="test",
-        api=api,
-        prepare=lambda images: 255.0 - images,
-        callbacks=[script(api, [GOOD])],
-    )
-    assert history["train/accuracy"] == history["val/accuracy"] == [0.0]
 
 
 def test_every_epoch_is_reported_as_it_ends(squares: Dataset) -> None:
     reported: list[tuple[int, dict[str, float]]] = []
     history = training.fit(
-        network(keras),
+        network(),
         squares,
         Settings(epochs=3, batch_size=8),
         0,
-        label="test",
-        on_epoch=lambda epoch, point: reported.append((epoch, point)),
+        Session("test", on_epoch=lambda epoch, point: reported.append((epoch, point))),
     )
     assert [epoch for epoch, _ in reported] == [1, 2, 3]
     assert {key: [point[key] for _, point in reported] for key in history} == history
@@ -309,19 +269,15 @@ def test_every_epoch_is_reported_as_it_ends(squares: Dataset) -> None:
 # what is added to the loss
 
 
-@both
-def test_label_smoothing_spreads_a_share_of_every_label(api: Any, squares: Dataset) -> None:
+def test_label_smoothing_spreads_a_share_of_every_label(squares: Dataset) -> None:
     settings = Settings(epochs=1, learning_rate=1e-12, label_smoothing=0.2)
-    history = training.fit(
-        network(api), squares, settings, 0, label="", api=api, callbacks=[script(api, [GOOD])]
-    )
+    history = training.fit(network(), squares, settings, 0, Session(""), callbacks=[script([GOOD])])
     margins = 2 * np.array([1.0, 255 / 128 - 1])  # of the right class over the other
     expected = np.log1p(np.exp(-margins)) + 0.1 * margins  # the other class has 0.2 / 2
     assert history["val/loss"] == pytest.approx([expected.mean()], abs=1e-5)
     assert history["val/accuracy"] == [1.0]
 
 
-@both
 def test_penalties_are_part_of_the_loss(scripted: Callable[..., Any]) -> None:
     _, history = scripted([FAINT], l1=1.0, l2=3.0)
     margins = 0.2 * np.array([1.0, 255 / 128 - 1])
@@ -329,72 +285,27 @@ def test_penalties_are_part_of_the_loss(scripted: Callable[..., Any]) -> None:
     assert history["train/loss"] == pytest.approx([expected], abs=1e-5)
 
 
-@both
-def test_a_model_has_no_penalty_after_training(api: Any, squares: Dataset) -> None:
-    model = network(api)
-    training.fit(model, squares, Settings(epochs=1, batch_size=8, l2=0.1), 0, label="test", api=api)
+def test_a_model_has_no_penalty_after_training(squares: Dataset) -> None:
+    model = network()
+    training.fit(model, squares, Settings(epochs=1, batch_size=8, l2=0.1), 0, Session("test"))
     assert model.losses == []
-
-
-@pytest.mark.parametrize("wrapper", ["pruning", "clustering", "quantization"])
-def test_penalties_reach_kernels_through_the_wrappers_of_tfmot(
-    squares: Dataset, wrapper: str
-) -> None:
-    import tensorflow_model_optimization as tfmot
-    import tf_keras
-
-    def wrapped() -> tuple[Any, list[Any]]:
-        tf_keras.utils.set_random_seed(0)
-        inputs = tf_keras.Input((4, 4, 1))
-        x = tf_keras.layers.Flatten()(tf_keras.layers.Conv2D(4, 3)(inputs))
-        model = tf_keras.Model(inputs, tf_keras.layers.Dense(2)(x))
-        if wrapper == "pruning":
-            model = tfmot.sparsity.keras.prune_low_magnitude(model)
-            return model, [tfmot.sparsity.keras.UpdatePruningStep()]
-        if wrapper == "clustering":
-            start = tfmot.clustering.keras.CentroidInitialization.LINEAR
-            return tfmot.clustering.keras.cluster_weights(model, 4, start), []
-        return tfmot.quantization.keras.quantize_model(model), []
-
-    def norms(model: Any) -> list[float]:
-        centroids = [v for v in model.trainable_variables if "centroids" in v.name]
-        return [np.linalg.norm(v.numpy()) for v in centroids or optimizers.kernels(model)]
-
-    model, callbacks = wrapped()
-    before = norms(model)
-    settings = Settings(
-        epochs=6, batch_size=8, optimizer="sgd", learning_rate=0.01, schedule="constant", l2=1.0
-    )
-    training.fit(
-        model,
-        squares,
-        settings,
-        0,
-        label="test",
-        api=tf_keras,
-        prepare=lambda images: images / 255,
-        callbacks=callbacks,
-    )
-    assert len(before) == 2
-    for small, large in zip(norms(model), before, strict=True):
-        assert small < 0.9 * large
 
 
 # augmentation
 
 
-def test_images_are_augmented_for_training_only(api: Any) -> None:
+def test_images_are_augmented_for_training_only() -> None:
     labels = np.array([0, 1] * 32, np.int32)
     images = np.zeros((64, 4, 4, 1), np.uint8)
     images[labels == 0, :, :2] = images[labels == 1, :, 2:] = 255
     part = Split(images, labels, np.arange(64))
     halves = Dataset("halves", ("left", "right"), part, part, part, fingerprint="halves")
-    inputs = api.Input((4, 4, 1))
-    model = api.Model(inputs, api.layers.Dense(2)(api.layers.Flatten()(inputs)))
+    inputs = keras.Input((4, 4, 1))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
     left = np.tile(np.float32([1, 1, -1, -1]), 4)
     model.set_weights([np.stack([left, -left], axis=1), np.zeros(2, np.float32)])
     settings = Settings(epochs=1, optimizer="sgd", learning_rate=1e-12, flip=True)
-    history = training.fit(model, halves, settings, 0, label="test", api=api)
+    history = training.fit(model, halves, settings, 0, Session("test"))
     assert history["val/accuracy"] == [1.0]
     assert 0.25 < history["train/accuracy"][0] < 0.75
 
@@ -430,9 +341,7 @@ def test_chance_is_a_little_above_the_share_of_the_largest_class(
 def test_no_epoch_but_the_first_begins_after_the_deadline(squares: Dataset) -> None:
     settings = Settings(epochs=3, batch_size=8)
     for deadline, epochs in ((time.monotonic(), 1), (time.monotonic() + 999, 3)):
-        history = training.fit(
-            network(keras), squares, settings, 0, label="test", deadline=deadline
-        )
+        history = training.fit(network(), squares, settings, 0, Session("test", deadline=deadline))
         assert len(history["val/loss"]) == epochs
 
 

@@ -38,7 +38,7 @@ from pipeline.graph import structure
 from pipeline.quantization.tfmot import activations, affine, bridge, ranges, rules
 from pipeline.tflite import parity
 
-Fit = Callable[[tf_keras.Model, list[tf_keras.callbacks.Callback]], None]
+Fit = Callable[[tf_keras.Model], None]
 NAMES = {
     "ChannelAffine": affine.ChannelAffine,
     "HardSwish": activations.HardSwish,
@@ -98,7 +98,7 @@ def quantize_aware(
     _fix_input_range(quantized, model)
     _constrain(quantized, kept)
     ranges.calibrate(quantized, annotated, bridge.rescaled(model, images.astype(np.float32)))
-    fit(quantized, [])
+    fit(quantized)
     return quantized, rows
 
 

@@ -1,41 +1,152 @@
-"""How the compression stages train the tf_keras model that this package hands them."""
+"""Quantization-aware training of a tf_keras model: Adam, its rate along a cosine.
 
-from collections.abc import Callable, Sequence
+Everything else in the project trains Keras 3 models with `pipeline.train.training`, which cannot
+train the tf_keras models that tfmot makes. What the two share is plain data: the settings, the
+batches of images and the names of the curves.
+"""
+
+import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import tensorflow as tf
 import tf_keras
 
+from pipeline.data.datasets import Dataset
 from pipeline.stage import Context
-from pipeline.train import training
-from pipeline.train.settings import Settings
+from pipeline.system import progress
+from pipeline.train import inputs, layer_rates
+from pipeline.train.settings import Settings, mending
+from pipeline.train.training import CURVES, History, Report
 
 
 class Trainer:
-    """Trains the tf_keras model that it is handed, and keeps the curves."""
+    """Trains the tf_keras model that it is called with, and keeps the curves in `history`."""
 
     def __init__(
-        self,
-        settings: Settings,
-        ctx: Context,
-        label: str,
-        prepare: Callable[[Any], Any] | None = None,
+        self, settings: Settings, ctx: Context, label: str, prepare: Callable[[Any], Any]
     ) -> None:
+        """Decide how to train.
+
+        Args:
+            settings: What `mending` makes; the optimizer and the loss are not a choice here.
+            ctx: Its data set is trained on; its seed decides the order of the images, what
+                augmentation does to them and what dropout leaves out.
+            label: Name in front of the progress bar.
+            prepare: Applied to batches of images 0..255 before the model sees them.
+
+        Raises:
+            ValueError: a setting has no effect in this training.
+        """
+        served = mending(dict(settings), settings.epochs, settings.learning_rate)
+        if unknown := {key: value for key, value in settings if value != getattr(served, key)}:
+            raise ValueError(
+                "quantization-aware training has no such setting. Received: "
+                f"{', '.join(f'{key}={value}' for key, value in unknown.items())}. Leave it out"
+            )
         self._settings, self._ctx, self._label = settings, ctx, label
         self._prepare = prepare
-        self.history: training.History = {}
+        self.history: History = {}
 
-    def __call__(self, model: Any, callbacks: Sequence[Any]) -> None:
-        """Train `model` in place with `callbacks`."""
+    def __call__(self, model: tf_keras.Model) -> None:
+        """Train `model` in place; it keeps the weights of its best epoch on val.
+
+        A loss that is not finite ends training.
+        """
         keras.utils.set_random_seed(self._ctx.seed)
-        self.history = training.fit(
-            model,
-            self._ctx.data,
-            self._settings,
-            self._ctx.seed,
-            label=self._label,
-            api=tf_keras,
-            prepare=self._prepare,
-            callbacks=callbacks,
-            on_epoch=self._ctx.curve,
-        )
+        settings, data = self._settings, self._ctx.data
+        with layer_rates.held(model, settings):
+            view = _compiled(model, data, settings)
+            batches = inputs.streams(data, settings, self._ctx.seed)
+            train, val = (part.map(lambda x, y: (self._prepare(x), y)) for part in batches)
+            with progress.bar(self._label, settings.epochs) as advance:
+                best = _Best(self._ctx.curve, advance)
+                view.fit(
+                    train,
+                    validation_data=val,
+                    epochs=settings.epochs,
+                    shuffle=False,  # `train` is shuffled already
+                    verbose=0,
+                    callbacks=[tf_keras.callbacks.TerminateOnNaN(), best],
+                )
+            if best.weights is not None:
+                view.set_weights(best.weights)
+            self.history = best.history
+
+
+class _Best(tf_keras.callbacks.Callback):  # type: ignore[misc]
+    """Reports every epoch, and keeps the weights of the best: highest accuracy, then least loss."""
+
+    def __init__(self, on_epoch: Report, advance: Callable[..., None]) -> None:
+        super().__init__()
+        self.history: History = {curve: [] for curve in CURVES.values()}
+        self.weights: list[Any] | None = None
+        self._on_epoch, self._advance = on_epoch, advance
+        self._score = (-math.inf, -math.inf)  # val accuracy, minus val loss
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        point = {curve: float(logs[key]) for key, curve in CURVES.items()}
+        for curve, value in point.items():
+            self.history[curve].append(value)
+        score = (point["val/accuracy"], -point["val/loss"])
+        if math.isfinite(point["val/loss"]) and score > self._score:
+            self._score, self.weights = score, self.model.get_weights()
+        self._advance(progress.note(point), epoch + 1)
+        self._on_epoch(epoch + 1, point)
+        self.model.stop_training |= not math.isfinite(point["train/loss"])
+
+
+def _compiled(model: tf_keras.Model, dataset: Dataset, settings: Settings) -> tf_keras.Model:
+    """Make a compiled model that shares the weights of `model`; it ends before a final softmax."""
+    scores = model.outputs[0]
+    logits = _logits(scores)
+    output = scores if logits is None else logits
+    view = tf_keras.Model(model.inputs, output, name=f"{model.name}_trained")
+    steps = settings.epochs * inputs.steps_per_epoch(dataset, settings)
+    rate = tf_keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
+    optimizer = tf_keras.optimizers.Adam(rate)
+    optimizer.build(view.trainable_variables)  # before training: one trace of the step, not two
+    view.compile(
+        optimizer=optimizer,
+        loss=_cross_entropy(logits is not None, dataset.num_classes),
+        metrics=[_accuracy(dataset.num_classes)],
+        jit_compile=False,  # XLA on a CPU was measured 5 to 10 times slower
+    )
+    return view
+
+
+def _logits(scores: Any) -> Any:
+    """The input of the softmax layer whose output is `scores`; None if there is no such layer."""
+    last, node, _ = scores._keras_history
+    if not isinstance(last, tf_keras.layers.Softmax):
+        return None
+    return last.get_input_at(node)
+
+
+def _cross_entropy(from_logits: bool, num_classes: int) -> Callable[[Any, Any], Any]:
+    """Make the loss; labels are whole numbers `[B]`, or shares of the classes `[B, K]` if mixed."""
+
+    def loss(labels: Any, scores: Any) -> Any:
+        if _is_mixed(labels, num_classes):
+            return tf_keras.losses.categorical_crossentropy(labels, scores, from_logits)
+        whole = tf.cast(tf.reshape(labels, (-1,)), "int32")
+        return tf_keras.losses.sparse_categorical_crossentropy(whole, scores, from_logits)
+
+    return loss
+
+
+def _accuracy(num_classes: int) -> tf_keras.metrics.Metric:
+    """Make the metric: the highest score is that of the label, or of its largest share."""
+
+    def hits(labels: Any, scores: Any) -> Any:
+        if _is_mixed(labels, num_classes):
+            labels = tf.argmax(labels, axis=-1)
+        right = tf.cast(tf.reshape(labels, (-1,)), "int32")
+        return tf.cast(tf.equal(right, tf.argmax(scores, -1, "int32")), "float32")
+
+    return tf_keras.metrics.MeanMetricWrapper(hits, name="accuracy")
+
+
+def _is_mixed(labels: Any, num_classes: int) -> bool:
+    return len(labels.shape) == 2 and labels.shape[-1] == num_classes
