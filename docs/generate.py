@@ -65,7 +65,7 @@ def _shown(default: object) -> str:
 
 
 class Recorder:
-    """Stands in for keras-tuner: takes the first or last value of a choice, and counts the values."""
+    """Stands in for keras-tuner: takes the first or last value, and counts the values."""
 
     def __init__(self, last: bool) -> None:
         self._last = last
