@@ -29,7 +29,7 @@ COVERAGE = Path(__file__).parents[1] / "benchmarks" / "results" / "coverage.json
 
 
 def blocks() -> dict[str, Callable[[], str]]:
-    """What can stand between the markers, by name."""
+    """A writer for every generated block, by the name in its marker."""
     schemas: dict[str, type[BaseModel]] = {
         "recipe": recipe.Head,
         "data": DataConfig,
@@ -65,31 +65,31 @@ def _shown(default: object) -> str:
 
 
 class Recorder:
-    """Choices that take the first or the last value and remember what there was to choose."""
+    """Stands in for keras-tuner: takes the first or last value, and counts the values."""
 
     def __init__(self, last: bool) -> None:
         self._last = last
         self.choices: dict[str, int] = {}
 
     def Choice(self, name: str, values: Sequence[Any]) -> Any:
-        """Take one end of `values`."""
+        """Take the first or the last of `values`."""
         self.choices[name] = len(values)
         return values[-1 if self._last else 0]
 
 
 def family_table() -> str:
-    """A row per family: what is searched, how many points there are, and what they cost."""
+    """A row per family: what is searched, how many networks that makes, and what they cost."""
     rows = [
         "| family | searched | points | smallest MACs | largest MACs | not for |",
         "| --- | --- | ---: | ---: | ---: | --- |",
     ]
     for name in families():
-        cheap, dear = Recorder(last=False), Recorder(last=True)
-        ends = [family(name).sample(r) for r in (cheap, dear)]
+        cheapest, largest = Recorder(last=False), Recorder(last=True)
+        ends = [family(name).sample(r) for r in (cheapest, largest)]
         macs = [complexity.count(name, arch, IMAGE, CLASSES).macs for arch in ends]
         refused = ", ".join(sorted(getattr(family(name), "UNDEPLOYABLE", {})))
-        points = math.prod(dear.choices.values())
-        kinds = dict.fromkeys(re.sub(r"_\d+$", "", key) for key in dear.choices)
+        points = math.prod(largest.choices.values())
+        kinds = dict.fromkeys(re.sub(r"_\d+$", "", key) for key in largest.choices)
         rows.append(
             f"| `{name}` | {', '.join(kinds)} | {points:.2g} | {macs[0]:,} | {macs[1]:,} "
             f"| {refused or '-'} |"

@@ -30,7 +30,7 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 FRONT = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 DATED = [ROOT / "docs/log.md", *sorted((ROOT / "docs/decisions").glob("*.md"))]  # name old files
 OURS = "pipeline|search_spaces|recipes|tests|benchmarks|docs|flopsmith"
-BLOCK = re.compile(r"```(?:python|yaml)\n# (appended to )?([\w/.]+)\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"```(?:python|yaml)\n# ([\w/.]+)\n(.*?)```", re.DOTALL)
 
 RECIPE = (
     "description: Mine\ndata: digits\nstages:\n- load: {network: lenet5}\n- shorten: {bits: 2}\n"
@@ -59,7 +59,7 @@ def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
 @each(sorted({*FRONT, *PAGES} - {*DATED}))
 def test_every_path_that_a_page_names_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    own = {match[2] for match in BLOCK.finditer(text)}  # what the page tells the reader to write
+    own = {match[1] for match in BLOCK.finditer(text)}  # what the page tells the reader to write
     own |= {f"tests/{'/'.join(p.split('/')[1:-1])}/test_{p.split('/')[-1]}" for p in own}
     for path in re.findall(rf"`((?:{OURS})/[^`\s]*)`", text):
         if "NAME" not in path and path not in own:
@@ -114,11 +114,11 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     added: set[str] = set()
 
     def write(page: str) -> None:
-        for more, path, code in BLOCK.findall((ROOT / page).read_text(encoding="utf-8")):
+        for path, code in BLOCK.findall((ROOT / page).read_text(encoding="utf-8")):
             place = tmp_path / path
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(place.read_text() + code if more else code)
-            if place.suffix == ".py" and not more:
+            place.write_text(code)
+            if place.suffix == ".py":
                 package = importlib.import_module(path.rpartition("/")[0].replace("/", "."))
                 monkeypatch.setattr(package, "__path__", [*package.__path__, str(place.parent)])
                 added.add(f"{package.__name__}.{place.stem}")
