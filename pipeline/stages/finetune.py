@@ -78,9 +78,10 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     from pipeline.train.finetune import Tuning
     from pipeline.train.losses import Lessons
 
+    keras.utils.set_random_seed(ctx.seed)  # a loaded Dropout draws a seed of its own
     model = keras.models.load_model(source.model_path, compile=False)
     settings = merged(source.settings, config.settings())
-    keras.utils.set_random_seed(ctx.seed)
+    keras.utils.set_random_seed(ctx.seed)  # as if nothing had been drawn
     new_layers = source.details.new_layers if source.details.pretrained else None
     tuning = Tuning(
         model,
