@@ -105,7 +105,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         picture := augmented.write(settings, ctx.data, ctx.seed, ctx.directory)
     ):
         ctx.log.file(picture)
-    note = f"Mode {mode}" + (f": {tuning.reason}" if tuning.reason else "")
+    note = f"Training mode {mode}" + (f": {tuning.reason}" if tuning.reason else "")
     ctx.log.params({"mode_used": mode, "mode_reason": tuning.reason})
     details = Details(history=tuning.history, note=note)
     lasting = {k: v for k, v in config.settings().items() if k in LASTING}
