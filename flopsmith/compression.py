@@ -228,6 +228,6 @@ def _measured(made: list[Artifact], shop: Workshop) -> TfliteModel:
     last = made[-1]
     if last.model_path is None:
         raise ValueError(f"a stage left no model. Received: {last.stage}")
-    numbers, _ = metrics.measure(last, shop.data)
+    numbers = metrics.measure(last, shop.data).metrics
     told = {one.stage: one.model_dump(include={"details"})["details"] for one in made}
     return TfliteModel(last.model_path.read_bytes(), numbers, told)

@@ -81,7 +81,8 @@ class Workshop:
             seed=self.seed,
             budget=self.budget,
             targets=self.targets,
-            title=name,
+            recipe_name=name,
+            description="",
             recipe_yaml="",
             log=Unrecorded(),
         )

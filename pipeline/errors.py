@@ -1,4 +1,4 @@
-"""Every error a user can cause; each is ours and a builtin, and reads as one line."""
+"""Errors that a user can cause. Each is a `PipelineError` and a builtin; its text is one line."""
 
 
 class PipelineError(Exception):
@@ -22,11 +22,11 @@ class ModelError(PipelineError, ValueError):
 
 
 class ParityError(ModelError):
-    """A file that computes something else than the network it was made of; milder ones may not."""
+    """A file that computes something else than its network; milder compression may avoid that."""
 
 
 class OutputError(PipelineError, OSError):
-    """A place that results cannot be written to."""
+    """A directory or file that results cannot be written to."""
 
 
 class ToolError(PipelineError, RuntimeError):

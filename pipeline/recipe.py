@@ -1,4 +1,4 @@
-"""YAML -> a frozen, fully checked Recipe; every error names the file and the key."""
+"""Read a recipe from YAML and check all of it; every error names the file and the key."""
 
 import difflib
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from pipeline.system.files import fingerprint
 
 HERE = Path(__file__).parent
 FOLDERS = (HERE.parent / "recipes", HERE / "_recipes")  # a checkout; an installed wheel
-BRANCHES = ("literal[", "constrained-")  # what pydantic calls the kinds of a value
+BRANCHES = ("literal[", "constrained-")  # how pydantic's names for the kinds of a value begin
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,7 @@ class Recipe(Head):
         return found
 
     def share(self, place: int) -> float | None:
-        """Fraction of the compressing stages that have run once the stage at `place` has.
-
-        None: that stage does not compress.
-        """
+        """Fraction of the compressing stages that have run after this one; None: it is not one."""
         compress = [stage.load(step.name).ladder is not None for step in self.stages]
         return sum(compress[: place + 1]) / sum(compress) if compress[place] else None
 
@@ -188,10 +185,9 @@ def _entries(steps: Any, path: Path) -> list[tuple[str, Any]]:
                 f"{path}: stages.{place}: expected `name: settings`. Received: {entry!r}"
             )
         ((name, settings),) = entry.items()
-        if name not in stage.names():
-            raise RecipeError(
-                f"{path}: stages.{place}: unknown stage {name!r}{_close(str(name), stage.names())}"
-            )
+        if name not in (known := stage.names()):
+            hint = _close(str(name), known)
+            raise RecipeError(f"{path}: stages.{place}: unknown stage {name!r}{hint}")
         found.append((name, {} if settings is None else settings))
     return found
 
@@ -260,10 +256,9 @@ def _validate(model: type[Any], raw: Any, path: Path, prefix: str) -> Any:
 
 
 def _told(error: ValidationError) -> Any:
-    """The error to tell, with a path of keys alone.
+    """The error to show, with a `loc` that holds keys alone.
 
-    Where a value may be of several kinds there is one error for each; the one that went deepest is
-    of the kind that was meant.
+    A value that may be of several kinds has an error for each; the deepest is of the kind meant.
     """
     errors = error.errors()
     same = [one for one in errors if one["loc"][:1] == errors[0]["loc"][:1]]
@@ -280,7 +275,7 @@ def _subclasses(kind: type[Any]) -> Iterator[type[Any]]:
 
 
 def _inner(annotation: Any) -> type[BaseModel] | None:
-    """The model that a setting may be, if it may be one."""
+    """The pydantic model among the types that a setting may have, or None."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_inner, get_args(annotation))), None)

@@ -1,4 +1,4 @@
-"""THE loop: run each stage, measure what it leaves, record it; skip what is already done."""
+"""Run a recipe: each stage in order, measured and recorded; finished stages are not run again."""
 
 import contextlib
 import fcntl
@@ -23,8 +23,8 @@ from pipeline.system.files import write_atomic
 from pipeline.tracking import registry, runs
 from pipeline.train.checkpoint import CHECKPOINT
 
-MARK = "stage.json"  # says which settings a directory belongs to, finished or not
-RUN = "run.json"  # says which MLflow run the directory was last logged to
+MARK = "stage.json"  # the fingerprint that a stage's directory belongs to, finished or not
+RUN = "run.json"  # the MLflow run that the directory was last logged to
 REPLACED = "replaced"
 log = logging.getLogger("flopsmith")
 
@@ -33,8 +33,9 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
     """Run a recipe, or what is left of it.
 
     Args:
-        recipe: What to run.
-        out: Directory of the run; a finished stage found there is not run again.
+        recipe: Its stages, data and bounds.
+        out: Directory of the run. A stage that has finished there with the same fingerprint is
+            not run again.
         fresh: Run every stage again. What is there is moved to `replaced/`, not deleted.
 
     Returns:
@@ -64,11 +65,11 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
 
 
 def _refuse_own(step: Step, out: Path) -> None:
-    """Refuse to read from the directory of the run, where earlier stages may be put aside."""
+    """Refuse a model in the directory of this run: it may be moved away before it is read."""
     for key, given in step.config.model_paths().items():
         if Path(given).resolve().is_relative_to(out.resolve()):
             raise RecipeError(
-                f"{step.name}.{key}: lies in the directory of this run. Received: {given}. Give "
+                f"{step.name}.{key}: is in the directory of this run. Received: {given}. Give "
                 "another directory with --out"
             )
 
@@ -112,7 +113,7 @@ def _stages(
 def _floor(
     reference: Artifact | None, recipe: Recipe, dataset: datasets.Dataset, share: float | None
 ) -> float | None:
-    """Val accuracy that a stage must keep; None for one that does not compress."""
+    """Least val accuracy of a stage that compresses; None for any other stage."""
     if reference is None or share is None:
         return None
     accuracy, images = reference.metrics["val_accuracy"], len(dataset.val)
@@ -166,9 +167,9 @@ def _finished(directory: Path, code: str) -> Artifact | None:
 
 
 def _put_aside(out: Path, expected: Mapping[str, str], fresh: bool) -> None:
-    """Move the stages that other settings left into `replaced/`; nothing is lost.
+    """Move stages with another fingerprint into `replaced/`; nothing is deleted.
 
-    All of them before the first stage runs: a report must not read what another recipe left.
+    This happens before the first stage runs, so that a report cannot read stages of another recipe.
     """
     for directory in sorted(out.glob("[0-9]*-*")):
         mark = directory / MARK
@@ -180,11 +181,15 @@ def _put_aside(out: Path, expected: Mapping[str, str], fresh: bool) -> None:
             target = next(place for place in places if not place.exists())
             target.parent.mkdir(exist_ok=True)
             directory.rename(target)
-            log.info("%s: settings changed; the earlier files are in %s", directory.name, target)
+            log.info(
+                "%s: data, code or settings changed; the stage runs again, and its earlier files "
+                "are in %s",
+                *(directory.name, target),
+            )
 
 
 def _warn_of_drop(reference: Artifact | None, done: Artifact, allowed: float) -> None:
-    """Say when the model has lost more val accuracy in compression than the recipe allows."""
+    """Warn where compression has cost more val accuracy than the recipe allows."""
     if reference is None:
         return
     drop = reference.metrics["val_accuracy"] - done.metrics["val_accuracy"]
@@ -196,14 +201,14 @@ def _warn_of_drop(reference: Artifact | None, done: Artifact, allowed: float) ->
 
 
 def _warn_of_targets(done: Artifact, asked: tuple[str, ...]) -> None:
-    """Say where the model does not run, or not wholly on what the target is there for."""
+    """Warn where the model does not run on a target, or parts of it fall back to another chip."""
     for found in done.details.targets or []:
         if found["target"] in asked and not verdict.lands(found):
             log.warning("%s: %s", done.stage, verdict.landing(found))
 
 
 def _publish(finished: list[Artifact], out: Path) -> None:
-    """Make `export` hold the deliverables of these stages and nothing else."""
+    """Copy the deliverables of these stages to `export`; other files there are deleted."""
     sources = {name: done.directory / name for done in finished for name in done.deliverables}
     for name, path in sources.items():
         write_atomic(out / EXPORT / name, path.read_bytes())
@@ -229,7 +234,7 @@ def _register(
     out: Path,
     parent: runs.Run,
 ) -> None:
-    """Register the model that these stages exported, if they did, for MLflow to serve."""
+    """Register the exported model, if there is one, so that MLflow can serve it."""
     made = next((a for a in reversed(finished) if registry.MODEL in a.deliverables), None)
     if made is None:
         return
@@ -245,7 +250,7 @@ def _register(
 
 
 def _remember(out: Path, parent: runs.Run) -> None:
-    """Note which MLflow run this is; end the one that a killed process left open."""
+    """Write the id of this MLflow run to `run.json`; end one that a killed process left open."""
     note = out / RUN
     if note.exists():
         earlier = json.loads(note.read_text())["run_id"]
@@ -256,7 +261,7 @@ def _remember(out: Path, parent: runs.Run) -> None:
 
 @contextlib.contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    """Hold the directory for this process alone.
+    """Lock the directory, so that no other process runs there.
 
     Raises:
         OutputError: it cannot be written to, or another process is running there.

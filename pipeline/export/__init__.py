@@ -1,1 +1,1 @@
-"""What is handed over: the bundle of files and its card."""
+"""What a run hands over: the bundle of files and the model card."""

@@ -1,4 +1,4 @@
-"""Text and tables in Markdown, whatever the words are."""
+"""Text and tables in Markdown, with special characters escaped."""
 
 import re
 from collections.abc import Sequence

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from pipeline.artifact import Artifact
-from pipeline.report import figures, markdown, plots
+from pipeline.report import markdown, plots
 from pipeline.report.verdict import (
     COLUMNS,
     MISSING,
@@ -253,7 +253,7 @@ def _details(artifact: Artifact) -> dict[str, Any]:
     return {
         "label": label(artifact),
         "note": artifact.details.note,
-        "plots": figures.of(artifact),
+        "plots": plots.figures(artifact),
         "layers": layers,
         "summary": f"{len(layers)} layers: "
         + listed(f"{n} {treatment}" for treatment, n in treatments.items()),

@@ -1,4 +1,4 @@
-"""Plots of the report as inline SVG: numbers in, text out, the same bytes every time.
+"""Plots of the report as inline SVG; the same numbers give the same bytes every time.
 
 Matplotlib knows fixed colours only, so everything is drawn in placeholder colours that become
 CSS variables in the text; the page that embeds a plot decides what they look like (light, dark).
@@ -12,9 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline.artifact import Artifact
+from pipeline.report.verdict import label, listed, percent, shown
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Canvas
 
 INK, MUTED, GRID, PAPER = "#000001", "#000002", "#000003", "#000004"
 SERIES = tuple(f"#0000{i:x}0" for i in range(1, 9))
@@ -51,6 +54,9 @@ STYLE: dict[str, Any] = {
 }
 
 
+Figure = dict[str, str]  # a plot's svg, alt and caption
+
+
 @dataclass(frozen=True)
 class Point:
     """One trained network."""
@@ -62,6 +68,9 @@ class Point:
 def front(points: Sequence[Point]) -> list[Point]:
     """Points that no other beats on both axes, the cheapest first.
 
+    `pipeline.search.pareto` answers the same for arrays, but the report may not import the search,
+    and a line through the points needs them sorted, each place once.
+
     >>> front([Point(1, 0.5), Point(2, 0.4), Point(3, 0.9)])
     [Point(cost=1, accuracy=0.5), Point(cost=3, accuracy=0.9)]
     """
@@ -70,6 +79,48 @@ def front(points: Sequence[Point]) -> list[Point]:
         if not kept or point.accuracy > kept[-1].accuracy:
             kept.append(point)
     return kept
+
+
+def figures(artifact: Artifact) -> list[Figure]:
+    """Draw the learning curves of a stage, and the sensitivity of its kernels if it measured it."""
+    return [*_learning_curves(artifact), *_sensitivity(artifact)]
+
+
+def _learning_curves(artifact: Artifact) -> list[Figure]:
+    curves: dict[str, dict[str, list[float | None]]] = {}
+    for key, values in artifact.details.history.items():
+        part, _, quantity = key.partition("/")
+        if quantity and part in ("train", "val") and values:
+            curves.setdefault(quantity, {})[part] = values
+    return [
+        {
+            "svg": learning_curve(f"{label(artifact)} {name}", name, parts),
+            "alt": f"{name.capitalize()} by epoch of {label(artifact)}: {_last(name, parts)}.",
+            "caption": f"{name.capitalize()} by epoch; last: {_last(name, parts)}.",
+        }
+        for name, parts in curves.items()
+    ]
+
+
+def _last(quantity: str, parts: dict[str, list[float | None]]) -> str:
+    form = percent if quantity == "accuracy" else shown(lambda value: f"{value:.4g}")
+    unit = "%" if quantity == "accuracy" else ""
+    return listed(f"{part} {form(values[-1])}{unit}" for part, values in parts.items())
+
+
+def _sensitivity(artifact: Artifact) -> list[Figure]:
+    curves = artifact.details.sensitivity
+    if not curves:
+        return []
+    worst = min(curves, key=lambda name: sum(accuracy for _, accuracy in curves[name]))
+    caption = "Accuracy on val images when one kernel is pruned alone, before any training"
+    return [
+        {
+            "svg": sensitivity(f"{label(artifact)} sensitivity", curves),
+            "alt": f"{caption}, for {len(curves)} kernels; {worst} is the most sensitive.",
+            "caption": f"{caption}; the most sensitive kernels are named.",
+        }
+    ]
 
 
 def accuracy_against(
@@ -198,7 +249,7 @@ def _percent_axis(axes: "Axes", label: str, axis: str = "y") -> None:
 
 
 @contextmanager
-def _figure(name: str, width: int, height: int) -> "Iterator[tuple[Figure, list[str]]]":
+def _figure(name: str, width: int, height: int) -> "Iterator[tuple[Canvas, list[str]]]":
     """Give a figure to draw on, its size in SVG units; its text is in the list afterwards."""
     from matplotlib import style
     from matplotlib.figure import Figure

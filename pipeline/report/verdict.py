@@ -1,4 +1,4 @@
-"""What the numbers of a run say: how each is written, the row of a stage, the verdict."""
+"""The numbers of a run in words: formats, a table row per stage, and the verdict in sentences."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -106,7 +106,7 @@ def cells(artifact: Artifact) -> list[str]:
 
 
 def verdict(artifacts: Sequence[Artifact]) -> str:
-    """Say what came out, and what it cost beside the first fine-tuned model, or the one given."""
+    """Describe the final model, compared with the first fine-tuned model or the one given."""
     measured = [
         a for a in artifacts if a.model_file and any(map(math.isfinite, a.metrics.values()))
     ]
@@ -134,7 +134,7 @@ def verdict(artifacts: Sequence[Artifact]) -> str:
 
 
 def _base(measured: Sequence[Artifact]) -> tuple[Artifact | None, str]:
-    """What the final model is compared with, and what it is called."""
+    """The artifact that the final model is compared with, and what the text calls it."""
     finetuned = next((a for a in measured if a.stage == "finetune"), None)
     whole = (a for a in measured if a.stage == "load" and a.details.new_layers == [])
     return finetuned or next(whole, None), "fine-tuned float model" if finetuned else "model given"
@@ -160,18 +160,18 @@ def exported(artifacts: Sequence[Artifact]) -> Artifact | None:
 
 
 PLACES = {"npu": "the NPU", "tpu": "the TPU", "cpu": "the CPU", "xnnpack": "XNNPACK"}
-OF_THE_CPU = "xnnpack"  # what it leaves runs on the same processor, only slower
+OF_THE_CPU = "xnnpack"  # operators that it does not take run on the same processor, only slower
 
 
 def lands(found: Mapping[str, Any]) -> bool:
-    """Whether a model runs on a target, and no part of it elsewhere."""
+    """Whether the whole model runs on the processor that the target is named for."""
     wholly = found["mapped"] == found["total"]
     same = any(op["placement"] == OF_THE_CPU for op in found["operators"])
     return bool(found["runs"]) and (wholly or same)
 
 
 def landing(found: Mapping[str, Any]) -> str:
-    """Say what a target makes of a model, in a sentence.
+    """Describe in a sentence how a model runs on a target.
 
     Args:
         found: Its verdict as plain data, and the `file` that it is about if there are several.

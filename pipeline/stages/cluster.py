@@ -1,4 +1,4 @@
-"""Cluster: let the weights of a kernel share a few values, and train the values.
+"""Cluster: replace the weights of a kernel by a few shared values, and train these values.
 
 Reads:   a trained Keras model, perhaps pruned or clustered.
 Writes:  the same model; each kernel that is not depthwise has at most `clusters` distinct values,
@@ -31,19 +31,19 @@ class Config(StageConfig):
 
     clusters: Annotated[int, Field(ge=3, le=256)] | Literal["auto"] = Field(
         "auto",
-        description="Most distinct values per kernel, zero among them; 2^b take b bits a weight; "
-        "auto: as few as accuracy allows",
+        description="Most distinct values per kernel, zero among them, so that 2^b values take b "
+        "bits a weight; auto: as few as accuracy allows",
     )
     dense_clusters: int | None = Field(
-        None, ge=3, le=256, description="The same for dense layers, if they are to have others"
+        None, ge=3, le=256, description="Most distinct values of a dense layer; none: as clusters"
     )
     per: Literal["layer", "channel"] = Field(
-        "layer", description="What has values of its own: a layer, or each of its output channels"
+        "layer", description="Whether a layer shares its values, or each of its output channels"
     )
     centroids: Literal["density", "kmeans++", "linear", "random"] = Field(
         "linear",
-        description="How the shared values start, before k-means moves them: at quantiles, far "
-        "apart, evenly between the ends, at random weights",
+        description="Where k-means starts from: density, quantiles of the weights; kmeans++, "
+        "weights far apart; linear, evenly from the smallest to the largest; random, any weights",
     )
     epochs: int = Field(3, ge=1, description="Epochs of training the shared values")
     learning_rate: float = Field(5e-4, gt=0, description="Peak learning rate")
@@ -53,7 +53,7 @@ class Config(StageConfig):
 
 
 def ladder(config: Config) -> Ladder:
-    """Counts of clusters; if they are given and cost too much, kernels left whole, then more."""
+    """More clusters, or fewer clustered kernels, than asked for if accuracy falls too far."""
     if config.clusters == "auto":
         rungs = tuple(config.model_copy(update={"clusters": count}) for count in AUTO)
         return Ladder(rungs, AUTO.index(FIRST))

@@ -1,10 +1,10 @@
-"""Export: everything that goes to the phone, the browser and the Edge TPU, and what tells of it.
+"""Export: write the files for the phone, the browser and the Edge TPU, and their description.
 
 Reads:   an int8 `.tflite`, or a Keras model, which is then quantized after training.
 Writes:  `model.tflite` (int8; uint8 input and output, batch 1), `model_edgetpu.tflite`,
          `model_float.tflite`, `labels.txt`, `golden.npz`, `model_card.md`, `demo.html` and
          `MANIFEST.json`, here and in the run's `export` directory.
-Why:     whoever gets the files must be able to run them, and to see that they run right.
+Why:     whoever receives the files must be able to run them, and to check the results.
 Source:  https://ai.google.dev/edge/litert/conversion/tensorflow/metadata.
 """
 
@@ -27,10 +27,10 @@ class Config(StageConfig):
     leaves: ClassVar[Kind | None] = "tflite"
 
     calibration_images: int = Field(
-        100, ge=1, description="Train images that set the int8 ranges of a float model"
+        100, ge=1, description="Train images to measure int8 ranges on, if the model is still float"
     )
     strip: bool = Field(
-        True, description="Leave names of inner tensors and notes of the converter out of the files"
+        True, description="Remove names of inner tensors and notes of the converter from the files"
     )
     metadata: bool = Field(
         True, description="Put labels and normalization into the files, for MediaPipe"
@@ -44,7 +44,7 @@ class Config(StageConfig):
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
-    """Write the files, measure `model.tflite`, and write what tells of it; the manifest last."""
+    """Write the model files, measure `model.tflite`, write the card, and the manifest last."""
     from pipeline.export import bundle
     from pipeline.measure import ledger
     from pipeline.measure.metrics import measure

@@ -2,7 +2,7 @@
 
 Reads:   a trained Keras model.
 Writes:  one with more layers, but fewer FLOPs and parameters; it has no arch any more.
-Why:     a trained kernel has few directions that matter; the others cost as much.
+Why:     most of a trained kernel lies in few directions; the others cost as much.
 Source:  Denton et al. 2014, https://arxiv.org/abs/1404.0736; Kim et al. 2016,
          https://arxiv.org/abs/1511.06530; Jaderberg et al. 2014, https://arxiv.org/abs/1405.3866.
 """
@@ -28,18 +28,19 @@ class Config(StageConfig):
     before: ClassVar[tuple[str, ...]] = ("prune", "cluster")
 
     energy: float = Field(
-        0.9, gt=0, le=1, description="Share of the squared singular values that every kernel keeps"
+        0.9, gt=0, le=1, description="Fraction of the squared singular values that a kernel keeps"
     )
     flops: Count | None = Field(
-        None, gt=0, description="Most FLOPs that are left, in place of `energy`"
+        None, gt=0, description="Most FLOPs of the result, in place of `energy`"
     )
     convolutions: Literal["tucker", "separable"] = Field(
         "tucker",
-        description="Larger kernels than 1x1 become 1x1, kxk, 1x1 (tucker), or depthwise, 1x1",
+        description="What replaces a kernel larger than 1x1: tucker, 1x1 then kxk then 1x1; "
+        "separable, depthwise then 1x1",
     )
     epochs: int = Field(10, ge=1, description="Epochs of training the factors")
     learning_rate: float | None = Field(
-        None, gt=0, description="Peak learning rate; none: as found in the search"
+        None, gt=0, description="Peak learning rate; none: that found in the search"
     )
 
 

@@ -2,7 +2,7 @@
 
 Reads:   a Keras model, and the training settings found for it.
 Writes:  the same model with the weights of its best epoch on val.
-Why:     trials are short; the winner has more in it.
+Why:     trials of a search are short; longer training makes their winner more accurate.
 Source:  cosine schedule, Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.03983.
 """
 
@@ -26,25 +26,25 @@ class Config(Overrides):
 
     epochs: int = Field(30, ge=1, description="Most epochs")
     patience: int = Field(
-        10, ge=1, description="Epochs without a better val accuracy to stop after"
+        10, ge=1, description="Training stops after this many epochs without a better val accuracy"
     )
     mode: Literal["auto", "full", "head_then_all", "frozen"] = Field(
         "auto",
-        description="What is trained: full, all layers; frozen, new ones alone; head_then_all, "
-        "those first; auto: full, unless load left new layers, then by how many and how similar "
-        "the images are",
+        description="Which layers are trained: full, all; frozen, only new ones; head_then_all, "
+        "new ones first, then all; auto: full if no layer is new, otherwise chosen by the number "
+        "of images and by how similar they are to those of the first training",
     )
     head_epochs: int = Field(
-        3, ge=1, description="Epochs that new layers have to themselves; not with mode full"
+        3, ge=1, description="Epochs that train only new layers, in modes other than full"
     )
     teacher: ModelPath | None = Field(
         None, description="A larger network to learn from: PATH.keras, runs/DIR, or as in `load`"
     )
     temperature: float = Field(
-        4.0, gt=0, description="What the scores of both are divided by, for the teacher's loss"
+        4.0, gt=0, description="What both networks' logits are divided by in the teacher's loss"
     )
     distillation_weight: float = Field(
-        0.5, ge=0, le=1, description="Share of the teacher in the loss; the labels have the rest"
+        0.5, ge=0, le=1, description="Weight of the teacher's loss, 0..1; labels have the rest"
     )
 
     @model_validator(mode="after")
@@ -63,7 +63,7 @@ class Config(Overrides):
 
 
 def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
-    """Refuse a teacher or colours for other images, before anything is trained."""
+    """Refuse a teacher, or augmentation of colours, that does not fit the images."""
     config.check_colours("finetune", dataset.image_shape[-1])
     if config.teacher is not None:
         _teacher(config.teacher, dataset)
@@ -78,10 +78,10 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     from pipeline.train.finetune import Tuning
     from pipeline.train.losses import Lessons
 
+    keras.utils.set_random_seed(ctx.seed)  # a loaded Dropout draws a seed of its own
     model = keras.models.load_model(source.model_path, compile=False)
     settings = merged(source.settings, config.settings())
-    keras.utils.set_random_seed(ctx.seed)
-    # after a stage that trained, load's list of new layers is not known any more
+    keras.utils.set_random_seed(ctx.seed)  # as if nothing had been drawn
     new_layers = source.details.new_layers if source.details.pretrained else None
     tuning = Tuning(
         model,
@@ -99,17 +99,17 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         ),
         on_epoch=ctx.curve,
     )
-    with structure.kept(model):  # what pruning and clustering made, if they came before
+    with structure.kept(model):  # zeros and shared values of earlier stages stay
         mode = tuning.run(config.mode, config.head_epochs)
     if mode != "frozen" and (
         picture := augmented.write(settings, ctx.data, ctx.seed, ctx.directory)
     ):
         ctx.log.file(picture)
-    note = f"Mode {mode}" + (f": {tuning.reason}" if tuning.reason else "")
+    note = f"Training mode {mode}" + (f": {tuning.reason}" if tuning.reason else "")
     ctx.log.params({"mode_used": mode, "mode_reason": tuning.reason})
     details = Details(history=tuning.history, note=note)
     lasting = {k: v for k, v in config.settings().items() if k in LASTING}
-    if mode != "full":  # old layers met fixed normalization
+    if mode != "full":  # old layers were trained with fixed normalization statistics
         lasting["fix_norms"] = True
     return ctx.save_keras(model, source, details=details, settings={**source.settings, **lasting})
 

@@ -1,7 +1,7 @@
 """Load: start from a network that was trained before, or from a published one.
 
-Reads:   nothing; a source of weights, and the data.
-Writes:  the network for the images and classes of the data, not trained on them yet.
+Reads:   a trained or published network, and the data; no model of an earlier stage.
+Writes:  that network for the images and classes of the data, not trained on them yet.
 Why:     what was learnt from many images is worth more than any search on a few.
 Source:  Yosinski et al. 2014, https://arxiv.org/abs/1411.1792.
 """
@@ -33,22 +33,26 @@ class Config(StageConfig):
         "runs/DIR or mlflow:URI",
     )
     network: str | None = Field(
-        None, description="A published network instead, untrained; `flopsmith networks` lists them"
+        None,
+        description="In place of model, a published network, untrained; `flopsmith networks` lists "
+        "them",
     )
     preprocessing: Preprocessing = Field(
         "fixed",
-        description="With network: statistics of the training images that pixels are scaled with, "
-        "as in search",
+        description="With network: which statistics of the training images scale the pixels, as "
+        "in search",
     )
     head: Literal["auto", "keep", "new"] = Field(
-        "auto", description="Last layer: keep, new, or auto: kept if it has as many classes"
+        "auto",
+        description="What becomes of the last layer: keep; new, an untrained one; auto, keep if it "
+        "has as many classes as the data, else new",
     )
 
     pixels: Literal["auto", "0..255", "0..1", "-1..1"] = Field(
         "auto",
-        description="With model: what it was trained on; auto: of a model whose head is kept, that "
-        "with which it classifies most val images and is neither too sure nor too unsure of them, "
-        "otherwise 0..255",
+        description="With model: the range of pixels that it was trained on; auto: if its last "
+        "layer is kept, the range with which it classifies most val images and with plausible "
+        "confidence, otherwise 0..255",
     )
 
     @model_validator(mode="after")
@@ -72,7 +76,7 @@ def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, 
 
     if config.model is None and config.network is None:
         raise RecipeError(
-            "load: nothing to load. Received: neither model nor network. Give one, as "
+            "load: nothing to load. Received: neither model nor network. Give one of them, as in "
             "`load: {model: efficientnet_lite0}`"
         )
     if config.network is not None:

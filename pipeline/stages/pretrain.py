@@ -2,7 +2,7 @@
 
 Reads:   a Keras model, and another data set of images with as many channels.
 Writes:  the same network with the weights that it learnt there, and a new last layer.
-Why:     features of many images serve a few; `finetune` then takes them to the data of the run.
+Why:     features learnt from many images help where there are few; `finetune` comes next.
 Source:  Yosinski et al. 2014, https://arxiv.org/abs/1411.1792.
 """
 
@@ -26,9 +26,10 @@ class Config(Overrides):
     """The `pretrain:` section of a recipe."""
 
     data: DataConfig = Field(
-        DataConfig(), description="What to learn from first; a source, or a mapping as in the head"
+        DataConfig(),
+        description="The other data set: a source, or a mapping like `data:` of the recipe",
     )
-    epochs: int = Field(10, ge=1, description="Most epochs")
+    epochs: int = Field(10, ge=1, description="Most epochs of training on it")
 
     @field_validator("data")
     @classmethod
@@ -41,7 +42,7 @@ class Config(Overrides):
 
 
 def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
-    """Refuse data that are not there or have other channels, before anything is trained."""
+    """Refuse data that do not exist or have another number of channels."""
     _first(config, dataset, seed=0)
     config.check_colours("pretrain", dataset.image_shape[-1])
 

@@ -1,4 +1,4 @@
-"""Prune: zero the weights that matter least, and train what is left.
+"""Prune: set the least important weights to zero, and train the others.
 
 Reads:   a trained Keras model, perhaps pruned before.
 Writes:  the same model; `sparsity` of its kernels is zero. Depthwise kernels, and a convolution
@@ -36,48 +36,49 @@ class Config(StageConfig):
 
     sparsity: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] = Field(
         "auto",
-        description="Fraction of zeros in all pruned kernels together; auto: as many as accuracy "
-        "allows, or what quality or N:M lead to",
+        description="Fraction of zeros in all pruned kernels together; auto: the highest that "
+        "accuracy allows, or what quality or a pattern N:M results in",
     )
     score: Literal["activation", "magnitude"] = Field(
         "activation",
-        description="What makes a weight matter: magnitude, its size; activation, that times the "
-        "root mean square of the input that it weighs",
+        description="Which weights are kept, the largest by: magnitude, |w|; activation, |w| times "
+        "the root mean square of the input that the weight is multiplied with",
     )
     allocation: Literal["uniform", "deviation", "sensitivity"] | None = Field(
         None,
-        description="Which kernels have them: uniform, all equally; deviation, those with more "
-        "weights that are small beside the standard deviation of their kernel; sensitivity, those "
-        "that lose less accuracy when pruned alone; none: sensitivity, but uniform with N:M",
+        description="How zeros are spread over kernels: uniform, the same fraction in all; "
+        "deviation, more where more weights are small relative to the kernel's standard deviation; "
+        "sensitivity, more where pruning that kernel alone loses less accuracy; none: sensitivity, "
+        "or uniform with a pattern N:M",
     )
     quality: float | None = Field(
         None,
         gt=0,
-        description="With allocation deviation, in place of sparsity: weights below this many "
-        "standard deviations become zero",
+        description="With allocation deviation, in place of sparsity: weights smaller than this "
+        "many standard deviations of their kernel become zero",
     )
     pattern: str = Field(
         "unstructured",
-        description="What zeros go by: unstructured; N:M, such as 2:4, N weights stay of every M "
-        "inputs; block-4x1, 4 outputs of 1 input are zero together; balanced-4, outputs are dealt "
-        "to 4 processing elements in turn, and each has as many zeros",
+        description="Where zeros may be: unstructured, anywhere; N:M, such as 2:4, N weights stay "
+        "of every M inputs; block-4x1, the weights of 1 input for 4 outputs become zero together; "
+        "balanced-4, outputs are dealt to 4 processing elements in turn, with as many zeros each",
     )
     schedule: Literal["polynomial", "constant"] = Field(
         "polynomial",
-        description="How they come: polynomial, along a cubic ramp over the first half of the "
-        "epochs; constant, all at the start",
+        description="When weights become zero: polynomial, more and more along a cubic ramp over "
+        "the first half of the epochs; constant, all at the start",
     )
     rounds: int = Field(
-        1, ge=1, description="Times of pruning further and training; they share the epochs"
+        1, ge=1, description="Rounds of pruning and training, each sparser; they share the epochs"
     )
     epochs: int = Field(6, ge=1, description="Epochs of training, over all rounds")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of each round")
     distill: Distill = True
     first_layer: bool = Field(
-        False, description="Prune a convolution that reads the image, too: few weights that matter"
+        False, description="Also prune a convolution that reads the image: few, important weights"
     )
     depthwise: bool = Field(
-        False, description="Prune depthwise kernels, too: few weights that matter"
+        False, description="Also prune depthwise kernels: few, important weights"
     )
     exempt: Exempt = ()
     exempt_sensitive: ExemptSensitive = 0
@@ -116,7 +117,7 @@ class Config(StageConfig):
 
 
 def ladder(config: Config) -> Ladder:
-    """Sparsities; if what was asked for costs too much, first where it costs least, then less."""
+    """Lower sparsities; a milder way to reach the one asked for comes before less of it."""
     fixed = Pattern.read(config.pattern).sparsity
     if config.sparsity == "auto" and not fixed and not config.quality:
         rungs = tuple(config.model_copy(update={"sparsity": one}) for one in AUTO)
@@ -180,12 +181,12 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
 
 def _sparsity(config: Config, pattern: Pattern) -> float:
-    """Fraction of zeros in what is pruned."""
+    """Fraction of zeros in all pruned kernels together."""
     return pattern.sparsity or SPARSITY if config.sparsity == "auto" else config.sparsity
 
 
 def _kernels(model: Any, pattern: Pattern, config: Config, ctx: Context) -> list[Any]:
-    """All kernels, those that stay whole with the reason; weights count as `score` says."""
+    """All kernels, with the reason for those that are not pruned, and importance by `score`."""
     from pipeline.compress import kernels, patterns, sensitivity
     from pipeline.data.stream import batch
 
@@ -211,7 +212,7 @@ def _kernels(model: Any, pattern: Pattern, config: Config, ctx: Context) -> list
 def _targets(
     model: Any, pruned: Sequence[Any], pattern: Pattern, config: Config, ctx: Context
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """Fractions of zeros of what is pruned, by name, and details of how they were found."""
+    """Fraction of zeros by name of the pruned kernel, and fields of `Details` to report."""
     from pipeline.compress import allocation, kernels, sensitivity
 
     sparsity, details = _sparsity(config, pattern), dict[str, Any]()

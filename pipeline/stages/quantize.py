@@ -1,4 +1,4 @@
-"""Quantize: to int8 after training, or with int8 arithmetic simulated in training; the better.
+"""Quantize to int8: after training, or in training that simulates it; keep the better of both.
 
 Reads:   a trained Keras model, perhaps pruned or clustered.
 Writes:  `model.tflite`, int8 with uint8 input and output, and `saved_model/` to convert again.
@@ -34,22 +34,22 @@ class Config(StageConfig):
 
     precision: Literal["int4", "int8", "int16x8"] = Field(
         "int8",
-        description="int4: weights of convolutions and dense layers of 4 bits, activations of 8, "
-        "trained; int8: both of 8 bits; int16x8: activations of 16 bits, weights of 8, measured "
-        "after training, float32 input and output",
+        description="int8: weights and activations of 8 bits; int4: weights of convolutions and "
+        "dense layers of 4 bits, activations of 8, only by qat; int16x8: activations of 16 bits, "
+        "weights of 8, only by ptq, with float32 input and output",
     )
     method: Literal["auto", "ptq", "qat"] = Field(
         "auto",
-        description="ptq: measure ranges after training; qat: train with int8 simulated; auto: "
-        "the better of both on validation, and of a clustered network qat",
+        description="ptq: quantize after training, with measured ranges; qat: train with int8 "
+        "simulated; auto: try both and keep the better on val, but only qat if clustered",
     )
     epochs: int = Field(4, ge=1, description="Epochs of quantization-aware training")
     learning_rate: float = Field(3e-4, gt=0, description="Peak learning rate")
     calibration_images: int = Field(
         100,
         ge=1,
-        description="Train images, as many of each class, that give ranges to what training "
-        "leaves out",
+        description="Train images, as many of each class, that ranges are measured on where "
+        "training does not learn them",
     )
 
     @model_validator(mode="after")
@@ -58,7 +58,7 @@ class Config(StageConfig):
         if self.method not in ("auto", *methods):
             reason = COARSE if self.method == "ptq" else FINE
             raise ValueError(
-                f"precision {self.precision} is had by {' or '.join(methods)}: {reason}. "
+                f"precision {self.precision} needs method {' or '.join(methods)}: {reason}. "
                 f"Received: method={self.method}. Leave it out"
             )
         return self
@@ -69,7 +69,7 @@ class Config(StageConfig):
 
 
 def ladder(config: Config) -> Ladder:
-    """As asked; if that costs too much, longer and slower training, and 8 bits instead of 4."""
+    """As asked; if accuracy falls too far, longer training at a lower rate, then 8 bits for 4."""
     if METHODS[config.precision] == ("ptq",) or config.method == "ptq":
         return Ladder((config,), start=0)
     slow = {"epochs": 2 * config.epochs, "learning_rate": config.learning_rate / 10}
@@ -80,7 +80,7 @@ def ladder(config: Config) -> Ladder:
 
 
 def foresee(config: Config, source: Artifact, before: Sequence[str]) -> None:
-    """Refuse a model that cannot be trained as int8, where there is no other way.
+    """Refuse a model that cannot be trained in simulated int8, where ptq is not allowed.
 
     Raises:
         ModelError: names the layer.
@@ -97,11 +97,11 @@ def foresee(config: Config, source: Artifact, before: Sequence[str]) -> None:
 
 
 class Made(NamedTuple):
-    """A converted network: its file, the SavedModel it was made of, what the report says of it."""
+    """A converted network."""
 
-    content: bytes
-    saved_model: Path
-    details: dict[str, Any]
+    content: bytes  # the `.tflite` file
+    saved_model: Path  # what it was converted from
+    details: dict[str, Any]  # fields of `Details`
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
@@ -167,7 +167,7 @@ def _methods(config: Config, clustered: bool) -> tuple[list[str], dict[str, str]
     methods = [name for name in ("qat", "ptq") if name not in refused]
     if not methods:
         raise ModelError(
-            f"ptq {CLUSTERED}. Received: quantize.precision={config.precision}, which is had by "
+            f"ptq {CLUSTERED}. Received: quantize.precision={config.precision}, which needs "
             "ptq. Take int8 or int4, or leave cluster out"
         )
     return methods, refused

@@ -1,8 +1,8 @@
-"""Report: one page with what every stage won and cost.
+"""Report: one page with the accuracy, size and cost of the model after every stage.
 
 Reads:   the `artifact.json` of every finished stage of the run.
 Writes:  `report.html` (self-contained) and `report.md`, here and in the run's `export` directory.
-Why:     the numbers of all stages side by side are what a reader decides on.
+Why:     side by side, the numbers show which stage was worth what it cost.
 Source:  none; the numbers are defined in `pipeline.measure.metrics`.
 """
 

@@ -1,10 +1,10 @@
 """Search: find a network and training settings under the budget.
 
-Reads:   nothing; the data and the budget.
-Writes:  the best network, as trained in its trial; all trials.
+Reads:   the data and the budget; no model.
+Writes:  the best network, with the weights of its trial, and a table of all trials.
 Why:     the network decides accuracy and cost more than any compression after it.
 Source:  Hyperband, Li et al. 2018, https://jmlr.org/papers/v18/16-558.html; each of
-         `pipeline/oracles/` names its own.
+         `pipeline/search/oracles/` names its own.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ log = logging.getLogger("flopsmith")
 Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Value = str | int | float | bool
-DEFAULT_FAMILIES = ("mobilenet", "mobilenet_v1", "resnet")  # those that every later stage takes
+DEFAULT_FAMILIES = ("mobilenet", "mobilenet_v1", "resnet")  # every later stage can process them
 
 
 class Config(StageConfig):
@@ -41,70 +41,87 @@ class Config(StageConfig):
     oracle: str = Field(
         "hyperband", description="What proposes networks: hyperband, random, bayesian, evolution"
     )
-    trials: int = Field(12, ge=1, description="Networks to try")
-    epochs: int = Field(6, ge=1, description="Epochs of a trial; with hyperband, of the best ones")
+    trials: int = Field(12, ge=1, description="How many networks are trained")
+    epochs: int = Field(
+        6, ge=1, description="Epochs that a trial trains; with hyperband, those of the best"
+    )
     epoch_images: int | None = Field(
         None, ge=1, description="Training images of an epoch, for large data sets; none: all"
     )
     minutes: float | None = Field(
         None,
         gt=0,
-        description="Time to search for, then what has begun is brought to an end; none: no limit",
+        description="Minutes of search, after which no new trial begins and the running one is "
+        "shortened; none: no limit",
     )
     refine: bool = Field(
-        False, description="Spend half of the trials in a space shrunken around the best three"
+        False, description="Spend half of the trials on networks similar to the best three"
     )
     objective: Literal["accuracy", "pareto"] = Field(
-        "accuracy", description="accuracy on val, or pareto: accuracy weighed against a cost"
+        "accuracy",
+        description="What is maximized: accuracy on val; pareto, accuracy weighed against a cost",
     )
     against: Literal["flops", "params", "tflite_bytes", "latency_ms"] = Field(
         "flops", description="The cost that pareto weighs: flops, params, tflite_bytes, latency_ms"
     )
     finalists: int = Field(
-        3, ge=1, description="Best networks that are quantized and ranked by int8 accuracy; 1: none"
+        3,
+        ge=1,
+        description="How many of the best networks are quantized to choose the winner by int8 "
+        "accuracy; 1: the winner is the network with the best float accuracy",
     )
     grace: int = Field(
-        3, ge=1, description="Epochs after which a network that is still at chance stops"
+        3,
+        ge=1,
+        description="Epochs after which a trial stops if its accuracy is no better than guessing",
     )
     families: tuple[str, ...] = Field(
         DEFAULT_FAMILIES, min_length=1, description="Architecture families to search"
     )
     choices: dict[str, tuple[Value, ...]] = Field(
         {},
-        description="Values left of a choice of the families: `{init: [lsuv], resnet/width: [8]}`",
+        description="Limit what a family may choose from: `{init: [lsuv], resnet/width: [8]}`",
     )
     optimizers: tuple[Optimizer, ...] = Field(
         ("adam", "adamw", "nesterov", "momentum", "rmsprop"),
         min_length=1,
-        description="Update rules to search",
+        description="Optimizers to search",
     )
     learning_rates: tuple[Rate, Rate] = Field(
         (5e-4, 1e-2), description="Range searched for adaptive optimizers; ten times that for SGD"
     )
     schedules: tuple[Schedule, ...] = Field(
-        ("cosine",), min_length=1, description="Learning rates over the epochs to search"
+        ("cosine",), min_length=1, description="Learning rate schedules to search"
     )
     warmups: tuple[Annotated[float, Field(ge=0, le=0.5)], ...] = Field(
-        (0.0, 0.1), min_length=1, description="Shares of the steps in which the rate rises"
+        (0.0, 0.1),
+        min_length=1,
+        description="Fractions of the steps with a rising learning rate, to search",
     )
     penalties: tuple[Literal["none", "weight_decay", "l2", "l1"], ...] = Field(
-        ("none", "weight_decay", "l2"), min_length=1, description="What keeps weights small"
+        ("none", "weight_decay", "l2"),
+        min_length=1,
+        description="Regularization of weights to search",
     )
-    penalty_strengths: tuple[Rate, Rate] = Field((1e-5, 1e-3), description="Range of its factor")
+    penalty_strengths: tuple[Rate, Rate] = Field(
+        (1e-5, 1e-3), description="Range searched for its factor"
+    )
     label_smoothings: tuple[Fraction, ...] = Field(
-        (0.0, 0.1), min_length=1, description="Shares of the label spread over all classes"
+        (0.0, 0.1), min_length=1, description="Fractions of label smoothing to search"
     )
     clip_norms: tuple[Annotated[float, Field(ge=0)], ...] = Field(
-        (0.0,), min_length=1, description="Longest gradients; 0: not clipped"
+        (0.0,), min_length=1, description="Largest norms of the gradient to search; 0: no clipping"
     )
     batch_sizes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
         (16, 32, 64), min_length=1, description="Images per update to search"
     )
     augmentations: tuple[Augmentation, ...] = Field(
-        ("none", "light", "medium"), min_length=1, description="Strengths of augmentation"
+        ("none", "light", "medium"), min_length=1, description="Strengths of augmentation to search"
     )
     flips: tuple[bool, ...] = Field(
-        (False,), min_length=1, description="Whether training images are mirrored"
+        (False,),
+        min_length=1,
+        description="Whether training images are mirrored at random, to search",
     )
     preprocessing: Preprocessing = Field(
         "fixed",
@@ -151,12 +168,10 @@ def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, 
     costs.fitting(config.families, targets, space.cheapest)
 
 
-def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
-    """Train networks that fit the budget; pass on the one that is best in int8."""
-    from pipeline.search import finalists, trial
+def _searcher(config: Config, ctx: Context) -> Any:
+    """The search, over those of the families that have a network within the budget."""
     from pipeline.search.costs import Costs
-    from pipeline.search.loop import Searcher, front, networks
-    from pipeline.train import augmented
+    from pipeline.search.loop import Searcher
 
     against = config.against if config.objective == "pareto" else None
     costs = Costs(
@@ -172,7 +187,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         log.warning(
             "search: no network of %s fits the budget and the targets", ", ".join(sorted(out))
         )
-    search = Searcher(
+    return Searcher(
         dataclasses.replace(whole, families=kept),
         costs,
         ctx,
@@ -184,12 +199,21 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         seconds=config.minutes and config.minutes * 60,
         preprocessing=config.preprocessing,
     )
+
+
+def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
+    """Train networks that fit the budget; pass on the one that is best in int8."""
+    from pipeline.search import finalists, trial
+    from pipeline.search.loop import front, networks
+    from pipeline.train import augmented
+
+    search = _searcher(config, ctx)
     search.run(config.trials, config.refine)
     log.info("search: %s", search.acceptance())
     found = networks(search.rows)
     if not found:
         raise PipelineError(f"search: no trial of {len(search.rows)} completed. {search.why()}")
-    on_front = [row["trial_id"] for row in front(search.rows, against or "flops")]
+    on_front = [row["trial_id"] for row in front(search.rows, search.against or "flops")]
     best = found[: config.finalists]
     if config.finalists > 1:
         best = finalists.ranked(best, ctx.directory, ctx.data, ctx.seed, ctx.budget)
@@ -210,7 +234,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             trials=search.rows,
             winner=winner["trial_id"],
             finalists=[row["trial_id"] for row in best],
-            against=against,
+            against=search.against,
             front=on_front,
             search_seconds=round(search.spent(), 2),
             refused=search.refused,

@@ -1,4 +1,4 @@
-"""Slim: remove the channels that matter least, down to a FLOPs target, then train what is left.
+"""Slim: remove the least important channels, down to a FLOPs target, then train the rest.
 
 Reads:   a trained Keras model.
 Writes:  a narrower one, with fewer FLOPs, bytes and milliseconds; it has no arch any more.
@@ -20,7 +20,7 @@ from pipeline.stage import Context, Ladder, StageConfig
 from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.settings import Settings
 
-NARROWED = "narrowed.keras"  # what an interrupted run goes on from
+NARROWED = "narrowed.keras"  # the narrowed model, from which an interrupted run continues
 
 log = logging.getLogger("flopsmith")
 
@@ -31,33 +31,33 @@ class Config(StageConfig):
     before: ClassVar[tuple[str, ...]] = ("prune", "cluster")
 
     flops: Count | None = Field(
-        None, gt=0, description="Most FLOPs that are left; none: as `keep` says"
+        None, gt=0, description="Most FLOPs of the result; none: the fraction `keep`"
     )
-    keep: float = Field(0.5, gt=0, le=1, description="Share of the FLOPs that is left")
+    keep: float = Field(0.5, gt=0, le=1, description="Fraction of the FLOPs that is left")
     score: Literal["l1", "l2", "gamma"] | None = Field(
         None,
-        description="What makes a channel matter: l1 or l2 norm of its kernels, or gamma of its "
-        "batch normalizations; none: l2, with penalize gamma",
+        description="Importance of a channel: l1 or l2 norm of its kernels, or gamma of its batch "
+        "normalizations; none: gamma with penalize, l2 without",
     )
     divisor: int = Field(
-        8, ge=1, description="Widths are multiples of it; of a half or quarter in narrow layers"
+        8, ge=1, description="Widths are multiples of it; in narrow layers, of its half or quarter"
     )
     penalize: bool = Field(
-        False, description="First train with a penalty that makes gammas of few channels large"
+        False, description="First train with a penalty that leaves few channels a large gamma"
     )
     penalty: float = Field(
-        1e-3, gt=0, description="With penalize, added to the loss: this times the sum of |gamma|"
+        1e-3, gt=0, description="With penalize: the loss grows by this times the sum of |gamma|"
     )
     penalty_epochs: int = Field(4, ge=1, description="Epochs of training with the penalty")
     expand: float = Field(
         1.0,
         ge=1,
-        description="Remove this many times more FLOPs, then widen all layers alike up to the "
-        "target; 1: do not",
+        description="First shrink to the target divided by this, then widen all layers alike up to "
+        "the target; 1: only shrink",
     )
-    epochs: int = Field(10, ge=1, description="Epochs of training what is left")
+    epochs: int = Field(10, ge=1, description="Epochs of training the narrower network")
     learning_rate: float | None = Field(
-        None, gt=0, description="Peak learning rate; none: as found in the search"
+        None, gt=0, description="Peak learning rate; none: that found in the search"
     )
 
     @model_validator(mode="after")
@@ -145,7 +145,7 @@ def _penalized(model: Any, settings: Settings, config: Config, ctx: Context) -> 
 
 
 def _narrowed(model: Any, target: int, config: Config, ctx: Context) -> Any:
-    """The model with the channels that matter most."""
+    """The model with its most important channels alone."""
     from pipeline.compress import slimming, surgery
     from pipeline.graph import channels, importance
 

@@ -199,7 +199,7 @@ def test_efficientnet_lite0_survives_the_bridge_training_and_int8(tmp_path: Path
 
 def test_a_published_network_can_have_other_preprocessing(few_digits: Dataset) -> None:
     config = load.Config(network="lenet_300_100", preprocessing="mean_std")
-    model = load._made(config, few_digits)["model"]
+    model = load._made(config, few_digits).model
     rescaling = model.get_layer("rescaling")
     images = few_digits.train.images[few_digits.train.index].astype("float64")
     assert rescaling.scale == pytest.approx(1 / images.std(), rel=1e-3)

@@ -245,8 +245,8 @@ def test_the_edge_tpu_takes_neither(precision: str, quantized: Callable[[str], A
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"precision": "int4", "method": "ptq"}, "int4 is had by qat: 4 bits.*method=ptq"),
-        ({"precision": "int16x8", "method": "qat"}, "int16x8 is had by ptq.*method=qat"),
+        ({"precision": "int4", "method": "ptq"}, "int4 needs method qat: 4 bits.*method=ptq"),
+        ({"precision": "int16x8", "method": "qat"}, "int16x8 needs method ptq.*method=qat"),
     ],
 )
 def test_a_precision_that_a_method_does_not_have_is_refused(
