@@ -74,14 +74,14 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
     from pipeline.graph import structure
     from pipeline.train import augmented, losses
-    from pipeline.train.finetune import Tuning
+    from pipeline.train.finetune import FineTuning
     from pipeline.train.losses import Lessons
 
     model = keras.models.load_model(source.model_path, compile=False)
     settings = merged(source.settings, config.settings())
     keras.utils.set_random_seed(ctx.seed)
     found = source.details
-    tuning = Tuning(
+    tuning = FineTuning(
         model,
         ctx.data,
         settings,
