@@ -75,7 +75,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
     from pipeline.graph import structure
     from pipeline.train import augmented, losses
-    from pipeline.train.finetune import Tuning
+    from pipeline.train.finetune import FineTuning
     from pipeline.train.losses import Lessons
 
     keras.utils.set_random_seed(ctx.seed)  # a loaded Dropout draws a seed of its own
@@ -83,7 +83,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     settings = merged(source.settings, config.settings())
     keras.utils.set_random_seed(ctx.seed)  # as if nothing had been drawn
     new_layers = source.details.new_layers if source.details.pretrained else None
-    tuning = Tuning(
+    tuning = FineTuning(
         model,
         ctx.data,
         settings,

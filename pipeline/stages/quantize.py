@@ -183,7 +183,9 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
 
     bits = 4 if config.precision == "int4" else 8
     settings = mending(source.settings, config.epochs, config.learning_rate)
-    train = trainer.Trainer(settings, ctx, "quantize", lambda x: bridge.rescaled(model, x))
+    train = trainer.Trainer(
+        ctx.data, settings, ctx.seed, lambda x: bridge.rescaled(model, x), ctx.curve
+    )
     quantized, layers = quantization.quantize_aware(model, train, images, bits)
     saved_model = ctx.directory / "qat"
     quantization.save(quantized, saved_model)

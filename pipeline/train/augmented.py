@@ -1,4 +1,4 @@
-"""A picture of training images as the network sees them: what augmentation does, at a glance."""
+"""Draw training images as the network sees them, to show at a glance what augmentation does."""
 
 import io
 from pathlib import Path
@@ -15,13 +15,13 @@ from pipeline.train.settings import Settings
 
 PICTURE = "augmented.png"
 ROWS, COLUMNS = 4, 8
-SIDE = 96  # of an image in the picture, pixels, at least
+SIDE = 96  # least side of an image in the picture, pixels
 GAP = 4  # between images, pixels
-PAPER = 128  # tone between them
+PAPER = 128  # grey level between images, 0..255
 
 
 def write(settings: Settings, dataset: Dataset, seed: int, directory: Path) -> Path | None:
-    """Write the picture into `directory`; None where training leaves its images as they are."""
+    """Write the picture into `directory`; None if augmentation leaves the images unchanged."""
     images = inputs.first_images(dataset, settings, seed, ROWS * COLUMNS)
     if images is None:
         return None
@@ -33,7 +33,7 @@ def write(settings: Settings, dataset: Dataset, seed: int, directory: Path) -> P
 def png(images: npt.NDArray[Any]) -> bytes:
     """Arrange up to 32 images `[N, H, W, C]` in 0..255 in rows of eight."""
     height, width, channels = images.shape[1:]
-    times = max(1, -(-SIDE // max(height, width)))  # whole: pixels stay squares
+    times = max(1, -(-SIDE // max(height, width)))  # a whole number, so that pixels stay squares
     big = np.clip(np.round(images), 0, 255).astype(np.uint8)
     big = big.repeat(times, axis=1).repeat(times, axis=2)
     tall, wide = height * times + GAP, width * times + GAP

@@ -1,4 +1,4 @@
-"""Checkpoints: all that training needs to go on after an epoch as if it had never stopped."""
+"""Checkpoints: everything that training needs to resume after an epoch with the same numbers."""
 
 import io
 import json
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pipeline.system.files import fingerprint, write_atomic
 
-CHECKPOINT = "checkpoint.npz"  # of a stage's training; the loop deletes it once all is done
+CHECKPOINT = "checkpoint.npz"  # in the directory of a stage, which deletes it when it is done
 
 Arrays = list[npt.NDArray[Any]]
 log = logging.getLogger(__name__)
@@ -23,25 +23,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class State:
-    """What training knows after a whole epoch, besides the variables."""
+    """The state of training after an epoch, besides the variables of model and optimizer."""
 
-    best_weights: Arrays | None  # None: no epoch counted yet
+    best_weights: Arrays | None  # None: no epoch could become the best one yet
     history: dict[str, list[float]]  # curve -> value of every epoch
-    plateau: dict[str, float | None]  # of the callback that lowers the rate, if there is one
+    plateau: dict[str, float | None]  # state of the callback that lowers the rate, or empty
 
 
 class Checkpoint:
-    """The file from which one training goes on: a `.npz` archive, with JSON for plain numbers."""
+    """The file from which one training resumes: a `.npz` archive, with JSON for plain numbers."""
 
     def __init__(self, path: Path, model: Any, *common: Any, more: Sequence[Any] = ()) -> None:
-        """Describe a file that need not be there yet.
+        """Describe a file that need not exist yet.
 
         Args:
-            path: Where it is.
-            model: Compiled. All that a step changes is kept: weights, statistics, random states,
-                moments, the rate.
-            common: Plain data that has to be the same for training to go on: settings, seed, data.
-            more: Variables besides the model's and its optimizer's.
+            path: Path of the file.
+            model: A compiled model. Everything that a step changes is saved: weights, statistics
+                of normalization, random states, moments and rate of the optimizer.
+            common: Plain data that must be equal for training to resume: settings, seed, data.
+            more: Further variables to save.
         """
         self._path = path
         self._variables = [*model.variables, *model.optimizer.variables, *more]
@@ -65,7 +65,7 @@ class Checkpoint:
         write_atomic(self._path, content.getvalue())
 
     def load(self) -> State | None:
-        """Set the variables, and return the rest.
+        """Restore the variables, and return the rest of the state.
 
         Returns:
             None if there is no file; None and a warning if it is broken or of another training.
@@ -75,7 +75,7 @@ class Checkpoint:
         try:
             variables, state = self._read()
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-            log.warning("%s is of no use, training starts anew: %s", self._path, error)
+            log.warning("%s cannot be used, training starts anew: %s", self._path, error)
             return None
         for variable, value in zip(self._variables, variables, strict=True):
             variable.assign(value)
@@ -83,11 +83,11 @@ class Checkpoint:
 
     def _read(self) -> tuple[Arrays, State]:
         if not zipfile.is_zipfile(self._path):
-            raise ValueError("it is no checkpoint, or not a whole one")
+            raise ValueError("it is not a checkpoint, or not a complete one")
         with np.load(self._path, allow_pickle=False) as archive:
             plain = json.loads(archive["plain"].tobytes())
             if plain["mark"] != self._mark:
-                raise ValueError("its network, settings, seed or data are others")
+                raise ValueError("its network, settings, seed or data are different")
             variables = [archive[f"variable {i}"] for i in range(len(self._variables))]
             saved = sum(name.startswith("best ") for name in archive.files)
             best = [archive[f"best {i}"] for i in range(saved)]

@@ -21,14 +21,14 @@ class Average:
     """
 
     def __init__(self, view: keras.Model, momentum: float) -> None:
-        """Begin with the weights as they are.
+        """Start the average at the current weights.
 
         Args:
             view: The model that is trained; its optimizer counts the steps.
             momentum: m, in 0..1.
         """
         self._view, self._momentum = view, momentum
-        # whole numbers, such as counters, have no average
+        # integer weights, such as counters, have no average
         self._averages = [
             keras.Variable(weight.numpy()) if "float" in str(weight.dtype) else None
             for weight in view.weights
@@ -37,11 +37,11 @@ class Average:
 
     @property
     def variables(self) -> list[Any]:
-        """What a checkpoint has to keep."""
+        """Variables that a checkpoint has to save."""
         return [average for average in self._averages if average is not None]
 
     def update(self) -> None:
-        """Follow the weights by one step; may be traced."""
+        """Move the average towards the weights, after a training step; may run in a graph."""
         step = keras.ops.cast(self._view.optimizer.iterations, "float32")
         kept = keras.ops.minimum(self._momentum, (1 + step) / (WAIT + step))
         for average, weight in zip(self._averages, self._view.weights, strict=True):

@@ -1,4 +1,4 @@
-"""Tuning a network of which parts are new: the head alone, the head and then all, or all at once.
+"""Fine-tune a network with new layers: the head alone, the head and then all, or all at once.
 
 Source:  frozen features, Donahue et al. 2014, https://proceedings.mlr.press/v32/donahue14.html;
          the head first, Kumar et al. 2022, https://arxiv.org/abs/2202.10054; which mode for how
@@ -29,42 +29,42 @@ from pipeline.train.settings import Settings
 from pipeline.train.training import History, Session
 
 Mode = Literal["auto", "full", "head_then_all", "frozen"]
-FEATURES = "features.npz"  # of all images, for both phases and for a run that goes on
-FEW = 100  # images per class up to which a whole network is likely to learn them by heart
-SIMILAR = 0.9  # share of the way from chance to 1 that a head on similar features reaches
-SLOW = {"old_rate": 0.1, "fix_norms": True}
+FEATURES = "features.npz"  # features of all images; a resumed run reads them again
+FEW = 100  # images per class; with so few, a whole network is likely to overfit
+SIMILAR = 0.9  # (accuracy - chance) / (1 - chance) of a head whose features suit the images
+SLOW = {"old_rate": 0.1, "fix_norms": True}  # for old layers once the head is trained
 
 log = logging.getLogger("flopsmith")
 
 
 @dataclass
-class Tuning:
-    """One network and how it is tuned; `reason` says why in this mode, `history` how it went."""
+class FineTuning:
+    """One fine-tuning; afterwards `reason` says why in this mode, and `history` has its curves."""
 
     model: keras.Model
     dataset: Dataset
     settings: Settings
     seed: int
     directory: Path
-    new_layers: tuple[str, ...] = ()  # with random weights; none: the last one with a kernel
-    lessons: Lessons | None = None  # for the whole model; a head has labels alone
+    new_layers: tuple[str, ...] = ()  # have random weights; if empty, the last one with a kernel
+    lessons: Lessons | None = None  # for the whole model; a head alone learns from labels only
     on_epoch: training.Report | None = None
     reason: str = ""
     history: History = field(default_factory=dict)
 
     def run(self, mode: Mode, head_epochs: int) -> Mode:
-        """Tune in place; the weights of the best epoch on val are kept, of whichever phase.
+        """Train in place; the weights of the best epoch on val of both phases are kept.
 
         Args:
             mode: "frozen" trains the new layers on features that are computed once;
                 "head_then_all" goes on with all layers, old ones at a tenth of the rate and with
                 fixed normalization; "full" trains all from the start, as the settings say;
                 "auto" trains the head and then chooses.
-            head_epochs: Of `settings.epochs`, those that the head has to itself, at most all but
-                one.
+            head_epochs: Epochs of the head alone, out of `settings.epochs`; at least one epoch
+                is left for all layers.
 
         Returns:
-            The mode that it was.
+            The mode that was used, which "auto" chose.
         """
         mode = self._run(mode, head_epochs)
         (self.directory / FEATURES).unlink(missing_ok=True)
@@ -72,7 +72,7 @@ class Tuning:
 
     def _run(self, mode: Mode, head_epochs: int) -> Mode:
         if mode == "auto" and not self.new_layers:
-            self.reason = "no layer is new"
+            self.reason = "the network has no new layers"
         if mode == "full" or self.reason:
             self._fit(self.settings, "finetune")
             return "full"
@@ -98,7 +98,7 @@ class Tuning:
         return mode
 
     def _fit(self, settings: Settings, label: str) -> History:
-        """Train the whole model, and go on if it was interrupted."""
+        """Train the whole model; resume if training was interrupted."""
         found = training.fit(
             self.model,
             self.dataset,
@@ -111,7 +111,7 @@ class Tuning:
         return found
 
     def _counted(self) -> training.Report:
-        """What is told of an epoch of this phase, with a number that goes on from the last."""
+        """Make the report of epochs of this phase, whose numbers follow those of the last phase."""
         done = len(self.history.get("val/accuracy", []))
 
         def report(epoch: int, point: dict[str, float]) -> None:
@@ -147,7 +147,7 @@ class Tuning:
         return _best(found, self.settings.settle)
 
     def _chosen(self, accuracy: float) -> Mode:
-        """Choose by how many images there are and by what a head on old features makes of them."""
+        """Choose by the images per class and by the accuracy of a head on the old features."""
         each = len(self.dataset.train) // self.dataset.num_classes
         chance = float(np.bincount(self.dataset.val.labels).max() / len(self.dataset.val))
         share = (accuracy - chance) / max(1 - chance, 1e-9)
@@ -157,8 +157,8 @@ class Tuning:
             mode = "full"
         self.reason = (
             f"{each} images per class ({'few' if few else 'enough'}); a head on the old features "
-            f"reaches {accuracy:.3f} on val ({'similar to' if similar else 'unlike'} what they "
-            f"were learned from; guessing reaches {chance:.3f})"
+            f"reaches {accuracy:.3f} on val (images {'similar to' if similar else 'unlike'} those "
+            f"that they were learned from; guessing reaches {chance:.3f})"
         )
         log.info("finetune: mode %s: %s", mode, self.reason)
         return mode
@@ -176,11 +176,11 @@ def _best(history: History, settle: int) -> float:
 
 
 def head(model: keras.Model, new_layers: tuple[str, ...]) -> tuple[Any, list[keras.Layer]]:
-    """Take a model apart: the features that its new layers read, and the layers from there on.
+    """Split a model: the features that its new layers read, and the layers from there on.
 
     Args:
-        model: Ends in a chain of new layers, and layers without weights.
-        new_layers: Their names; none: the last layer with a kernel.
+        model: A model that ends in a chain of new layers, and layers without weights.
+        new_layers: Names of the new layers; if empty, the last layer with a kernel.
     """
     readers = {id(output): (layer, sources) for layer, sources, output in walk.calls(model)}
     wanted = set(new_layers) or {[la.name for la in model.layers if hasattr(la, "kernel")][-1]}
@@ -200,7 +200,7 @@ def head(model: keras.Model, new_layers: tuple[str, ...]) -> tuple[Any, list[ker
 
 
 def _described(model: keras.Model, cut: Any, dataset: Dataset, cache: Path) -> Dataset:
-    """The data set with features in place of images, computed once."""
+    """Make a data set with features in place of images; `cache` keeps them for later calls."""
     backbone = keras.Model(model.inputs, cut)
     digest = hashlib.sha256(dataset.fingerprint.encode())
     for values in backbone.get_weights():

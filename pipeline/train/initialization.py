@@ -1,4 +1,4 @@
-"""Data-dependent initialization: LSUV, once weights exist and before training.
+"""Data-dependent initialization of an untrained network: LSUV, layer-sequential unit variance.
 
 Source: Mishkin & Matas 2016, https://arxiv.org/abs/1511.06422, algorithm 1.
 """
@@ -11,14 +11,14 @@ import numpy as np
 from pipeline.graph import walk
 from pipeline.graph.kinds import table
 
-SMALLEST = 1e-6  # a layer whose output does not vary is left as it is
+SMALLEST = 1e-6  # a layer with a smaller deviation of its output is left unchanged
 
 
 def lsuv(model: keras.Model, images: np.ndarray) -> None:
     """Scale every kernel so that its layer's output has variance 1 on `images`.
 
-    Kernels should start orthogonal. A layer is linear in its kernel and its bias starts at zero,
-    so one division, `W <- W / std(W x)`, is exact.
+    Kernels should start orthogonal. The output of a layer is linear in its kernel and its bias
+    starts at zero, so one division, `W <- W / std(W x)`, is exact.
 
     Args:
         model: Untrained model; changed in place.

@@ -1,4 +1,4 @@
-"""Transfer: which layers of a trained network learn slowly, and which keep what they have.
+"""Learning rates of single layers: which learn more slowly, and which are not trained at all.
 
 Source:  new layers at ten times the rate of old ones, Girshick et al. 2014, section 2.3,
          https://arxiv.org/abs/1311.2524; slower towards the input, Howard & Ruder 2018, section
@@ -17,7 +17,7 @@ NORMS = ("BatchNormalization",)
 
 @contextmanager
 def held(model: Any, settings: Transfer) -> Iterator[None]:
-    """Keep fixed layers from being trained while this lasts; they also run as in inference."""
+    """Freeze the fixed layers inside the `with` block; their normalization runs as in inference."""
     names = {layer.name for layer in model.layers}
     if settings.new_layers and (unknown := sorted(set(settings.new_layers) - names)):
         raise ModelError(
@@ -36,10 +36,10 @@ def held(model: Any, settings: Transfer) -> Iterator[None]:
 
 
 def shares(model: Any, settings: Transfer) -> dict[int, float]:
-    """Share of the learning rate for each variable, by its `id`; those left out have all of it.
+    """Fraction of the learning rate of each variable, by its `id`; 1 for those that are left out.
 
     The old layer that is `n` layers with a kernel before the last old one has
-    `old_rate * layer_decay^n`; a layer without a kernel goes with the one before it.
+    `old_rate * layer_decay^n`; a layer without a kernel has the fraction of the layer before it.
     """
     if not settings.is_paced:
         return {}
@@ -56,7 +56,7 @@ def shares(model: Any, settings: Transfer) -> dict[int, float]:
 def _is_fixed(layer: Any, settings: Transfer) -> bool:
     if layer.name in settings.new_layers:
         return False
-    inner = getattr(layer, "layer", layer)  # of a wrapper
+    inner = getattr(layer, "layer", layer)  # inside a wrapper
     return not settings.old_rate or (settings.fix_norms and type(inner).__name__ in NORMS)
 
 

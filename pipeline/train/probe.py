@@ -1,8 +1,10 @@
-"""Statistics of activations and gradients per layer, for an initialization and a depth.
+"""Statistics of activations and gradients per layer of an untrained network.
 
-Shows before any training whether signals explode or vanish on the way up or gradients on the way
-down. Sources: Glorot & Bengio 2010, section 4.2; He et al. 2015,
-https://arxiv.org/abs/1502.01852, section 2.2.
+They show before any training whether activations vanish or explode from layer to layer in the
+forward pass, and gradients in the backward pass.
+
+Sources: Glorot & Bengio 2010, section 4.2; He et al. 2015, https://arxiv.org/abs/1502.01852,
+section 2.2.
 """
 
 from collections.abc import Sequence
@@ -52,20 +54,20 @@ def plain(
 
 
 def measure(model: keras.Model, inputs: np.ndarray, seed: int = 0) -> list[Row]:
-    """Run a batch up and a random gradient down.
+    """Run a batch forward and a random gradient backward.
 
     The loss is the inner product of the output with a fixed vector of independent unit normals,
-    so every output gets a gradient of the same size whatever the network computes.
+    so the gradient of every output has the same size whatever the network computes.
 
     Args:
         model: Any functional model.
-        inputs: `[B, ...]`.
-        seed: Of the vector.
+        inputs: A batch, `[B, ...]`.
+        seed: Seed of the random vector.
 
     Returns:
         A row per activation, or per layer with weights where nothing follows it.
     """
-    import tensorflow as tf  # Keras 3 has no gradients of its own
+    import tensorflow as tf  # Keras 3 has no function for gradients
 
     if keras.backend.backend() != "tensorflow":
         raise ModelError("gradients are measured with the TensorFlow backend only")
@@ -97,7 +99,7 @@ def _shown(model: keras.Model) -> list[tuple[Any, Any]]:
 
 
 def _applies(layer: Any) -> bool:
-    """Whether a layer with a kernel has an activation inside."""
+    """Whether a layer with a kernel applies an activation function itself."""
     return getattr(layer, "activation", None) not in (None, keras.activations.linear)
 
 

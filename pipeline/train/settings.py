@@ -1,4 +1,4 @@
-"""How one network is trained, as plain data."""
+"""The settings of training, as plain data: one class for a network, overrides for a recipe."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -21,35 +21,35 @@ Optimizer = Literal[
     "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "rmsprop_momentum", "adam", "adamw"
 ]
 Schedule = Literal["constant", "step", "inverse_time", "exponential", "cosine", "plateau"]
-ADAMW_DECAY = 0.004  # what the library gives AdamW unless told otherwise
+ADAMW_DECAY = 0.004  # the default weight decay of AdamW in Keras
 
-
-# of stages that train a network to make up for what they did to its kernels
+# Settings of the stages that change kernels and then train the network to recover.
 Distill = Annotated[
     bool,
     Field(
-        description="Learn from the scores of the network as it came, besides the labels: better, "
-        "for one more look at each image"
+        description="Also learn from the scores that the network had before this stage: more "
+        "accurate, but every step runs the old network as well"
     ),
 ]
 Exempt = Annotated[
     tuple[str, ...],
     BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
-    Field(description="Names of layers whose kernels stay whole"),
+    Field(description="Names of layers whose kernels this stage leaves unchanged"),
 ]
 ExemptSensitive = Annotated[
     int,
     Field(
         ge=0,
-        description="So many more kernels stay whole: those that cost most val loss when changed "
-        "alone",
+        description="Number of further kernels to leave unchanged: those whose change alone raises "
+        "the val loss most",
     ),
 ]
-LASTING = ("batch_size", "augmentation", "flip", "fix_norms")  # in whatever training follows
+# Settings that every later training of the same network keeps.
+LASTING = ("batch_size", "augmentation", "flip", "fix_norms")
 
 
 class Transfer(BaseModel):
-    """How fast each layer learns; by default, all alike."""
+    """The learning rate of each layer; by default, all layers have the same."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -57,21 +57,24 @@ class Transfer(BaseModel):
         (), description="Layers that start from random weights; the rest are old"
     )
     old_rate: float = Field(
-        1.0, ge=0, le=1, description="Rate of old layers, as a share of the learning rate; 0: fixed"
+        1.0,
+        ge=0,
+        le=1,
+        description="Rate of old layers, as a fraction of the learning rate; 0: not trained",
     )
     layer_decay: float = Field(
         1.0,
         gt=0,
         le=1,
-        description="Each old layer with a kernel learns at this share of the next one's rate",
+        description="Rate of each old layer with a kernel, as a fraction of the next one's rate",
     )
     fix_norms: bool = Field(
-        False, description="Old batch normalization keeps its statistics, scale and offset"
+        False, description="Old batch normalization layers keep their statistics, scale and offset"
     )
 
     @property
     def is_paced(self) -> bool:
-        """Whether some layers learn more slowly than others."""
+        """Whether some layers have a lower learning rate than others."""
         return self.old_rate < 1 or self.layer_decay < 1
 
     @model_validator(mode="after")
@@ -92,18 +95,20 @@ class Updates(Transfer):
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate")
     schedule: Schedule = Field("cosine", description="Learning rate over the epochs")
     warmup: float = Field(
-        0.0, ge=0, le=0.5, description="Share of all steps over which the rate rises to its peak"
+        0.0, ge=0, le=0.5, description="Fraction of all steps in which the rate rises to its peak"
     )
     weight_decay: float | None = Field(
         None,
         ge=0,
-        description="Share of every kernel, times the rate, that an update takes off; "
+        description="Every update takes this fraction, times the rate, off each kernel; "
         f"none: {ADAMW_DECAY} for adamw, else 0",
     )
     l1: float = Field(0.0, ge=0, description="Added to the loss: this times the sum of |kernel|")
     l2: float = Field(0.0, ge=0, description="Added to the loss: this times the sum of kernel^2")
     clip_norm: float | None = Field(
-        None, gt=0, description="Longest gradient, over all weights together; none: any"
+        None,
+        gt=0,
+        description="Largest norm of the gradient of all weights together; none: no limit",
     )
 
     @model_validator(mode="after")
@@ -122,40 +127,42 @@ class Settings(Updates):
 
     batch_size: int = Field(32, ge=2, description="Images per update")
     epoch_images: int | None = Field(
-        None, ge=1, description="Training images of an epoch, if that is not to be all"
+        None, ge=1, description="Training images per epoch; none: all of them"
     )
     label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="Share of each label that is spread evenly over all classes"
+        0.0, ge=0, lt=1, description="Fraction of each label that is spread evenly over all classes"
     )
     ema: float | None = Field(
         None,
         gt=0,
         lt=1,
-        description="Momentum of a moving average of the weights, which is scored and kept in "
-        "their place, for example 0.999",
+        description="Momentum of a moving average of the weights, for example 0.999; the average "
+        "is validated and kept in place of the weights; none: no average",
     )
     augmentation: Augmentation | Strength = Field(
         "none",
-        description="How far training images are moved, turned, toned and mixed: none, light, "
-        "medium, strong, or a mapping of kinds to sizes",
+        description="How strongly training images are moved, turned, recoloured and mixed: none, "
+        "light, medium, strong, or a mapping of kinds to sizes",
     )
     flip: bool = Field(False, description="Mirror half of the training images left to right")
     patience: int | None = Field(
-        None, ge=1, description="Epochs without a better val accuracy before it stops"
+        None, ge=1, description="Training stops after so many epochs without a better val accuracy"
     )
-    settle: int = Field(0, ge=0, description="First epochs whose weights are not kept as the best")
+    settle: int = Field(0, ge=0, description="First epochs, which cannot become the best one")
     grace: int | None = Field(
-        None, ge=1, description="Epochs after which a network that is still at chance stops"
+        None,
+        ge=1,
+        description="Training stops after so many epochs if the network still only guesses",
     )
 
 
 def merged(found: Mapping[str, Any], given: Mapping[str, Any]) -> Settings:
-    """What was found for a network, with what is given in its place.
+    """Settings that the search found for a network, overridden by those that a recipe gives.
 
-    A found warm-up goes where the given schedule has none.
+    A found warm-up is dropped if the given schedule has none.
 
     Raises:
-        RecipeError: the two cannot be had together.
+        RecipeError: the two contradict each other.
     """
     kept = dict(found)
     if given.get("schedule") == "plateau":
@@ -165,37 +172,37 @@ def merged(found: Mapping[str, Any], given: Mapping[str, Any]) -> Settings:
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise RecipeError(
-            f"settings of training that were found do not go with those that are given: {reason}"
+            f"the given settings of training contradict those that the search found: {reason}"
         ) from error
 
 
 def mending(
     found: Mapping[str, Any], epochs: int, learning_rate: float, settle: int = 0
 ) -> Settings:
-    """How a network is trained that compression has hurt: Adam, its rate along a cosine.
+    """Settings to train a network that compression has changed: Adam, its rate along a cosine.
 
     Batch size, augmentation and fixed normalization are as in its training so far.
 
     Args:
         found: Settings of its training so far.
-        epochs: How long.
-        learning_rate: Peak.
-        settle: First epochs whose weights are not kept as the best.
+        epochs: Epochs of this training.
+        learning_rate: Peak learning rate.
+        settle: First epochs, which cannot become the best one.
     """
     kept = {key: found[key] for key in LASTING if key in found}
     return Settings(epochs=epochs, learning_rate=learning_rate, settle=settle, **kept)
 
 
 def overrides(base: type[BaseModel]) -> Any:
-    """A model with the fields of `Settings`, each none unless given, for a section of a recipe."""
+    """Make a base class of a recipe's section that has every setting of training, all optional."""
 
     class Given(base):  # type: ignore[misc, valid-type]
         def settings(self) -> dict[str, Any]:
-            """What is given of the settings of training."""
+            """The settings of training that the recipe gives."""
             return dict(self.model_dump(exclude_none=True, include={*Settings.model_fields}))
 
         def check_colours(self, stage: str, channels: int) -> None:
-            """Refuse to change the colours of grey images."""
+            """Refuse augmentation of colours for grey images."""
             try:
                 augmentation.check(self.augmentation or "none", channels)
             except DataError as error:
@@ -205,7 +212,7 @@ def overrides(base: type[BaseModel]) -> Any:
     fields: dict[str, Any] = {}
     for name in names:
         field = Settings.model_fields[name]
-        # None: of those without other metadata
+        # None, because `Annotated` needs at least one piece of metadata
         kind: Any = Annotated.__class_getitem__((field.annotation, *field.metadata, None))  # type: ignore[attr-defined]
         fields[name] = (kind | None, Field(None, description=field.description))
     return create_model("Overrides", __base__=Given, __doc__=base.__doc__, **fields)

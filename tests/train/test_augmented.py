@@ -13,11 +13,10 @@ from support.context import make_context
 
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset
-from pipeline.data.stream import batch
 from pipeline.errors import RecipeError
 from pipeline.stage import Context
 from pipeline.stages import finetune
-from pipeline.train import augmented, inputs
+from pipeline.train import augmented
 from pipeline.train.settings import Settings
 from search_spaces import inception
 from search_spaces.base import Cheapest
@@ -33,15 +32,6 @@ def saved(folder: Path, model: keras.Model, **about: Any) -> Artifact:
     return Artifact(
         stage="search", fingerprint="y", directory=folder, model_file="source.keras", **about
     )
-
-
-def test_the_picture_has_the_images_that_training_begins_with(few_digits: Dataset) -> None:
-    settings = Settings(batch_size=12, augmentation="medium", flip=True)
-    images = inputs.first_images(few_digits, settings, 3, 32)
-    train, _ = inputs.streams(few_digits, settings, 3)
-    first = next(iter(train.as_numpy_iterator()))[0]
-    np.testing.assert_array_equal(images[:12], first)
-    assert images.shape == (32, *few_digits.image_shape)
 
 
 def test_there_is_no_picture_where_nothing_is_changed(few_digits: Dataset, tmp_path: Path) -> None:
@@ -113,9 +103,3 @@ def test_a_teacher_for_other_classes_is_refused(ctx: Context) -> None:
     config = finetune.Config(teacher=str(ctx.directory / "source.keras"))
     with pytest.raises(RecipeError, match=r"finetune\.teacher: .*7"):
         finetune.check(config, ctx.data, ctx.budget, ())
-
-
-def test_the_images_of_the_data_stay_as_they_are(few_digits: Dataset) -> None:
-    before = batch(few_digits.train, 8, 0)[0].copy()
-    inputs.first_images(few_digits, Settings(augmentation="strong"), 0, 8)
-    np.testing.assert_array_equal(batch(few_digits.train, 8, 0)[0], before)

@@ -1,4 +1,4 @@
-"""Tuning a network with a new head: what each mode changes, keeps and computes once."""
+"""Fine-tuning a network with a new head: what each mode changes, keeps and computes once."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.data.datasets import Dataset
 from pipeline.train import finetune, training
-from pipeline.train.finetune import Tuning
+from pipeline.train.finetune import FineTuning
 from pipeline.train.settings import Settings
 from search_spaces import base
 
@@ -23,11 +23,11 @@ def network(dataset: Dataset, dropout: float = 0.0) -> keras.Model:
     return keras.Model(inputs, base.scores(x, dataset.num_classes, style))
 
 
-def tune(dataset: Dataset, directory: Path, **settings: Any) -> Tuning:
+def tune(dataset: Dataset, directory: Path, **settings: Any) -> FineTuning:
     new = settings.pop("new_layers", ("logits",))
     given = {"epochs": 4, "batch_size": 16, "learning_rate": 0.01}
     made = Settings(**{**given, **settings})
-    return Tuning(network(dataset, 0.1), dataset, made, 0, directory, new)
+    return FineTuning(network(dataset, 0.1), dataset, made, 0, directory, new)
 
 
 def body(model: keras.Model) -> list[np.ndarray]:
@@ -160,7 +160,7 @@ def test_without_new_layers_auto_trains_all_and_says_why(
 ) -> None:
     made = tune(few_digits, tmp_path, new_layers=())
     assert made.run("auto", 1) == "full"
-    assert made.reason == "no layer is new"
+    assert made.reason == "the network has no new layers"
     assert not (tmp_path / finetune.FEATURES).exists()
 
 

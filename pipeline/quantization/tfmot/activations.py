@@ -8,13 +8,13 @@ import tf_keras
 
 from pipeline.errors import ModelError
 
-# What an int8 layer with weights computes at no cost; another activation follows the layer.
+# Activations that an int8 layer with weights computes itself; any other becomes a layer behind it.
 FUSED = ("linear", "relu", "relu6", "sigmoid", "softmax", "tanh", "gelu")
-NAMES = {"hard_silu": "hard_swish", "silu": "swish"}  # by which they are known here
+NAMES = {"hard_silu": "hard_swish", "silu": "swish"}  # Keras 3 name -> tf_keras name
 
 
 class HardSwish(tf_keras.layers.Layer):
-    """`x relu6(x + 3) / 6`, which the converter makes one int8 operator of: `[...]` -> `[...]`.
+    """`x relu6(x + 3) / 6`, which the converter turns into one int8 operator: `[...]` -> `[...]`.
 
     Source: Howard et al. 2019, section 5.2, https://arxiv.org/abs/1905.02244.
     """
@@ -25,7 +25,7 @@ class HardSwish(tf_keras.layers.Layer):
 
 
 def name_of(function: Any) -> str:
-    """The name of an activation, or of the kind of thing that is used as one."""
+    """The tf_keras name of an activation; the class name of a layer that is used as one."""
     name = getattr(function, "__name__", type(function).__name__)
     return NAMES.get(name, name)
 
@@ -34,9 +34,9 @@ def layers(function: Any, owner: Any, name: str) -> tuple[Any, ...]:
     """Layers that compute an activation exactly.
 
     Args:
-        function: From `keras.activations`.
-        owner: Layer or operation that has it, for the error.
-        name: Of the last of the layers.
+        function: Activation function of `keras.activations`.
+        owner: Layer or operation that has it; the error names it.
+        name: Name of the last of the layers.
 
     Raises:
         ModelError: tf_keras has no such function.
@@ -69,5 +69,7 @@ def get(function: Any, owner: Any) -> Any:
 
 
 def refusal(owner: Any, received: str, advice: str) -> ModelError:
-    """The error of a layer or operation that has no twin."""
-    return ModelError(f"layer {owner.name!r} cannot be compressed. Received: {received}. {advice}")
+    """Make the error of a layer or operation that has no twin in tf_keras."""
+    return ModelError(
+        f"layer {owner.name!r} cannot be trained as int8. Received: {received}. {advice}"
+    )

@@ -1,10 +1,11 @@
-"""What multiplies and shifts each channel, as a depthwise convolution of one pixel.
+"""Layers that scale and shift each channel become a depthwise convolution of one pixel.
 
-A batch normalization that follows no convolution (DenseNet, ResNetV2, after a dense layer, one that
-comes first), or a rescaling per channel, would be two int8 operators, MUL and ADD, rounded twice,
-the first with a range that training does not know. As a depthwise convolution it is one: the factor
-of every channel is exact in int8 with a scale of its own, the shift is an int32 bias, and a ReLU
-behind it costs nothing. Its statistics are frozen.
+A batch normalization that follows no convolution (in DenseNet and ResNetV2, after a dense layer,
+or as the first layer), or a rescaling per channel, would become two int8 operators, MUL and ADD.
+Each of them rounds, and the first has a range that training does not simulate. A depthwise
+convolution is one operator: the factor of every channel is exact in int8 because every channel has
+its own scale, the shift is an int32 bias, and a ReLU behind it costs nothing. The statistics of
+the normalization are frozen.
 """
 
 from typing import Any
@@ -36,12 +37,16 @@ class ChannelAffine(tf_keras.layers.Layer):
 
 
 def channel_affine(layer: tf_keras.layers.Layer) -> ChannelAffine | None:
-    """The layer that computes what `layer` does, None if it does something else or is folded.
+    """Make the layer that computes what `layer` does.
 
     `gamma (x - mean) / sqrt(variance + epsilon) + beta` is `x factor + shift`.
 
     Args:
-        layer: Any layer of a tf_keras model, called there.
+        layer: Any layer within a tf_keras model.
+
+    Returns:
+        None if `layer` is not a factor and a shift per channel, or if the converter folds it into
+        the convolution before it.
     """
     found = _numbers(layer)
     if found is None:

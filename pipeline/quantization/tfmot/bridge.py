@@ -1,8 +1,9 @@
-"""The door between Keras 3 and tf_keras: rebuild a model layer by layer, copy weights, compare.
+"""The bridge from Keras 3 to tf_keras: rebuild a model layer by layer, copy weights, compare.
 
-tensorflow-model-optimization refuses Keras 3 models, so prune, cluster and quantize cross here
-and come back. Layers keep their names, so weights travel by layer name; nested models are opened,
-and a layer that is called twice has one twin that is called twice.
+tensorflow-model-optimization refuses Keras 3 models, so a model crosses here before
+quantization-aware training; nothing else in the project needs it, and no model comes back. Every
+Keras 3 layer has a twin in tf_keras (`twins`) that takes its name and its weights. Nested models
+are flattened, and a layer that is called twice has one twin that is called twice.
 """
 
 from collections.abc import Iterator
@@ -23,10 +24,10 @@ def to_legacy(model: keras.Model, scaled_input: bool = False) -> tf_keras.Model:
     """Rebuild a functional Keras 3 model in tf_keras with the same weights and outputs.
 
     Args:
-        model: Any functional model of stock layers; nested models are opened.
-        scaled_input: Leave out what scales all pixels alike at the start, which the caller then
-            does (`rescaled`): int8 networks do it for free in the scale and zero point of their
-            input.
+        model: Any functional model of layers that Keras itself provides.
+        scaled_input: Leave out leading layers that scale all pixels alike; the caller then scales
+            the images with `rescaled`. An int8 network does it for free, in the scale and zero
+            point of its input.
 
     Raises:
         ModelError: a layer has no twin, or the rebuilt model computes something else.
@@ -44,30 +45,14 @@ def to_legacy(model: keras.Model, scaled_input: bool = False) -> tf_keras.Model:
     return legacy
 
 
-def to_keras(legacy: tf_keras.Model, model: keras.Model) -> None:
-    """Copy the weights of `legacy` into the Keras 3 model that it was rebuilt from.
-
-    Raises:
-        ModelError: the two then disagree.
-    """
-    found = {layer.name: layer for layer in legacy.layers}
-    made = _twins(model)
-    for operation in _operations(model):
-        chain = [found[layer.name] for layer in made[id(operation)].chain if layer.name in found]
-        weights = [weight for layer in chain for weight in layer.get_weights()]
-        if weights:
-            operation.set_weights(weights)
-    compare(model, legacy, scaled_input=False)
-
-
 def rescaled(model: keras.Model, images: Any) -> Any:
-    """Images 0..255 as a legacy model with `scaled_input` wants them."""
+    """Scale images 0..255 as the layers do that `to_legacy` leaves out with `scaled_input`."""
     _, scale, offset = _leading(model)
     return images if (scale, offset) == (1.0, 0.0) else images * scale + offset
 
 
 def _operations(model: keras.Model) -> Iterator[Any]:
-    """Every layer and operation once, nested models opened."""
+    """Every layer and operation once, those of nested models included."""
     seen: set[int] = set()
     for operation, _, _ in walk.calls(model):
         if id(operation) not in seen:
@@ -76,7 +61,7 @@ def _operations(model: keras.Model) -> Iterator[Any]:
 
 
 def _twins(model: keras.Model) -> dict[int, twins.Twin]:
-    """The twin of every layer and operation, by its identity; each has a name of its own."""
+    """The twin of every layer and operation, by its `id`; no two twins have the same name."""
     made: dict[int, twins.Twin] = {}
     names: set[str] = {t.name for t in model.inputs}
     for node in _nodes(model):
@@ -98,7 +83,7 @@ def _twin(node: Any, name: str) -> twins.Twin:
 
 
 def _nodes(model: keras.Model) -> Iterator[Any]:
-    """Calls of layers and operations in topological order, nested models opened."""
+    """Calls of layers and operations in topological order, those in nested models included."""
     for node in walk.graph(model):
         if isinstance(node.operation, keras.Model):
             yield from _nodes(node.operation)
@@ -109,7 +94,7 @@ def _nodes(model: keras.Model) -> Iterator[Any]:
 def _run(
     model: keras.Model, tensors: dict[int, Any], made: dict[int, twins.Twin], left_out: set[int]
 ) -> None:
-    """Call the twins; `tensors` maps the tensors of the model to theirs."""
+    """Call the twins; `tensors` maps tensors of the model, by `id`, to those of the twins."""
     for node in walk.graph(model):
         if node.is_input:
             continue
@@ -127,9 +112,12 @@ def _run(
 
 
 def _leading(model: keras.Model) -> tuple[set[int], float, float]:
-    """What alone reads the image and scales all pixels alike: layers, scale and offset.
+    """Find the leading layers that scale all pixels alike.
 
-    `(x s1 + o1) s2 + o2` is `x (s1 s2) + (o1 s2 + o2)`.
+    They are the only readers of the image. `(x s1 + o1) s2 + o2` is `x (s1 s2) + (o1 s2 + o2)`.
+
+    Returns:
+        Their `id`s, and the scale and offset that they amount to together.
     """
     left_out: set[int] = set()
     scale, offset = 1.0, 0.0
@@ -150,12 +138,15 @@ def _leading(model: keras.Model) -> tuple[set[int], float, float]:
 
 
 def compare(model: keras.Model, legacy: tf_keras.Model, scaled_input: bool) -> None:
-    """Check outputs, and what the last layers read: scores near 0 and 1 hide differences.
+    """Check that two models compute the same on random inputs.
+
+    The inputs of the last layers are compared as well as their outputs: scores that softmax or
+    sigmoid has pushed to 0 and 1 would hide differences.
 
     Args:
         model: In Keras 3.
-        legacy: The same in tf_keras.
-        scaled_input: `legacy` takes images as `rescaled` makes them.
+        legacy: The same network in tf_keras.
+        scaled_input: `legacy` takes images that `rescaled` has scaled.
 
     Raises:
         ModelError: they disagree.

@@ -24,7 +24,7 @@ ACTIVATIONS = {
 SPACE = ([1, 2], [-3, -2])  # the axes of height and width
 POOLS = {"Max": "GlobalMaxPooling2D", "Mean": "GlobalAveragePooling2D"}
 Affine = Callable[[Any, bool], tuple[Any, Any] | None]
-# Scale and offset of an operation with a constant `c`; `first`: it stands before the tensor.
+# Scale and offset of an operation with a constant `c`; `first`: the constant is the left operand.
 AFFINE: Mapping[str, Affine] = {
     "Add": lambda c, first: (1, c),
     "Divide": lambda c, first: None if first else (1 / c, 0),
@@ -38,12 +38,12 @@ def layers(operation: Any, name: str, arguments: tuple[Any, ...]) -> tuple[Any, 
     """Layers that compute an operation of the graph of a functional model.
 
     Args:
-        operation: Of `keras.ops`.
-        name: Of the last of the layers.
-        arguments: What it is called with; None for a tensor of the graph.
+        operation: One of `keras.ops`.
+        name: Name of the last of the layers.
+        arguments: Arguments of the call; None in place of every tensor.
 
     Raises:
-        ModelError: there is no rule for it.
+        ModelError: no layers are known that compute it.
     """
     kind = type(operation).__name__
     constants = [argument for argument in arguments if argument is not None]
@@ -78,5 +78,5 @@ def _plain(values: Any) -> Any:
     values = np.asarray(values, np.float64)
     if values.size == 1:
         return float(values.reshape(()))
-    channels = values.size == values.shape[-1]  # one number each, the same everywhere
+    channels = values.size == values.shape[-1]  # one number per channel, the same at every pixel
     return (values.reshape(-1) if channels else values).tolist()

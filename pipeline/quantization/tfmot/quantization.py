@@ -1,13 +1,13 @@
 """Quantization-aware training with tfmot that keeps zeros and clusters.
 
-tfmot decides by layer patterns what to quantize, and one of its rules leaves a convolution
-before a separate ReLU unquantized without a word. Here every layer is annotated explicitly
-instead, and a layer with a kernel that ends without a quantizer is an error.
+tfmot decides by patterns of layers what to quantize, and one of its rules silently leaves a
+convolution before a separate ReLU unquantized. Here every layer is annotated explicitly instead,
+and a layer with a kernel that ends without a quantizer is an error.
 
 Pruned and clustered kernels keep their structure through a constraint that runs after every
-update (zeros are put back, weights of one cluster take their mean), and a kernel whose channels
-share clusters gets one scale for the whole tensor, so that its int8 values are as few as its
-clusters even after batch normalization is folded into per-channel scales.
+update: zeros are set to zero again, and the weights of a cluster are set to their mean. A kernel
+whose channels share clusters gets the same scale in every channel, so that it has no more int8
+values than clusters even after batch normalization is folded into the scales.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ NAMES = {
     "NoOpQuantizeConfig": configs.NoOpQuantizeConfig,
     "WeightsConfig": rules.WeightsConfig,
 }
-# Kinds with weights that have no kernel; the converter sees to them.
+# Kinds of layers with weights but without a kernel; the converter quantizes their weights.
 WITHOUT_KERNEL = (
     "BatchNormalization",
     "ChannelAffine",
@@ -58,12 +58,12 @@ WITHOUT_KERNEL = (
 def quantize_aware(
     model: keras.Model, fit: Fit, images: np.ndarray, weight_bits: int = 8
 ) -> tuple[tf_keras.Model, list[dict[str, Any]]]:
-    """Train an int8 twin of `model`, which stays as it is.
+    """Train a copy of `model` in tf_keras that simulates int8; `model` itself does not change.
 
     Args:
         model: Trained functional Keras 3 model, perhaps pruned or clustered.
-        fit: Trains the tf_keras model it is given on images scaled by `bridge.rescaled`.
-        images: Pixels `[N, H, W, C]` that give the activations their first ranges.
+        fit: Trains the tf_keras model in place, on images scaled by `bridge.rescaled`.
+        images: Pixels `[N, H, W, C]` from which the first ranges of activations are measured.
         weight_bits: 8, or 4 for kernels of convolutions and dense layers.
 
     Returns:
@@ -103,7 +103,7 @@ def quantize_aware(
 
 
 def require(model: keras.Model) -> None:
-    """Refuse what `quantize_aware` would refuse, in less time.
+    """Refuse a model that `quantize_aware` would refuse, without training it.
 
     Raises:
         ModelError: a layer has no twin in tf_keras, or cannot be int8.
@@ -121,7 +121,7 @@ def clustered(model: keras.Model) -> bool:
 
 
 def simulation(quantized: tf_keras.Model, model: keras.Model) -> parity.Reference:
-    """What `quantized`, which `quantize_aware` made of `model`, computes of raw images."""
+    """The scores and layer outputs of a simulation of `model`, as functions of raw images."""
     nodes = [n for _, same in sorted(quantized._nodes_by_depth.items())[::-1] for n in same]
     number = {id(node): place for place, node in enumerate(nodes)}
 
@@ -160,7 +160,7 @@ def save(quantized: tf_keras.Model, directory: Path) -> None:
 
 
 class _Layout:
-    """Adds the quantizer of the input and leaves every other layer as annotated."""
+    """Adds the quantizer of the input and leaves every other layer as it is annotated."""
 
     def apply(self, model: tf_keras.Model, quantize_map: dict[str, Any]) -> Any:
         return model_transformer.ModelTransformer(
@@ -174,7 +174,7 @@ class _Scheme(scheme.Default8BitQuantizeScheme):
 
 
 def _structure(layer: tf_keras.layers.Layer) -> structure.Kept | None:
-    """What earlier stages left in the kernel of a layer, if it has one."""
+    """What pruning or clustering left in the kernel of a layer; None if it has no kernel."""
     kernel = rules.KERNELS.get(type(layer).__name__)
     if kernel is None:
         return None
@@ -182,7 +182,7 @@ def _structure(layer: tf_keras.layers.Layer) -> structure.Kept | None:
 
 
 def _constrain(quantized: tf_keras.Model, kept: dict[str, structure.Kept | None]) -> None:
-    """Make every kernel with structure keep it in training.
+    """Add constraints that keep zeros and clusters of kernels in training.
 
     Raises:
         ModelError: a layer with weights ended without a quantizer for them.
@@ -191,7 +191,7 @@ def _constrain(quantized: tf_keras.Model, kept: dict[str, structure.Kept | None]
         wrapped = isinstance(layer, quantize_wrapper.QuantizeWrapper)
         inner = layer.layer if wrapped else layer
         kind = type(inner).__name__
-        # a wrapper takes the kernel out of the weights of a layer
+        # tfmot's wrapper holds the kernel, so it is not among the weights of the layer inside
         if kind not in rules.KERNELS and (kind in WITHOUT_KERNEL or not inner.weights):
             continue
         if not wrapped or not layer._weight_vars:
@@ -206,7 +206,7 @@ def _constrain(quantized: tf_keras.Model, kept: dict[str, structure.Kept | None]
 
 
 def _fix_input_range(quantized: tf_keras.Model, model: keras.Model) -> None:
-    """Give the input exactly the range of the pixels; tfmot would start from -6..6."""
+    """Set the range of the input to that of the pixels; tfmot would start from -6..6."""
     low, high = (float(v) for v in bridge.rescaled(model, np.array([0.0, 255.0])))
     ends = {"min_var": low, "max_var": high}
     for layer in quantized.layers:

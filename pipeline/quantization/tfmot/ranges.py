@@ -1,7 +1,7 @@
-"""Ranges of activations before quantization-aware training: what the float network has.
+"""Ranges of activations before quantization-aware training, measured in the float network.
 
-tfmot begins with -6..6 and moves 0.1% of the way to what a batch has, so after 300 steps three
-quarters of a range are still that guess. Measured ranges leave nothing to be moved.
+tfmot starts every range at -6..6 and moves it by 0.1% of the way to the range of each batch, so
+after 300 steps three quarters of it are still that guess. Measured ranges are right from the start.
 """
 
 from collections.abc import Iterator
@@ -11,16 +11,16 @@ import numpy as np
 import tf_keras
 from tensorflow_model_optimization.python.core.quantization.keras import quantize_wrapper
 
-BATCH = 10  # images; the ends of a range are means over batches, as in training
+BATCH = 10  # images; minimum and maximum are averaged over batches, as training does
 
 
 def calibrate(quantized: tf_keras.Model, annotated: tf_keras.Model, images: np.ndarray) -> None:
     """Give every activation of `quantized` the range that it has in `annotated`.
 
     Args:
-        quantized: Simulates int8; made of `annotated`.
-        annotated: In float, with the same weights.
-        images: `[N, H, W, C]` as the network takes them.
+        quantized: The model that simulates int8, made from `annotated`.
+        annotated: The same network in float, with the same weights.
+        images: `[N, H, W, C]`, already scaled for the network.
     """
     probes = list(_probes(quantized, annotated))
     outputs = tf_keras.Model(annotated.inputs, [tensor for _, tensor in probes])
@@ -36,7 +36,7 @@ def calibrate(quantized: tf_keras.Model, annotated: tf_keras.Model, images: np.n
 
 
 def _probes(quantized: tf_keras.Model, annotated: tf_keras.Model) -> Iterator[tuple[Any, Any]]:
-    """Variables of a range, and the tensor of the float network that it is the range of."""
+    """Yield the variables of every range with the float tensor whose range they are."""
     twins = {getattr(layer, "layer", layer).name: layer for layer in annotated.layers}
     for layer in quantized.layers:
         if not isinstance(layer, quantize_wrapper.QuantizeWrapper):
@@ -52,7 +52,7 @@ def _probes(quantized: tf_keras.Model, annotated: tf_keras.Model) -> Iterator[tu
 
 
 def _before_activation(layer: tf_keras.layers.Layer, given: Any) -> Any:
-    """What the activation of a layer is given."""
+    """The input of the activation of a layer."""
     if type(layer).__name__ == "Activation":
         return given
     config = {**layer.get_config(), "activation": "linear", "name": f"{layer.name}_linear"}

@@ -1,8 +1,8 @@
-"""How each layer is quantized: what gets a range of its own, and which layers int8 lacks.
+"""How each layer is quantized: which tensors get a range, and which layers int8 lacks.
 
-A range belongs to every tensor of the `.tflite` file and to no other: where the converter makes
-one operator of two layers (an activation that it absorbs, a normalization that it folds), the
-tensor between them gets none.
+Every tensor of the `.tflite` file needs a range, and no other tensor may have one: where the
+converter merges two layers into one operator (an activation that it absorbs, a normalization that
+it folds), the tensor between them does not exist in the file and gets none.
 """
 
 from typing import Any
@@ -27,9 +27,9 @@ KERNELS = {
     "DepthwiseConv2D": "depthwise_kernel",
 }
 FOLDING = ("Conv2D", "DepthwiseConv2D")  # the converter folds a normalization into them
-SEPARATE = (*activations.FUSED, "swish")  # activations that int8 has as layers of their own
+SEPARATE = (*activations.FUSED, "swish")  # activations that int8 has as separate layers
 NARROW = ("Conv2D", "Dense")  # kernels that may have fewer bits than 8
-SMALLEST = 1e-12  # of a range
+SMALLEST = 1e-12  # least range of a channel; avoids a division by zero
 NOT_INT8 = {
     "ELU": "Use LeakyReLU",
     "GroupNormalization": "Use BatchNormalization",
@@ -64,16 +64,17 @@ class SharedRange(quantizers.LastValueQuantizer):
 class DepthwiseRanges(quantizers.LastValueQuantizer):
     """Quantizes a depthwise kernel `[kh, kw, c_in, m]` with a range for each of its channels.
 
-    tfmot has one per `m`, which is one for all channels. A fake quantization per channel does not
-    survive the converter's reshape to `[1, kh, kw, c_in m]`; plain rounding does: it is folded
-    into the weights, and the converter finds the same ranges in them.
+    tfmot uses one range for each of the `m` filters per channel, so that all channels share it.
+    TensorFlow's fake quantization per channel does not survive the converter's reshape to
+    `[1, kh, kw, c_in m]`. Plain rounding does: the converter folds it into the weights, and
+    finds the same ranges in them.
     """
 
     def __init__(self) -> None:
         super().__init__(num_bits=8, per_axis=True, symmetric=True, narrow_range=True)
 
     def build(self, *_: Any) -> dict[str, tf.Variable]:
-        """Nothing is remembered."""
+        """Create no variables: the ranges follow from the kernel."""
         return {}
 
     def __call__(self, inputs: tf.Tensor, *_: Any, **__: Any) -> tf.Tensor:
@@ -84,7 +85,7 @@ class DepthwiseRanges(quantizers.LastValueQuantizer):
 
 
 class WeightsConfig(registry.Default8BitQuantizeConfig):
-    """Quantizes the kernel, with ranges as `_ranges` says, and the output."""
+    """Quantizes the kernel with the kind of ranges that `_ranges` chose, and the output."""
 
     def __init__(
         self,
@@ -114,12 +115,15 @@ class WeightsConfig(registry.Default8BitQuantizeConfig):
 
 
 def config(layer: tf_keras.layers.Layer, kept: str | None, bits: int = 8) -> tuple[Any, str | None]:
-    """How a layer is quantized (None: not at all), and what there is to say about it.
+    """Choose how a layer is quantized.
 
     Args:
-        layer: Of a tf_keras model, called there.
-        kept: What its kernel holds, see `structure`.
-        bits: Of a weight; those of depthwise and transposed convolutions have 8 in any case.
+        layer: A layer within a tf_keras model.
+        kept: What pruning or clustering left in its kernel, see `structure.of`.
+        bits: Bits of a weight; depthwise and transposed convolutions have 8 in any case.
+
+    Returns:
+        tfmot's configuration (None: the layer is not quantized), and a remark for the report.
 
     Raises:
         ModelError: int8 has no such layer.
@@ -164,9 +168,11 @@ def folds(norm: tf_keras.layers.Layer) -> bool:
 
 
 def _ranges(layer: tf_keras.layers.Layer, kept: str | None) -> str:
-    """Of a kernel: one for the "tensor", one per channel, or one that is "shared" by all.
+    """The kind of ranges of a kernel.
 
-    Only per-channel ones let a normalization be folded into them.
+    "tensor" is one range, "channel" one per output channel, and "shared" one per channel with the
+    same ends for all. "depthwise" and "transposed" are one per channel for these kinds of layers.
+    The converter folds a normalization only into a kernel with ranges per channel.
     """
     kind = type(layer).__name__
     if kind == "Conv2D":

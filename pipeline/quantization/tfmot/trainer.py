@@ -14,7 +14,6 @@ import tensorflow as tf
 import tf_keras
 
 from pipeline.data.datasets import Dataset
-from pipeline.stage import Context
 from pipeline.system import progress
 from pipeline.train import inputs, layer_rates
 from pipeline.train.settings import Settings, mending
@@ -25,16 +24,21 @@ class Trainer:
     """Trains the tf_keras model that it is called with, and keeps the curves in `history`."""
 
     def __init__(
-        self, settings: Settings, ctx: Context, label: str, prepare: Callable[[Any], Any]
+        self,
+        dataset: Dataset,
+        settings: Settings,
+        seed: int,
+        prepare: Callable[[Any], Any],
+        on_epoch: Report,
     ) -> None:
         """Decide how to train.
 
         Args:
+            dataset: Its train part is trained on, its val part decides which epoch is best.
             settings: What `mending` makes; the optimizer and the loss are not a choice here.
-            ctx: Its data set is trained on; its seed decides the order of the images, what
-                augmentation does to them and what dropout leaves out.
-            label: Name in front of the progress bar.
+            seed: Decides the order of the images, augmentation and dropout.
             prepare: Applied to batches of images 0..255 before the model sees them.
+            on_epoch: Called with the number of the epoch, from 1, and its point of every curve.
 
         Raises:
             ValueError: a setting has no effect in this training.
@@ -45,8 +49,8 @@ class Trainer:
                 "quantization-aware training has no such setting. Received: "
                 f"{', '.join(f'{key}={value}' for key, value in unknown.items())}. Leave it out"
             )
-        self._settings, self._ctx, self._label = settings, ctx, label
-        self._prepare = prepare
+        self._dataset, self._settings, self._seed = dataset, settings, seed
+        self._prepare, self._on_epoch = prepare, on_epoch
         self.history: History = {}
 
     def __call__(self, model: tf_keras.Model) -> None:
@@ -54,14 +58,14 @@ class Trainer:
 
         A loss that is not finite ends training.
         """
-        keras.utils.set_random_seed(self._ctx.seed)
-        settings, data = self._settings, self._ctx.data
+        keras.utils.set_random_seed(self._seed)
+        settings = self._settings
         with layer_rates.held(model, settings):
-            view = _compiled(model, data, settings)
-            batches = inputs.streams(data, settings, self._ctx.seed)
+            view = _compiled(model, self._dataset, settings)
+            batches = inputs.streams(self._dataset, settings, self._seed)
             train, val = (part.map(lambda x, y: (self._prepare(x), y)) for part in batches)
-            with progress.bar(self._label, settings.epochs) as advance:
-                best = _Best(self._ctx.curve, advance)
+            with progress.bar("quantize", settings.epochs) as advance:
+                best = _Best(self._on_epoch, advance)
                 view.fit(
                     train,
                     validation_data=val,

@@ -1,8 +1,8 @@
-"""What stands for a layer or an operation of Keras 3 on the tf_keras side.
+"""Twins: the tf_keras layers that compute what a layer or an operation of Keras 3 computes.
 
-A twin is one layer of the same kind, or a chain of a few that compute the same: a separable
-convolution is a depthwise and a pointwise one, so that pruning, clustering and quantization see
-kernels that they know; an activation that int8 does not compute as a part of a layer follows it.
+A twin is one layer of the same kind, or a chain of a few. A separable convolution becomes a
+depthwise and a pointwise one, which are kinds that tfmot quantizes; an activation that an int8
+layer cannot compute itself becomes a layer behind it.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from pipeline.quantization.tfmot import activations, operations
 _CONV = ("kernel_size", "strides", "padding", "dilation_rate", "use_bias", "activation")
 _POOL = ("pool_size", "strides", "padding")
 _NORM = ("axis", "epsilon", "center", "scale")
-# Settings of each layer that mean the same in both worlds; the rest of a Keras 3 configuration
-# (initializers, regularizers) only matters before training or in another stage.
+# Settings of each layer that mean the same in Keras 3 and in tf_keras. The rest of a Keras 3
+# configuration (initializers, regularizers) has no effect once the network is trained.
 SETTINGS: dict[str, tuple[str, ...]] = {
     "Activation": ("activation",),
     "Add": (),
@@ -55,8 +55,8 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "UpSampling2D": ("size", "interpolation"),
     "ZeroPadding2D": ("padding",),
 }
-CHAINS = ("Normalization", "SeparableConv2D")  # become other layers
-# They only act in training, and compression trains without them.
+CHAINS = ("Normalization", "SeparableConv2D")  # become layers of other kinds
+# They only act in training, and quantization-aware training goes without them.
 IDENTITIES = (
     "ActivityRegularization",
     "AlphaDropout",
@@ -87,7 +87,7 @@ IDENTITIES = (
     "RandomZoom",
     "StochasticDepth",
 )
-INSTEAD = {  # what does the same and crosses
+INSTEAD = {  # layers to use instead of one that has no twin
     "LocalResponseNormalization": "BatchNormalization",
     "MultiHeadAttention": "convolutions",
     "RandomCrop": "Cropping2D",
@@ -98,7 +98,7 @@ INSTEAD = {  # what does the same and crosses
 
 @dataclass(frozen=True)
 class Twin:
-    """Layers of tf_keras, called one after the other; an identity has none."""
+    """Layers of tf_keras that are called one after the other; none for an identity."""
 
     chain: tuple[Any, ...]
 
@@ -118,7 +118,7 @@ class Twin:
         return (float(scale), float(offset)) if scale.ndim == offset.ndim == 0 else None
 
     def set_weights(self, weights: list[np.ndarray]) -> None:
-        """Divide the weights of the Keras 3 layer among the chain, in order."""
+        """Give each layer of the chain its part of the weights of the Keras 3 layer, in order."""
         for layer in self.chain:
             count = len(layer.weights)
             layer.set_weights(weights[:count])
@@ -130,11 +130,11 @@ def of(operation: Any, name: str, arguments: tuple[Any, ...]) -> Twin:
 
     Args:
         operation: Layer or operation of a functional Keras 3 model.
-        name: Of the twin; further layers of a chain add a word to it.
-        arguments: What it is called with; tensors are None.
+        name: Name of the twin; further layers of a chain add a word to it.
+        arguments: Arguments of the call; None in place of every tensor.
 
     Raises:
-        ModelError: it has none.
+        ModelError: tf_keras has nothing that computes the same.
     """
     if not isinstance(operation, keras.layers.Layer):
         return Twin(operations.layers(operation, name, arguments))
@@ -156,7 +156,7 @@ def of(operation: Any, name: str, arguments: tuple[Any, ...]) -> Twin:
 
 
 def _layer(layer: Any, kind: str, name: str) -> Twin:
-    """A layer of the same kind, and its activation behind it where int8 keeps them apart."""
+    """A layer of the same kind; its activation follows it where int8 computes them separately."""
     config = layer.get_config()
     settings = {key: config[key] for key in SETTINGS[kind] if key in config}
     if kind == "LeakyReLU":
@@ -172,7 +172,7 @@ def _layer(layer: Any, kind: str, name: str) -> Twin:
 
 
 def _split(layer: Any, name: str) -> tuple[Any, tuple[Any, ...]]:
-    """The activation that stays in a layer, and the layers that follow it."""
+    """The activation that stays in a layer, and the layers that compute one that does not."""
     function = layer.activation
     known = activations.name_of(function)
     if known in activations.FUSED and function is getattr(keras.activations, known):
@@ -181,14 +181,14 @@ def _split(layer: Any, name: str) -> tuple[Any, tuple[Any, ...]]:
 
 
 def _behind(layer: Any, name: str) -> tuple[Any, ...]:
-    """The activation of a layer as layers of their own."""
+    """The activation of a layer as separate layers."""
     if isinstance(layer.activation, keras.layers.Layer):
         return of(layer.activation, name, (None,)).chain
     return activations.layers(layer.activation, layer, name)
 
 
 def _separable(layer: Any, name: str) -> Twin:
-    """A depthwise convolution and a pointwise one, which keeps the name."""
+    """A depthwise convolution and a pointwise one, which takes the name of the layer."""
     config = layer.get_config()
     space = ("kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier")
     depthwise = tf_keras.layers.DepthwiseConv2D(
@@ -202,7 +202,7 @@ def _separable(layer: Any, name: str) -> Twin:
 
 
 def _normalization(layer: Any, name: str) -> Any:
-    """`(x - mean) / deviation`, or back, as a `Rescaling`."""
+    """`(x - mean) / deviation`, or its inverse, as a `Rescaling`."""
     mean, variance = (np.asarray(v, np.float64)[0] for v in (layer.mean, layer.variance))
     deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
     scale, offset = (deviation, mean) if layer.invert else (1 / deviation, -mean / deviation)
