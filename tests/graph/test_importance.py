@@ -9,7 +9,7 @@ from pipeline.graph.channels import Channels
 
 
 def two_convolutions(norm: bool = False) -> Channels:
-    """A 1x1 convolution "a" of two channels that "b" is added to, and a last one that reads both."""
+    """1x1 convolutions "a" and "b" of two channels that are added, and one that reads the sum."""
     inputs = keras.Input((2, 2, 2))
     a = layers.Conv2D(2, 1, use_bias=False, name="a")
     b = layers.Conv2D(2, 1, use_bias=False, name="b")
