@@ -170,18 +170,3 @@ def test_the_scores_stay() -> None:
 def test_an_operation_with_an_array_keeps_its_channels() -> None:
     model = network(lambda x: layers.Flatten()(x * np.arange(8, dtype=np.float32)))
     assert "no rule for Multiply" in fixed(model)["first"]
-
-
-def test_doubled_channels_leave_the_scores_as_they_are() -> None:
-    arch = search_spaces.family("mobilenet").sample(Cheapest())
-    model = shaken(build("mobilenet", arch, (16, 16, 1), 3))
-    found = channels.find(model)
-    copies = np.ones(found.count, np.int64)
-    for group in found.groups:
-        copies[group.classes[::3]] = 2
-    wide = surgery.resized(found, copies)
-    images = np.random.default_rng(1).uniform(0, 255, (2, 16, 16, 1))
-    before, after = (np.asarray(m(images, training=False)) for m in (model, wide))
-    np.testing.assert_allclose(after, before, atol=1e-5)
-    assert complexity.profile(wide).macs == surgery.Count(found)(copies)
-    assert complexity.profile(wide).macs > complexity.profile(model).macs

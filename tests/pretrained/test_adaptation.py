@@ -1,52 +1,22 @@
 """A trained network on other images and classes: what stays computes what it did."""
 
-import urllib.error
-import zipfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
+from support.pretrained import classifier, pixels, same, varied
 
-from pipeline import pretrained
-from pipeline.artifact import Artifact
 from pipeline.errors import ModelError
-from pipeline.pretrained import adapt, applications
-from pipeline.tracking import runs
+from pipeline.pretrained.adaptation import adapt
 from search_spaces import base, family
-
-
-def pixels(*shape: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (2, *shape)).astype("float32")
-
-
-def varied(model: keras.Model) -> keras.Model:
-    """Every weight is random, so that two that are mixed up are seen."""
-    rng = np.random.default_rng(0)
-    model.set_weights([rng.uniform(0.1, 0.5, w.shape).astype(w.dtype) for w in model.get_weights()])
-    return model
-
-
-def classifier(first: Any = None, side: int = 16, channels: int = 3, classes: int = 5) -> Any:
-    inputs = keras.Input((side, side, channels))
-    x = (first or layers.Rescaling(1 / 128, -1.0))(inputs)
-    x = layers.ZeroPadding2D(1)(x)
-    x = layers.BatchNormalization()(layers.Conv2D(6, 3, strides=2)(x))
-    x = layers.GlobalAveragePooling2D()(layers.ReLU()(x))
-    x = layers.Dense(classes, name="logits")(layers.Dropout(0.3, name="kept")(x))
-    return varied(keras.Model(inputs, layers.Softmax(name="scores")(x)))
 
 
 def weighted(model: keras.Model) -> list[np.ndarray]:
     """Weights without those of the last layer that has some."""
     return [w for layer in model.layers if layer.name != "logits" for w in layer.get_weights()]
-
-
-def same(left: Any, right: Any, atol: float = 1e-5) -> None:
-    np.testing.assert_allclose(np.asarray(left), np.asarray(right), atol=atol)
 
 
 def test_at_another_size_every_weight_stays() -> None:
@@ -216,153 +186,6 @@ def test_our_own_families_are_adapted(name: str) -> None:
     made, new = adapt(model, (16, 16, 1), 4)
     assert (new, made.output_shape) == (["logits"], (None, 4))
     assert np.isfinite(made(pixels(16, 16, 1))).all()
-
-
-# keras.applications
-
-SMALLEST = {
-    "tf": ("MobileNetV2", "mobilenet_v2", 32),
-    "caffe": ("ResNet50", "resnet", 32),
-    "torch": ("DenseNet121", "densenet", 32),
-}
-
-
-@pytest.mark.parametrize("mode", SMALLEST)
-def test_preprocessing_inside_computes_what_it_does_outside(mode: str) -> None:
-    name, module, side = SMALLEST[mode]
-    assert applications.mode(name) == mode
-    make = getattr(keras.applications, name)
-    model = make(weights=None, input_shape=(side, side, 3), include_top=False, pooling="avg")
-    images = pixels(side, side, 3)
-    prepare = getattr(keras.applications, module).preprocess_input
-    expected = np.asarray(model(prepare(images.copy())))
-    found = np.asarray(applications.with_pixels(model, mode)(images))
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
-
-
-def test_every_network_of_keras_applications_has_a_mode() -> None:
-    there = {n for n in dir(keras.applications) if n[0].isupper()}
-    assert set(applications.names()) == there
-    modes = {name: applications.mode(name) for name in there}
-    assert (modes["ResNet50"], modes["ResNet50V2"], modes["MobileNetV3Small"]) == (
-        "caffe",
-        "tf",
-        "inside",
-    )
-
-
-def test_an_unknown_network_of_keras_applications_names_close_ones() -> None:
-    with pytest.raises(ModelError, match=r"'resnet51'. Known: .*ResNet50"):
-        pretrained.load("applications:resnet51")
-
-
-def test_weights_that_cannot_be_downloaded_say_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def offline(*_: Any, **__: Any) -> None:
-        raise urllib.error.URLError("Name or service not known")
-
-    monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", offline)
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
-    with pytest.raises(ModelError, match=r"cannot be downloaded.*efficientnet_lite0"):
-        pretrained.load("applications:MobileNetV2")
-
-
-def test_without_weights_a_network_of_keras_applications_is_not_downloaded() -> None:
-    loaded = pretrained.load("applications:mobilenetv2", weights=False)
-    assert loaded.imagenet
-    assert loaded.model.output_shape == (None, 1000)
-
-
-# Files, runs and MLflow
-
-
-def saved(directory: Path, stage: str, number: int, **fields: Any) -> keras.Model:
-    place = directory / f"{number:02d}-{stage}"
-    place.mkdir(parents=True)
-    model = classifier()
-    model.save(place / "model.keras")
-    artifact = Artifact(
-        stage=stage, fingerprint="a", model_file="model.keras", directory=place, **fields
-    )
-    artifact.save()
-    return model
-
-
-def test_a_file_is_loaded(tmp_path: Path) -> None:
-    model = saved(tmp_path, "search", 1)
-    loaded = pretrained.load(str(tmp_path / "01-search/model.keras"))
-    same(loaded.model(pixels(16, 16, 3)), model(pixels(16, 16, 3)))
-    assert (loaded.imagenet, loaded.family) == (False, None)
-
-
-def test_of_a_run_the_last_keras_model_is_loaded(tmp_path: Path) -> None:
-    saved(tmp_path, "search", 1, family="vgg", arch={"width": 1})
-    saved(tmp_path, "finetune", 2, family="resnet", arch={"width": 8})
-    place = tmp_path / "03-quantize"
-    place.mkdir()
-    Artifact(stage="q", fingerprint="a", model_file="model.tflite", directory=place).save()
-    loaded = pretrained.load(str(tmp_path))
-    assert (loaded.family, loaded.arch) == ("resnet", {"width": 8})
-    assert pretrained.load(str(tmp_path / "01-search")).family == "vgg"
-
-
-@pytest.mark.parametrize(
-    ("source", "reason"),
-    [
-        ("none.keras", "no such file"),
-        ("empty", r"no Keras model in the run. Received: empty, finished stages: none"),
-        ("broken.keras", "not a .keras file"),
-        ("efficientnet_lite9", r"unknown source of weights.*Expected: efficientnet_lite0, app"),
-        ("mlflow:runs:/none/model.keras", r"MLflow has no such model. Received: mlflow:runs:/none"),
-    ],
-)
-def test_a_source_that_is_not_there_is_refused(source: str, reason: str, workplace: Path) -> None:
-    (workplace / "empty").mkdir(exist_ok=True)
-    (workplace / "broken.keras").write_bytes(b"not a zip")
-    with pytest.raises(ModelError, match=reason):
-        pretrained.load(source)
-
-
-def test_a_file_that_mlflow_keeps_is_loaded(workplace: Path) -> None:
-    model = saved(workplace / "logged", "search", 1)
-    with runs.start("run") as run:
-        run.file(workplace / "logged/01-search/model.keras")
-        run.text("no model", "note.txt")
-    loaded = pretrained.load(f"mlflow:runs:/{run.run_id}/model.keras")
-    same(loaded.model(pixels(16, 16, 3)), model(pixels(16, 16, 3)))
-    with pytest.raises(ModelError, match=r"no single Keras model there.*note\.txt"):
-        pretrained.load(f"mlflow:runs:/{run.run_id}/note.txt")
-
-
-def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
-    inputs = keras.Input((4, 4, 3))
-    model = keras.Model(inputs, layers.Lambda(lambda x: x + 1, name="code")(inputs))
-    model.save(tmp_path / "lambda.keras")
-    with pytest.raises(ModelError, match=r"layer 'code' cannot be loaded.*keras\.ops, instead"):
-        pretrained.load(str(tmp_path / "lambda.keras"))
-
-
-class Gate(layers.Layer):  # type: ignore[misc]
-    """A layer of one's own, without weights."""
-
-    def call(self, x: Any) -> Any:
-        return x * keras.ops.sigmoid(x)
-
-
-def test_a_layer_of_a_class_of_its_own_is_refused_by_its_name(tmp_path: Path) -> None:
-    inputs = keras.Input((4, 4, 3))
-    keras.Model(inputs, Gate(name="gate")(inputs)).save(tmp_path / "own.keras")
-    with zipfile.ZipFile(tmp_path / "own.keras") as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    module = Gate.__module__.encode()
-    parts["config.json"] = parts["config.json"].replace(module, b"not_installed")
-    with zipfile.ZipFile(tmp_path / "own.keras", "w") as archive:
-        for name, content in parts.items():
-            archive.writestr(name, content)
-    with pytest.raises(ModelError, match=r"layer 'gate' cannot be loaded.*Gate, a.*instead"):
-        pretrained.load(str(tmp_path / "own.keras"))
 
 
 @pytest.mark.parametrize(
