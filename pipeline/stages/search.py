@@ -4,7 +4,7 @@ Reads:   nothing; the data and the budget.
 Writes:  the best network, as trained in its trial; all trials.
 Why:     the network decides accuracy and cost more than any compression after it.
 Source:  Hyperband, Li et al. 2018, https://jmlr.org/papers/v18/16-558.html; each of
-         `pipeline/oracles/` names its own.
+         `pipeline/search/oracles/` names its own.
 """
 
 import dataclasses
@@ -154,7 +154,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Train networks that fit the budget; pass on the one that is best in int8."""
     from pipeline.search import finalists, trial
     from pipeline.search.costs import Costs
-    from pipeline.search.loop import Searcher, front, networks
+    from pipeline.search.loop import Searcher
+    from pipeline.search.ranking import networks, trade_offs
     from pipeline.train import augmented
 
     against = config.against if config.objective == "pareto" else None
@@ -188,7 +189,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     found = networks(search.rows)
     if not found:
         raise PipelineError(f"search: no trial of {len(search.rows)} completed. {search.why()}")
-    on_front = [row["trial_id"] for row in front(search.rows, against or "flops")]
+    on_front = [row["trial_id"] for row in trade_offs(search.rows, against or "flops")]
     best = found[: config.finalists]
     if config.finalists > 1:
         best = finalists.ranked(best, ctx.directory, ctx.data, ctx.seed, ctx.budget)

@@ -6,9 +6,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,20 +25,15 @@ EPOCHS = 9
 KILLED, RAISED = "2", "4"  # numbers of trials
 
 
-def span(settings: Mapping[str, Any], first: int, last: int | None) -> int:
-    """Epochs of a trial: a part of a schedule, or all of it."""
-    return int(settings["epochs"] if last is None else last - first)
-
-
-def pretend(directory: Path, settings: Mapping[str, Any], **options: Any) -> None:
+def pretend(task: trial.Task, **options: Any) -> None:
     """A trial that trains nothing: its score is that of its learning rate."""
-    epochs = span(settings, options["first"], options["last"])
+    directory, epochs = task.directory, task.epochs
     number = directory.name.removeprefix("trial_").lstrip("0")
     if number == KILLED:
         os.kill(os.getpid(), signal.SIGKILL)
     if number == RAISED:
         return trial.fail(directory, "Traceback\nMemoryError: 12 GiB are not there", 0.1, epochs)
-    score = 1 - abs(settings["learning_rate"] - 0.003)
+    score = 1 - abs(task.settings["learning_rate"] - 0.003)
     found = {
         "epochs": epochs,
         "val_accuracy": score,
@@ -54,19 +47,19 @@ def pretend(directory: Path, settings: Mapping[str, Any], **options: Any) -> Non
     write_atomic(directory / trial.RESULT, json.dumps(found))
 
 
-def slowly(directory: Path, settings: Mapping[str, Any], **options: Any) -> None:
+def slowly(task: trial.Task, **options: Any) -> None:
     time.sleep(0.3)
-    pretend(directory, settings, **options)
+    pretend(task, **options)
 
 
-def paced(directory: Path, settings: Mapping[str, Any], **options: Any) -> None:
+def paced(task: trial.Task, **options: Any) -> None:
     """A trial of 0.1 s, and 0.2 s an epoch."""
-    seconds = 0.1 + 0.2 * span(settings, options["first"], options["last"])
+    seconds = 0.1 + 0.2 * task.epochs
     time.sleep(seconds)
-    pretend(directory, settings, **options)
-    found = json.loads((directory / trial.RESULT).read_text()) | {"epoch_seconds": 0.2}
+    pretend(task, **options)
+    found = json.loads((task.directory / trial.RESULT).read_text()) | {"epoch_seconds": 0.2}
     found |= {"seconds": seconds}
-    write_atomic(directory / trial.RESULT, json.dumps(found))
+    write_atomic(task.directory / trial.RESULT, json.dumps(found))
 
 
 def search(ctx: Context, oracle: str = "random", **options: Any) -> Searcher:
