@@ -15,7 +15,8 @@ from support.search_context import ctx as ctx
 from pipeline.budget import Budget
 from pipeline.search import finalists, loop, trial
 from pipeline.search.costs import Costs
-from pipeline.search.loop import Searcher, front, networks
+from pipeline.search.loop import Searcher
+from pipeline.search.ranking import networks, trade_offs
 from pipeline.search.oracles.base import Span
 from pipeline.search.space import Space
 from pipeline.stage import Context
@@ -246,7 +247,7 @@ def test_bounds_on_the_file_are_kept_and_few_files_are_made(
 def test_the_front_is_what_no_other_beats_in_accuracy_and_cost(ctx: Context) -> None:
     found = search(ctx, "evolution", against="flops")
     found.run(20, refine=False)
-    kept = front(found.rows, "flops")
+    kept = trade_offs(found.rows, "flops")
     assert [row["flops"] for row in kept] == sorted(row["flops"] for row in kept)
     for row in networks(found.rows):
         beaten = any(
