@@ -13,11 +13,11 @@ import pytest
 from support.search_context import ctx as ctx
 
 from pipeline.budget import Budget
-from pipeline.search import finalists, loop, trial
+from pipeline.search import loop, trial
 from pipeline.search.costs import Costs
 from pipeline.search.loop import Searcher
-from pipeline.search.ranking import networks, trade_offs
 from pipeline.search.oracles.base import Span
+from pipeline.search.ranking import networks, trade_offs
 from pipeline.search.space import Space
 from pipeline.stage import Context
 from pipeline.system.files import write_atomic
@@ -316,14 +316,3 @@ def test_a_promoted_network_goes_on_from_its_weights(
     assert last["memory_bytes"] > 1e8
     told = re.findall(r"trial_\d+ (\d)/(\d) ", caplog.text)
     assert told == [("1", "1")] * len(first) + [("2", "3"), ("3", "3")]
-
-
-def test_finalists_are_ranked_by_what_ships(ctx: Context) -> None:
-    found = search(ctx, epochs=2)
-    found.run(2, refine=False)
-    ranked = finalists.ranked(networks(found.rows), ctx.directory, ctx.data, 0, Budget())
-    keys = [(-r["int8_val_accuracy"], r["int8_bytes"], r["int8_latency_ms"]) for r in ranked]
-    assert keys == sorted(keys)
-    assert all(row["int8_error"] is None for row in ranked)
-    again = finalists.ranked(ranked, ctx.directory, ctx.data, 0, Budget())
-    assert [r["int8_latency_ms"] for r in again] == [r["int8_latency_ms"] for r in ranked]
