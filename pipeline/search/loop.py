@@ -6,16 +6,15 @@ import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from pipeline.search import isolation, oracles, pareto, trial
+from pipeline.search import isolation, oracles, trial
 from pipeline.search.costs import Costs
 from pipeline.search.oracles.base import Span
+from pipeline.search.ranking import Row, networks
 from pipeline.search.space import Space, refined
 from pipeline.stage import Context
 from pipeline.system import progress
@@ -24,7 +23,6 @@ from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.preprocessing import Preprocessing
 
 log = logging.getLogger("flopsmith")
-Row = dict[str, Any]
 FIRST, SECOND = "trials", "refined"  # directories of the two rounds
 PLAN = "epochs.json"
 SAFETY = 0.9  # of the time that is left is planned with
@@ -207,22 +205,20 @@ class Searcher:
         point = self.space.candidate(proposed.hyperparameters.values)
         parent = oracle.trial_dir(span.parent) if span.parent else None
         epochs, is_part = self._plan(directory, span, parent, prefix)
-        options = {
-            "family": point.family,
-            "arch": point.arch.model_dump(mode="json"),
-            "settings": point.settings
-            | {"epochs": self.epochs if is_part else epochs}
-            | {"grace": self.grace, "epoch_images": self.epoch_images},
-            "dataset": self.ctx.data,
-            "seed": self._seed(directory.parent.name) + int(oracle.origin(proposed)),
-            "directory": directory,
-            "parent": parent,
-            "first": span.first,
-            "last": span.last if is_part else None,
-            "preprocessing": self.preprocessing,
-        }
-        if self._until is not None:
-            options["deadline"] = time.monotonic() + self._left()
+        more = {"grace": self.grace, "epoch_images": self.epoch_images}
+        task = trial.Task(
+            family=point.family,
+            arch=point.arch.model_dump(mode="json"),
+            settings=point.settings | {"epochs": self.epochs if is_part else epochs} | more,
+            seed=self._seed(directory.parent.name) + int(oracle.origin(proposed)),
+            directory=directory,
+            parent=parent,
+            first=span.first,
+            last=span.last if is_part else None,
+            preprocessing=self.preprocessing,
+            deadline=None if self._until is None else time.monotonic() + self._left(),
+        )
+        options = {"task": task, "dataset": self.ctx.data}
         began = time.perf_counter()
         with progress.bar(directory.name, span.last if is_part else epochs) as advance:
             try:
@@ -263,28 +259,6 @@ class Searcher:
             "status": "COMPLETED" if result["error"] is None else "FAILED",
             **result,
         }
-
-
-def networks(rows: Sequence[Row]) -> list[Row]:
-    """The best completed trial of every network, the best network first."""
-    done = [row for row in rows if row["status"] == "COMPLETED"]
-    first = {row["trial_id"]: row["trial_id"] for row in rows}  # trial of each network
-    for row in rows:
-        if row["parent"]:
-            first[row["trial_id"]] = first[row["parent"]]
-    done.sort(key=lambda row: (-row["val_accuracy"], row["val_loss"], row["flops"]))
-    best: dict[str, Row] = {}
-    for row in done:
-        best.setdefault(first[row["trial_id"]], row)
-    return list(best.values())
-
-
-def front(rows: Sequence[Row], against: str) -> list[Row]:
-    """Those of `networks` that no other beats in accuracy and cost, the cheapest first."""
-    found = networks(rows)
-    points = np.array([(-row["val_accuracy"], row[against]) for row in found]).reshape(-1, 2)
-    kept = [row for row, is_on in zip(found, pareto.front(points), strict=True) if is_on]
-    return sorted(kept, key=lambda row: row[against])
 
 
 def _key(ended: Any) -> str:

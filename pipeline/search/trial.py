@@ -6,6 +6,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,45 +26,62 @@ from pipeline.train.preprocessing import apply as preprocess
 from pipeline.train.settings import Settings
 from search_spaces.base import build
 
+Send = Callable[[tuple[int, dict[str, float]]], None]
 RESULT = "result.json"
 MODEL = "model.keras"
 
 
-def run(
-    family: str,
-    arch: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    dataset: Dataset,
-    *,
-    seed: int,
-    directory: Path,
-    parent: Path | None = None,
-    first: int = 0,
-    last: int | None = None,
-    preprocessing: Preprocessing = "fixed",
-    deadline: float | None = None,
-    send: Callable[[tuple[int, dict[str, float]]], None] | None = None,
-) -> dict[str, Any]:
-    """Train one network, or read the result of an earlier call for the same directory.
+@dataclass(frozen=True)
+class Task:
+    """What a trial trains: plain data, which another process can be given.
 
-    A call that was interrupted goes on from the last whole epoch.
-
-    Args:
+    Attributes:
         family: Name of the family.
         arch: JSON data of its `Arch`.
-        settings: Fields of `training.Settings`.
-        dataset: Trained on its train part, scored on its val part.
+        settings: Fields of `train.settings.Settings`.
         seed: Of initial weights and image order.
         directory: Where `model.keras` and, last, `result.json` are written.
-        parent: Directory of the trial of the same network whose training goes on; None: from
-            scratch. With its checkpoint the schedule goes on as well, with its model alone it
-            begins anew.
+        parent: Directory of the trial of the same network whose training this one continues; None:
+            from scratch. With the parent's checkpoint its schedule continues as well; with its
+            model alone a new schedule begins.
         first: Epochs of the schedule that `parent` has done.
-        last: Epochs of the schedule after which this trial stops, and leaves a checkpoint if there
-            are more; None: all of a schedule of its own.
+        last: Epochs of the schedule after which this trial stops, and leaves a checkpoint if the
+            schedule has more; None: all epochs of a schedule of its own.
         preprocessing: What the network does to pixels first, unless it has a parent.
         deadline: `time.monotonic()` after which no epoch begins.
-        send: Is given the number of each epoch, from 1, and its point of every curve.
+    """
+
+    family: str
+    arch: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    seed: int
+    directory: Path
+    parent: Path | None = None
+    first: int = 0
+    last: int | None = None
+    preprocessing: Preprocessing = "fixed"
+    deadline: float | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that this trial trains."""
+        return int(self.settings["epochs"]) if self.last is None else self.last - self.first
+
+    @property
+    def ends(self) -> bool:
+        """Whether this trial trains to the end of its schedule."""
+        return self.last is None or self.last >= self.settings["epochs"]
+
+
+def run(task: Task, dataset: Dataset, send: Send | None = None) -> dict[str, Any]:
+    """Train one network, or read the result of an earlier call for the same directory.
+
+    A call that was interrupted resumes after the last whole epoch.
+
+    Args:
+        task: What to train.
+        dataset: Trained on its train part, scored on its val part.
+        send: Called after each epoch with its number, from 1, and its point of every curve.
 
     Returns:
         `epochs` asked for, `val_accuracy` and `val_loss` of the best one (None if the trial
@@ -72,18 +90,12 @@ def run(
         `epoch_seconds` one epoch, and `memory_bytes`, the most that the process has held. An error
         of the network is a result, not an exception.
     """
+    directory = task.directory
     if (directory / RESULT).exists():
         return result(directory)
     start = time.perf_counter()
-    ends: list[float] = []
-
-    def report(epoch: int, point: dict[str, float]) -> None:
-        ends.append(time.perf_counter())
-        if send is not None:
-            send((epoch, point))
-
     found: dict[str, Any] = {
-        "epochs": settings["epochs"] if last is None else last - first,
+        "epochs": task.epochs,
         "val_accuracy": None,
         "val_loss": None,
         "history": {},
@@ -92,32 +104,7 @@ def run(
         "epoch_seconds": 0.0,
     }
     try:
-        keras.utils.set_random_seed(seed)
-        begin = parent and parent / MODEL
-        if parent is not None and last is not None:
-            _take_over(parent / CHECKPOINT, directory / CHECKPOINT)
-            begin = None  # all that it holds is in the checkpoint
-        model, fresh = _model(family, arch, dataset, seed, begin, preprocessing)
-        if fresh:
-            settings = {**settings, "new_layers": fresh}
-        began = time.perf_counter()
-        history = training.fit(
-            model,
-            dataset,
-            Settings(**settings),
-            seed,
-            training.Session(
-                directory.name, report, directory / CHECKPOINT, last=last, deadline=deadline
-            ),
-            lessons=Lessons(heads=losses.heads(family, arch, model, dataset.num_classes)),
-        )
-        found["fit_seconds"] = round(time.perf_counter() - began, 3)
-        # of an epoch that is not the first, in which functions are traced, if there is one
-        spans = np.diff(ends) if len(ends) > 1 else [found["fit_seconds"]]
-        found["epoch_seconds"] = round(float(np.median(spans)), 3)
-        found |= _scored(history)
-        new = 0 if last is None else first
-        found["history"] = {curve: values[new:] for curve, values in history.items()}
+        model = _train(task, dataset, send, found)
         if found["error"] is None:
             model.save(directory / MODEL)
     # Whatever a network raises (out of memory, a shape it cannot take) is this trial's result;
@@ -127,18 +114,59 @@ def run(
     found["memory_bytes"] = _memory_bytes()
     found["seconds"] = round(time.perf_counter() - start, 3)
     write_atomic(directory / RESULT, json.dumps(found))
-    if last is None or last >= settings["epochs"] or found["error"] is not None:
+    if task.ends or found["error"] is not None:
         (directory / CHECKPOINT).unlink(missing_ok=True)
     return found
 
 
+def _train(task: Task, dataset: Dataset, send: Send | None, found: dict[str, Any]) -> keras.Model:
+    """Build and train the network; note its scores and times in `found`."""
+    keras.utils.set_random_seed(task.seed)
+    begin = task.parent and task.parent / MODEL
+    if task.parent is not None and task.last is not None:
+        _take_over(task.parent / CHECKPOINT, task.directory / CHECKPOINT)
+        begin = None  # everything in it is in the checkpoint as well
+    model, fresh = _model(task, dataset, begin)
+    settings = {**task.settings, "new_layers": fresh} if fresh else task.settings
+    ends: list[float] = []
+
+    def report(epoch: int, point: dict[str, float]) -> None:
+        ends.append(time.perf_counter())
+        if send is not None:
+            send((epoch, point))
+
+    began = time.perf_counter()
+    history = training.fit(
+        model,
+        dataset,
+        Settings(**settings),
+        task.seed,
+        training.Session(
+            task.directory.name,
+            report,
+            task.directory / CHECKPOINT,
+            last=task.last,
+            deadline=task.deadline,
+        ),
+        lessons=Lessons(heads=losses.heads(task.family, task.arch, model, dataset.num_classes)),
+    )
+    found["fit_seconds"] = round(time.perf_counter() - began, 3)
+    # The first epoch is slower, since functions are traced in it: leave it out if there are more.
+    spans = np.diff(ends) if len(ends) > 1 else [found["fit_seconds"]]
+    found["epoch_seconds"] = round(float(np.median(spans)), 3)
+    found |= _scored(history)
+    new = 0 if task.last is None else task.first
+    found["history"] = {curve: values[new:] for curve, values in history.items()}
+    return model
+
+
 def result(directory: Path) -> dict[str, Any]:
-    """Read what a trial has left."""
+    """Read the result of a trial."""
     return dict(json.loads((directory / RESULT).read_text(encoding="utf-8")))
 
 
 def fail(directory: Path, error: str, seconds: float, epochs: int) -> None:
-    """Leave a result in the name of a trial that could not, unless it did."""
+    """Write a failure result for a crashed trial, unless it has left a result itself."""
     left: dict[str, Any] = {
         "val_accuracy": None,
         "history": {},
@@ -151,27 +179,20 @@ def fail(directory: Path, error: str, seconds: float, epochs: int) -> None:
 
 
 def _take_over(checkpoint: Path, own: Path) -> None:
-    """Copy the checkpoint of a parent, unless this trial has gone on from it before."""
+    """Copy the checkpoint of a parent, unless an interrupted call has already done so."""
     if not own.exists():
         write_atomic(own, checkpoint.read_bytes())
 
 
-def _model(
-    family: str,
-    arch: Mapping[str, Any],
-    dataset: Dataset,
-    seed: int,
-    parent: Path | None,
-    preprocessing: Preprocessing,
-) -> tuple[keras.Model, list[str]]:
-    """The network, and which of its layers are new where the others are trained."""
-    if parent is not None:
-        return keras.models.load_model(parent, compile=False), []
-    model = build(family, arch, dataset.image_shape, dataset.num_classes)
-    preprocess(model, preprocessing, dataset.train)
-    fresh = pretrained.fill(model, family, arch)
-    if arch.get("style", {}).get("init") == "lsuv":
-        lsuv(model, batch(dataset.train, 64, seed)[0])
+def _model(task: Task, dataset: Dataset, begin: Path | None) -> tuple[keras.Model, list[str]]:
+    """The network, and its layers with random weights if the others have trained ones."""
+    if begin is not None:
+        return keras.models.load_model(begin, compile=False), []
+    model = build(task.family, task.arch, dataset.image_shape, dataset.num_classes)
+    preprocess(model, task.preprocessing, dataset.train)
+    fresh = pretrained.fill(model, task.family, task.arch)
+    if task.arch.get("style", {}).get("init") == "lsuv":
+        lsuv(model, batch(dataset.train, 64, task.seed)[0])
     return model, fresh
 
 

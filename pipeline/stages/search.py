@@ -204,7 +204,7 @@ def _searcher(config: Config, ctx: Context) -> Any:
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Train networks that fit the budget; pass on the one that is best in int8."""
     from pipeline.search import finalists, trial
-    from pipeline.search.loop import front, networks
+    from pipeline.search.ranking import networks, trade_offs
     from pipeline.train import augmented
 
     search = _searcher(config, ctx)
@@ -213,7 +213,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     found = networks(search.rows)
     if not found:
         raise PipelineError(f"search: no trial of {len(search.rows)} completed. {search.why()}")
-    on_front = [row["trial_id"] for row in front(search.rows, search.against or "flops")]
+    on_front = [row["trial_id"] for row in trade_offs(search.rows, search.against or "flops")]
     best = found[: config.finalists]
     if config.finalists > 1:
         best = finalists.ranked(best, ctx.directory, ctx.data, ctx.seed, ctx.budget)

@@ -92,7 +92,7 @@ def test_a_trial_of_the_family_starts_from_the_weights(
 
     monkeypatch.setattr("pipeline.train.training.fit", fit)
     arch, settings = cut(width=0.5, groups=4), {"epochs": 1}
-    result = trial.run("pretrained", arch, settings, few_digits, seed=0, directory=tmp_path)
+    result = trial.run(trial.Task("pretrained", arch, settings, 0, tmp_path), few_digits)
     assert result["error"] is None
     whole = np.asarray(lite0().get_layer("group1_block1_project_norm").gamma)
     assert set(seen["gamma"]) < set(whole)

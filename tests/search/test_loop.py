@@ -6,9 +6,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +14,11 @@ from support.context import make_context
 
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
-from pipeline.search import finalists, loop, trial
+from pipeline.search import loop, trial
 from pipeline.search.costs import Costs
-from pipeline.search.loop import Searcher, front, networks
+from pipeline.search.loop import Searcher
 from pipeline.search.oracles.base import Span
+from pipeline.search.ranking import networks, trade_offs
 from pipeline.search.space import Space
 from pipeline.stage import Context
 from pipeline.system.files import write_atomic
@@ -28,20 +27,15 @@ EPOCHS = 9
 KILLED, RAISED = "2", "4"  # numbers of trials
 
 
-def span(settings: Mapping[str, Any], first: int, last: int | None) -> int:
-    """Epochs of a trial: a part of a schedule, or all of it."""
-    return int(settings["epochs"] if last is None else last - first)
-
-
-def pretend(directory: Path, settings: Mapping[str, Any], **options: Any) -> None:
+def pretend(task: trial.Task, **options: Any) -> None:
     """A trial that trains nothing: its score is that of its learning rate."""
-    epochs = span(settings, options["first"], options["last"])
+    directory, epochs = task.directory, task.epochs
     number = directory.name.removeprefix("trial_").lstrip("0")
     if number == KILLED:
         os.kill(os.getpid(), signal.SIGKILL)
     if number == RAISED:
         return trial.fail(directory, "Traceback\nMemoryError: 12 GiB are not there", 0.1, epochs)
-    score = 1 - abs(settings["learning_rate"] - 0.003)
+    score = 1 - abs(task.settings["learning_rate"] - 0.003)
     found = {
         "epochs": epochs,
         "val_accuracy": score,
@@ -55,19 +49,19 @@ def pretend(directory: Path, settings: Mapping[str, Any], **options: Any) -> Non
     write_atomic(directory / trial.RESULT, json.dumps(found))
 
 
-def slowly(directory: Path, settings: Mapping[str, Any], **options: Any) -> None:
+def slowly(task: trial.Task, **options: Any) -> None:
     time.sleep(0.3)
-    pretend(directory, settings, **options)
+    pretend(task, **options)
 
 
-def paced(directory: Path, settings: Mapping[str, Any], **options: Any) -> None:
+def paced(task: trial.Task, **options: Any) -> None:
     """A trial of 0.1 s, and 0.2 s an epoch."""
-    seconds = 0.1 + 0.2 * span(settings, options["first"], options["last"])
+    seconds = 0.1 + 0.2 * task.epochs
     time.sleep(seconds)
-    pretend(directory, settings, **options)
-    found = json.loads((directory / trial.RESULT).read_text()) | {"epoch_seconds": 0.2}
+    pretend(task, **options)
+    found = json.loads((task.directory / trial.RESULT).read_text()) | {"epoch_seconds": 0.2}
     found |= {"seconds": seconds}
-    write_atomic(directory / trial.RESULT, json.dumps(found))
+    write_atomic(task.directory / trial.RESULT, json.dumps(found))
 
 
 @pytest.fixture
@@ -260,7 +254,7 @@ def test_bounds_on_the_file_are_kept_and_few_files_are_made(
 def test_the_front_is_what_no_other_beats_in_accuracy_and_cost(ctx: Context) -> None:
     found = search(ctx, "evolution", against="flops")
     found.run(20, refine=False)
-    kept = front(found.rows, "flops")
+    kept = trade_offs(found.rows, "flops")
     assert [row["flops"] for row in kept] == sorted(row["flops"] for row in kept)
     for row in networks(found.rows):
         beaten = any(
@@ -329,14 +323,3 @@ def test_a_promoted_network_goes_on_from_its_weights(
     assert last["memory_bytes"] > 1e8
     told = re.findall(r"trial_\d+ (\d)/(\d) ", caplog.text)
     assert told == [("1", "1")] * len(first) + [("2", "3"), ("3", "3")]
-
-
-def test_finalists_are_ranked_by_what_ships(ctx: Context) -> None:
-    found = search(ctx, epochs=2)
-    found.run(2, refine=False)
-    ranked = finalists.ranked(networks(found.rows), ctx.directory, ctx.data, 0, Budget())
-    keys = [(-r["int8_val_accuracy"], r["int8_bytes"], r["int8_latency_ms"]) for r in ranked]
-    assert keys == sorted(keys)
-    assert all(row["int8_error"] is None for row in ranked)
-    again = finalists.ranked(ranked, ctx.directory, ctx.data, 0, Budget())
-    assert [r["int8_latency_ms"] for r in again] == [r["int8_latency_ms"] for r in ranked]

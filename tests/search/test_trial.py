@@ -63,9 +63,8 @@ def run(tmp_path: Path, contrary: Dataset, monkeypatch: pytest.MonkeyPatch) -> R
 
     def with_network(build: Build, name: str = "trial_0", **settings: Any) -> dict[str, Any]:
         monkeypatch.setattr(trial, "build", build)
-        return trial.run(
-            "none", {}, {**SETTINGS, **settings}, contrary, seed=0, directory=tmp_path / name
-        )
+        task = trial.Task("none", {}, {**SETTINGS, **settings}, 0, tmp_path / name)
+        return trial.run(task, contrary)
 
     return with_network
 
@@ -172,7 +171,7 @@ def test_the_same_seed_gives_the_same_curves(run: Run) -> None:
 def test_a_network_of_a_family_is_trained(tmp_path: Path, few_digits: Dataset) -> None:
     arch = family("resnet").sample(Cheapest()).model_dump(mode="json")
     settings = {**SETTINGS, "batch_size": 32, "epochs": 1}
-    result = trial.run("resnet", arch, settings, few_digits, seed=0, directory=tmp_path / "trial_0")
+    result = trial.run(trial.Task("resnet", arch, settings, 0, tmp_path / "trial_0"), few_digits)
     assert result["error"] is None
     assert 0 <= result["val_accuracy"] <= 1
 
@@ -183,13 +182,12 @@ def test_a_trial_that_goes_on_ends_as_one_that_never_stopped(
     monkeypatch.setattr(trial, "build", deep)
     settings = {**SETTINGS, "epochs": 6, "learning_rate": 0.001}
     (tmp_path / "whole").mkdir()
-    whole = trial.run("none", {}, settings, squares, seed=3, directory=tmp_path / "whole")
+    task = trial.Task("none", {}, settings, 3, tmp_path / "whole")
+    whole = trial.run(task, squares)
     one, two = (tmp_path / f"trial_{i}" for i in range(2))
-    first = trial.run("none", {}, settings, squares, seed=3, directory=one, last=2)
+    first = trial.run(replace(task, directory=one, last=2), squares)
     assert (one / "checkpoint.npz").exists()
-    second = trial.run(
-        "none", {}, settings, squares, seed=3, directory=two, parent=one, first=2, last=6
-    )
+    second = trial.run(replace(task, directory=two, parent=one, first=2, last=6), squares)
     assert (first["epochs"], second["epochs"]) == (2, 4)
     for curve, values in whole["history"].items():
         both = first["history"][curve] + second["history"][curve]

@@ -1,0 +1,9 @@
+"""Evolution learns from the scores of earlier trials."""
+
+from pathlib import Path
+
+from support.oracle_search import late_score
+
+
+def test_it_finds_better_points_than_chance(tmp_path: Path) -> None:
+    assert late_score(tmp_path, "evolution") > late_score(tmp_path, "random") + 0.2
