@@ -1,6 +1,5 @@
 """The guardrail: the strongest settings that keep val accuracy above a floor."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,16 +7,17 @@ from typing import Any
 import keras
 import pytest
 from pydantic import Field
+from support.context import make_context
 
 from pipeline import guardrail
 from pipeline.artifact import Artifact
-from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError, ParityError
 from pipeline.guardrail import Guardrail
 from pipeline.measure import metrics
 from pipeline.stage import Context, Ladder, StageConfig
 from pipeline.stages import cluster, prune, quantize
+from pipeline.tflite.classifier import Runner
 
 
 class Config(StageConfig):
@@ -49,23 +49,10 @@ class Stage:
         return ctx.save_keras(model, source, details=details)
 
 
-class Curves:
-    """A log that keeps the steps of the curves."""
-
-    def __init__(self) -> None:
-        self.steps: list[int | None] = []
-
-    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        self.steps.append(step)
-
-
 @pytest.fixture
 def ctx(tmp_path: Path, squares: Dataset) -> Context:
-    (tmp_path / "02-shrink").mkdir()
     (tmp_path / "01-finetune").mkdir()
-    given = {"seed": 0, "budget": Budget(), "targets": (), "title": "", "recipe_yaml": ""}
-    folder = {"directory": tmp_path / "02-shrink", "run_dir": tmp_path}
-    return Context(**folder, **given, name="shrink", fingerprint="abc", data=squares, log=Curves())  # type: ignore[arg-type]
+    return make_context(tmp_path / "02-shrink", squares, fingerprint="abc")
 
 
 @pytest.fixture
@@ -243,10 +230,9 @@ def test_a_tflite_stage_passes_its_input_on_in_float32(
     monkeypatch.setattr(Stage, "run", convert)
     made = run(Stage((0.9,), start=0), 0.99, ctx, source)
     assert made.model_file == "model.tflite"
-    runner: Callable[..., Any] = metrics.litert.Runner
     images = ctx.data.test.images[:3]
     model = keras.models.load_model(source.model_path, compile=False)
-    scores = runner(made.model_path.read_bytes()).scores(images)  # type: ignore[union-attr]
+    scores = Runner(made.model_path.read_bytes()).scores(images)  # type: ignore[union-attr]
     assert scores == pytest.approx(keras.ops.convert_to_numpy(model(images)), abs=1e-3)
     assert (ctx.directory / "rejected.tflite").read_bytes() == b"int8"
 

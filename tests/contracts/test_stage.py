@@ -1,16 +1,15 @@
 """The stage contract, over every file in `pipeline/stages/`, and what a stage is given."""
 
 import inspect
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
+from support.context import make_context
 
 from pipeline import stage
 from pipeline.artifact import Artifact
-from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.errors import RecipeError
 from pipeline.stage import Context, Kind, StageConfig
@@ -83,41 +82,9 @@ def test_a_check_takes_what_is_known_before_the_first_stage(name: str) -> None:
 # Context
 
 
-class Recorder:
-    """A log that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.seen: list[Any] = []
-
-    def params(self, values: Mapping[str, Any]) -> None:
-        self.seen.append(dict(values))
-
-    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        self.seen.append((dict(values), step))
-
-    def file(self, path: Path, folder: str | None = None) -> None:
-        self.seen.append((path, folder))
-
-    def trial(self, row: Mapping[str, Any]) -> None:
-        self.seen.append(dict(row))
-
-
 @pytest.fixture
 def ctx(tmp_path: Path, squares: Dataset) -> Context:
-    (tmp_path / "02-prune").mkdir()
-    return Context(
-        directory=tmp_path / "02-prune",
-        run_dir=tmp_path,
-        name="prune",
-        fingerprint="abc",
-        data=squares,
-        seed=0,
-        budget=Budget(),
-        targets=(),
-        title="mine\nA recipe",
-        recipe_yaml="",
-        log=Recorder(),
-    )
+    return make_context(tmp_path / "02-prune", squares, fingerprint="abc", title="mine\nA recipe")
 
 
 @pytest.fixture
@@ -187,4 +154,4 @@ def test_saving_a_model_does_not_finish_the_stage(ctx: Context, source: Artifact
 
 def test_an_epoch_is_a_step_of_every_curve(ctx: Context) -> None:
     ctx.curve(3, {"train/loss": 0.5})
-    assert ctx.log.seen == [({"train/loss": 0.5}, 3)]  # type: ignore[attr-defined]
+    assert ctx.log.points == [({"train/loss": 0.5}, 3)]  # type: ignore[attr-defined]

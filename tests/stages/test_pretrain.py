@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from support.search_context import ctx as ctx  # a fixture
+from support.context import make_context
 
 from pipeline import stage
 from pipeline.artifact import Artifact
@@ -15,6 +15,11 @@ from pipeline.stage import Context
 from search_spaces import base
 
 PRETRAIN = stage.load("pretrain")
+
+
+@pytest.fixture
+def ctx(tmp_path: Path, few_digits: Dataset) -> Context:
+    return make_context(tmp_path / "02-pretrain", few_digits)
 
 
 @pytest.fixture
@@ -43,8 +48,6 @@ def network(ctx: Context) -> Artifact:
 
 
 def test_the_body_learns_and_the_head_is_new(ctx: Context, bars: str) -> None:
-    ctx.directory.mkdir()
-    object.__setattr__(ctx, "log", type("Log", (), {"metrics": lambda *a, **k: None})())
     source = network(ctx)
     config = PRETRAIN.Config(data=bars, epochs=16, learning_rate=0.03, batch_size=8)
     made = PRETRAIN.run(source, config, ctx)

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from keras import layers
 from pydantic import ValidationError
+from support.context import RecordingLog, make_context
 
 from pipeline.artifact import Artifact
-from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
 from pipeline.report import page
-from pipeline.stage import Context
 from pipeline.stages import prune
 from pipeline.stages.prune import Config
 from pipeline.train.checkpoint import CHECKPOINT
@@ -27,23 +26,17 @@ class Killed(Exception):
     """The process ends here."""
 
 
-class Log:
-    """Keeps the numbers of the epochs, and raises at one of them."""
+class KillingLog(RecordingLog):
+    """Raises at one epoch."""
 
-    def __init__(self, last: int | None) -> None:
-        self.last, self.epochs = last, list[int]()
-
-    def params(self, values: Mapping[str, Any]) -> None: ...
+    def __init__(self, last: int) -> None:
+        super().__init__()
+        self.last = last
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        assert step is not None
-        self.epochs.append(step)
+        super().metrics(values, step)
         if step == self.last:
             raise Killed
-
-    def file(self, path: Path, folder: str | None = None) -> None: ...
-
-    def trial(self, row: Mapping[str, Any]) -> None: ...
 
 
 @pytest.fixture(scope="module")
@@ -67,22 +60,9 @@ def source(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Art
 def run(source: Artifact, few_digits: Dataset, tmp_path: Path) -> Callable[..., Artifact]:
     """Run the stage in a directory of that name."""
 
-    def run(name: str, log: Log | None = None, start: Artifact = source, **settings: Any) -> Any:
-        directory = tmp_path / name
-        directory.mkdir(exist_ok=True)
-        context = Context(
-            directory=directory,
-            run_dir=tmp_path,
-            name="prune",
-            fingerprint=name,
-            data=few_digits,
-            seed=0,
-            budget=Budget(),
-            targets=(),
-            title="",
-            recipe_yaml="",
-            log=log or Log(None),
-        )
+    def run(name: str, start: Artifact = source, **settings: Any) -> Any:
+        log = settings.pop("log", RecordingLog())
+        context = make_context(tmp_path / name, few_digits, name="prune", log=log)
         settings = {"allocation": "uniform", **settings}
         return prune.run(start, Config(**settings), context)
 
@@ -160,9 +140,9 @@ def test_a_pruned_network_is_pruned_further(run: Callable[..., Any]) -> None:
 
 
 def test_the_curves_go_through_all_rounds(run: Callable[..., Any]) -> None:
-    log = Log(None)
-    made = run("made", log, epochs=5, rounds=2, sparsity=0.75)
-    assert log.epochs == [1, 2, 3, 4, 5]
+    log = RecordingLog()
+    made = run("made", log=log, epochs=5, rounds=2, sparsity=0.75)
+    assert log.steps == [1, 2, 3, 4, 5]
     assert {len(values) for values in made.details["history"].values()} == {5}
     assert sparsities(made)["conv"] == 0.75
     assert {path.name for path in made.directory.iterdir()} == {"model.keras", CHECKPOINT}
@@ -217,10 +197,10 @@ def test_pruning_goes_on_as_if_it_had_not_been_interrupted(run: Callable[..., An
     expected = loaded(run("straight", **settings)).get_weights()
     for last in (2, 5, 7):  # on the ramp, in the second round, after its ramp
         with pytest.raises(Killed):
-            run("killed", Log(last), **settings)
-    log = Log(None)
-    resumed = run("killed", log, **settings)
-    assert log.epochs == [7, 8]  # the one that was not recorded is trained again
+            run("killed", log=KillingLog(last), **settings)
+    log = RecordingLog()
+    resumed = run("killed", log=log, **settings)
+    assert log.steps == [7, 8]  # the one that was not recorded is trained again
     for one, other in zip(loaded(resumed).get_weights(), expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 

@@ -1,7 +1,7 @@
 """The same images through Keras and LiteRT: agreement, and the first layer where they part."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,9 @@ import pytest
 import tf_keras
 from ai_edge_litert import schema_py_generated as schema
 from keras import layers
+from support.chain import run
 
-from pipeline import stage
 from pipeline.artifact import Artifact
-from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
 from pipeline.measure.metrics import measure
@@ -262,18 +261,6 @@ def test_a_stage_compares_a_bounded_number_of_images(
 # stages
 
 
-class Silence:
-    """A log that keeps nothing."""
-
-    def params(self, values: Mapping[str, Any]) -> None: ...
-
-    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None: ...
-
-    def file(self, path: Path, folder: str | None = None) -> None: ...
-
-    def trial(self, row: Mapping[str, Any]) -> None: ...
-
-
 @pytest.mark.parametrize(
     ("name", "settings", "against"),
     [
@@ -290,21 +277,7 @@ def test_a_stage_that_quantizes_says_how_its_file_compares(
     scores = layers.Dense(10, activation="softmax")(layers.GlobalAveragePooling2D()(x))
     keras.Model(inputs, scores).save(tmp_path / "model.keras")
     source = Artifact(stage="", fingerprint="", directory=tmp_path, model_file="model.keras")
-    context = stage.Context(
-        directory=tmp_path,
-        run_dir=tmp_path,
-        name=name,
-        fingerprint="",
-        data=few_digits,
-        seed=0,
-        budget=Budget(),
-        targets=(),
-        title="",
-        recipe_yaml="",
-        log=Silence(),
-    )
-    module = stage.load(name)
-    made = module.run(source, module.Config(**settings), context)
+    made = run(name, source, few_digits, tmp_path, **settings)
     metrics, _ = measure(made, few_digits)
     assert made.details["parity"]["compared_with"] == against
     assert metrics["parity_agreement"] == made.details["parity"]["agreement"]

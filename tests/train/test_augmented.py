@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
+from support.context import make_context
 
 from pipeline.artifact import Artifact
-from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
 from pipeline.errors import RecipeError
@@ -23,27 +23,9 @@ from search_spaces import inception
 from search_spaces.base import Cheapest
 
 
-class Log:
-    """Remembers the files."""
-
-    def params(self, *_: Any) -> None: ...
-
-    def __init__(self) -> None:
-        self.files: list[str] = []
-
-    def file(self, path: Path, folder: str | None = None) -> None:
-        self.files.append(path.name)
-
-    def metrics(self, values: Any, step: int | None = None) -> None:
-        pass
-
-
 @pytest.fixture
 def ctx(few_digits: Dataset, tmp_path: Path) -> Context:
-    given: dict[str, Any] = {"directory": tmp_path, "run_dir": tmp_path, "name": "finetune"}
-    given |= {"fingerprint": "x", "data": few_digits, "seed": 3, "budget": Budget()}
-    given |= {"targets": (), "title": "", "recipe_yaml": ""}
-    return Context(**given, log=Log())
+    return make_context(tmp_path, few_digits, name="finetune", seed=3)
 
 
 def saved(folder: Path, model: keras.Model, **about: Any) -> Artifact:
@@ -93,7 +75,7 @@ def test_finetune_trains_with_what_it_is_given_and_keeps_the_rest(ctx: Context) 
     config = finetune.Config(**given)
     finetune.check(config, ctx.data, ctx.budget, ())
     done = finetune.run(source, config, ctx)
-    assert ctx.log.files == [augmented.PICTURE]  # type: ignore[attr-defined]
+    assert [path.name for path in ctx.log.files] == [augmented.PICTURE]  # type: ignore[attr-defined]
     assert (ctx.directory / augmented.PICTURE).exists()
     assert len(done.details["history"]["val/loss"]) == 1
     left = keras.models.load_model(done.model_path)
