@@ -154,7 +154,7 @@ def test_a_model_that_is_not_a_file_is_an_error_that_names_it(tmp_path: Path, na
 
 
 def test_predict_starts_without_keras() -> None:
-    code = "import sys, pipeline.predict; print({'keras', 'tensorflow'} & set(sys.modules))"
+    code = "import sys, pipeline.tflite.predict; print({'keras', 'tensorflow'} & set(sys.modules))"
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
