@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from support.small_classifier import SHAPE, classifier, network
+from support.small import SHAPE, classifier, network
 
 from pipeline.tflite import convert
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from keras import layers
 from support.damage import flipped, mutated, noise, smeared, truncated
-from support.small_classifier import SHAPE, network
+from support.small import SHAPE, network
 
 from pipeline.errors import ModelError
 from pipeline.tflite import convert

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from support.small_classifier import SHAPE, classifier, network
+from support.small import SHAPE, classifier, network
 
 from pipeline.errors import ModelError
 from pipeline.tflite import convert

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.small_classifier import converted
+from support.small import converted
 
 from pipeline.errors import ModelError
 from pipeline.tflite import interpreter

@@ -11,7 +11,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 from support.damage import flipped, mutated, noise, smeared, truncated
-from support.small_classifier import converted, network
+from support.small import converted, network
 
 import search_spaces
 from pipeline.errors import ModelError

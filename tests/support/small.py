@@ -1,4 +1,4 @@
-"""A classifier of small colour images with an operator of each common kind."""
+"""Small networks, and files made of them and of plain functions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,10 +17,19 @@ def network(body: Callable[[Any], Any]) -> keras.Model:
 
 
 def classifier(x: Any) -> Any:
+    """A body with an operator of each common kind."""
     x = layers.Rescaling(1 / 128, -1.0)(x)
     x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(4, 3, 2)(x)))
     x = layers.Add()([x, layers.DepthwiseConv2D(3, padding="same")(x)])
     return layers.Softmax()(layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+
+
+def two_convolutions(filters: int, side: int = 16) -> keras.Model:
+    """A classifier of three classes whose work grows with the square of `filters`."""
+    inputs = keras.Input((side, side, 3))
+    x = layers.Conv2D(filters, 3, activation="relu", name="first")(inputs)
+    x = layers.Conv2D(filters, 3, activation="relu", name="second")(x)
+    return keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
 
 
 def converted(function: Callable[..., Any], *specs: Any, half: bool = False) -> bytes:
