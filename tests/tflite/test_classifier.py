@@ -75,7 +75,7 @@ def test_timing_ends_after_the_seconds_it_was_given(content: bytes) -> None:
 
 def test_a_model_that_is_no_image_classifier_is_refused() -> None:
     content = convert.convert_float(network(layers.Conv2D(4, 3)))
-    with pytest.raises(ModelError, match=r"not an image classifier.*\[1, 10, 10, 4\].*\[1, K\]"):
+    with pytest.raises(ModelError, match=r"output \[1, 10, 10, 4\].*\[1, K\]"):
         Runner(content)
 
 
@@ -96,7 +96,7 @@ def test_a_model_with_other_inputs_is_refused(shapes: list[Any], received: str) 
     specs = [tf.TensorSpec(shape) for shape in shapes]
     function = tf.function(total).get_concrete_function(*specs)
     content = tf.lite.TFLiteConverter.from_concrete_functions([function]).convert()
-    with pytest.raises(ModelError, match=f"not an image classifier. Received: {received}"):
+    with pytest.raises(ModelError, match=f"Received: {received}"):
         Runner(content)
 
 

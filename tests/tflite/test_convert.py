@@ -72,7 +72,7 @@ def test_a_dense_layer_has_one_scale_if_asked_to_and_a_convolution_one_per_chann
 
 def test_an_operator_that_cannot_be_int8_is_an_error_that_names_it(tmp_path: Path) -> None:
     convert.save_float(network(lambda x: classifier(keras.ops.sin(x))), tmp_path)
-    with pytest.raises(ModelError, match=r"floating point. Received: SIN$"):
+    with pytest.raises(ModelError, match=r"Received: SIN$"):
         convert.convert_int8(tmp_path, np.ones((2, *SHAPE), np.float32))
 
 
@@ -87,7 +87,7 @@ def test_quantizing_without_files_gives_the_same_file_without_its_signature(
 
 def test_quantizing_without_files_names_an_operator_that_cannot_be_int8() -> None:
     body = network(lambda x: classifier(keras.ops.sin(x)))
-    with pytest.raises(ModelError, match=r"floating point. Received: SIN$"):
+    with pytest.raises(ModelError, match=r"Received: SIN$"):
         convert.ptq(body, np.ones((2, *SHAPE), np.float32))
 
 
@@ -96,7 +96,7 @@ def test_quantizing_without_files_names_an_operator_that_cannot_be_int8() -> Non
 )
 def test_what_the_converter_refuses_is_an_error_of_one_line_that_names_it(convert: Any) -> None:
     unknown = network(lambda x: classifier(keras.ops.erfinv(x)))
-    with pytest.raises(ModelError, match=r"refuses the model. Received: Erfinv. Build") as caught:
+    with pytest.raises(ModelError, match=r"Received: Erfinv\.") as caught:
         convert(unknown)
     assert "\n" not in str(caught.value)
 

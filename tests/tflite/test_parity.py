@@ -216,7 +216,7 @@ def test_a_file_that_computes_something_else_than_was_simulated_is_an_error(
     qat_pair: Pair, images: np.ndarray
 ) -> None:
     content = broken(qat_pair.content, "project", lambda kernel: -kernel)
-    with pytest.raises(ModelError, match=r"simulated.*agreement=0\.\d+ on 120.*'project'"):
+    with pytest.raises(ModelError, match=r"agreement=0\.\d+ on 120.*'project'"):
         parity.checked(content, qat_pair.reference, of_one_class(images), seed=0)
 
 

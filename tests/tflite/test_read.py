@@ -67,13 +67,13 @@ def test_the_peak_of_memory_is_of_what_is_alive_at_once(floating: bytes, int8: b
 def test_memory_without_a_fixed_size_is_an_error() -> None:
     nothing = np.array([])
     tensor = Tensor("words", "STRING", (3,), None, nothing, nothing)
-    with pytest.raises(ModelError, match=r"'words'. Received: STRING. Known: BOOL"):
+    with pytest.raises(ModelError, match=r"'words'.*STRING.*BOOL"):
         _ = tensor.bytes
 
 
 @pytest.mark.parametrize("content", [b"", b"TFL3", b"<html></html>", b"\x89PNG\r\n\x1a\n" * 9])
 def test_what_is_not_a_tflite_file_is_refused(content: bytes) -> None:
-    with pytest.raises(ModelError, match=f"not a .tflite file. Received: {len(content)} bytes"):
+    with pytest.raises(ModelError, match=f"Received: {len(content)} bytes"):
         read(content)
 
 
@@ -114,7 +114,7 @@ def quantization(root: Any, **values: list[Any]) -> None:
     ids=str,
 )
 def test_numbers_that_would_end_the_process_are_refused(int8: bytes, values: Any) -> None:
-    with pytest.raises(ModelError, match="a broken"):
+    with pytest.raises(ModelError, match=r"bytes \(.*(zero point|scale)"):
         read(changed(int8, lambda root: quantization(root, **values)))
 
 
@@ -123,7 +123,7 @@ def test_a_convolution_without_weights_is_refused(floating: bytes) -> None:
         for operator in root.subgraphs[0].operators:
             operator.inputs = operator.inputs[:1]
 
-    with pytest.raises(ModelError, match="CONV_2D without weights"):
+    with pytest.raises(ModelError, match=r"\(CONV_2D .*weights\)"):
         read(changed(floating, drop_weights))
 
 
