@@ -46,9 +46,8 @@ class Stage:
         self.sources.append(source.directory.name)
         ctx.curve(1, {"val/loss": config.strength})
         model = keras.models.load_model(source.model_path, compile=False)
-        details = Details(history={"val/loss": [config.strength]})
-        own = {"strength": config.strength}
-        return ctx.save_keras(model, source, details=details, settings=own)
+        details = {"strength": config.strength, "history": {"val/loss": [config.strength]}}
+        return ctx.save_keras(model, source, details=details)
 
 
 @pytest.fixture

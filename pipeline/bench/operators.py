@@ -12,10 +12,10 @@ from pipeline.errors import ModelError
 from pipeline.tflite import interpreter
 from pipeline.tflite.read import Graph, Operator
 
-PASSES = 3  # over all operators, so that a busy moment falls on many of them
-BATCH_SECONDS = 2e-4  # of runs timed as one: the clock takes a part of a microsecond
-MOST = 1000  # runs of a batch
-FEWEST = 3  # batches of a pass
+PASSES = 3  # over all operators: a moment of other load then falls on many of them
+BATCH_SECONDS = 2e-4  # runs are timed in batches, since reading the clock takes time as well
+MOST = 1000  # runs in a batch
+FEWEST = 3  # batches of an operator in a pass
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class OperatorTime:
 
     index: int
     name: str  # CONV_2D, ADD, ...
-    layer: str  # after which its output is named; empty in a file without names
+    layer: str  # that its output is named after; empty in a file without names
     shape: tuple[int, ...]  # of its output
     macs: int
     microseconds: float | None  # median; None: it does not run alone
@@ -43,10 +43,11 @@ def times(
 
     Args:
         model: A `.tflite` file.
-        graph: What `flatbuffer.read` found in it.
-        threads: That an operator runs on.
-        seconds: To spend on all of them, about.
-        on_kind: Called after every kind of operator in every pass, with how many are done.
+        graph: The same file, from `read.read`.
+        threads: Number of threads for one operator.
+        seconds: Time to spend on all operators together, about.
+        on_kind: Called after every kind of operator in every pass, with the number done and the
+            total.
 
     Raises:
         ModelError: LiteRT refuses the file.
@@ -112,6 +113,6 @@ def _batch(invoke: Callable[[], None], runs: int) -> float:
 
 
 def shares(rows: Sequence[OperatorTime]) -> dict[int, float]:
-    """What part of the sum, 0..1, each operator that was timed took, by its index."""
+    """Fraction (0..1) of the sum that each timed operator took, by its index."""
     total = sum(row.microseconds or 0.0 for row in rows) or 1.0
     return {row.index: row.microseconds / total for row in rows if row.microseconds is not None}

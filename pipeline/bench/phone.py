@@ -14,7 +14,7 @@ from pipeline.errors import ToolError
 FOLDER = "/data/local/tmp"  # where a phone lets programs be put and run
 ANY = "any"
 SOURCE = "https://ai.google.dev/edge/litert/models/measurement"
-SECONDS = 600  # that a step may take
+SECONDS = 600  # longest time of one step
 NUMBER = r"(-?[\d.]+(?:e[+-]?\d+)?)"
 log = logging.getLogger("flopsmith")
 
@@ -37,7 +37,7 @@ class Phone:
 
 @dataclass(frozen=True)
 class PhoneTiming:
-    """What `benchmark_model` says of one file; None of what its version does not tell."""
+    """What `benchmark_model` reports for one file; None where its version does not report it."""
 
     serial: str
     threads: int
@@ -53,7 +53,7 @@ def connect(serial: str, tool: Path | None) -> Phone:
     """Find a phone.
 
     Args:
-        serial: Of the phone, as `adb devices` shows it, or `any`.
+        serial: Serial number of the phone, as `adb devices` shows it, or `any`.
         tool: The program `benchmark_model`, built for the phone.
 
     Raises:
@@ -90,12 +90,12 @@ def time_file(phone: Phone, model: Path, threads: int, runs: int, seconds: float
     Args:
         phone: From `connect`.
         model: A `.tflite` file.
-        threads: That one inference runs on.
+        threads: Number of threads for one inference.
         runs: At least so many inferences, or
         seconds: at least so long, whichever is more.
 
     Raises:
-        ToolError: a step fails on the phone; repeats what it said last.
+        ToolError: a step fails on the phone; quotes its last line.
     """
     base = [phone.adb, "-s", phone.serial]
     place = f"{FOLDER}/flopsmith-{uuid.uuid4().hex[:12]}"
@@ -117,13 +117,13 @@ def parsed(said: str, serial: str, threads: int) -> PhoneTiming:
     """Read what `benchmark_model` prints.
 
     Raises:
-        ToolError: it tells no time.
+        ToolError: it reports no time.
     """
     mean = re.search(rf"Inference \(avg\): {NUMBER}", said)
     rows = re.findall(r"^.*\bcount=\d.*$", said, re.MULTILINE)  # the last is after warm-up
     stats = dict(re.findall(rf"(\w+)={NUMBER}", rows[-1])) if rows else {}
     if mean is None:
-        raise ToolError(f"benchmark_model told no time. Received: {_last(said)}")
+        raise ToolError(f"benchmark_model reported no time. Received: {_last(said)}")
     start = re.search(rf"\bInit: {NUMBER}", said)
 
     def ms(key: str) -> float | None:
@@ -152,7 +152,7 @@ def _devices(listed: str) -> dict[str, str]:
 
 
 def _run(command: Sequence[str]) -> str:
-    """What a program prints; what it says of an error is one line of ours."""
+    """Run a program and return what it prints; an error becomes one line."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=SECONDS
@@ -169,7 +169,7 @@ def _run(command: Sequence[str]) -> str:
 
 
 def _forget(command: Sequence[str]) -> None:
-    """Delete what was pushed; that it cannot be is no reason to lose the times."""
+    """Delete what was pushed; a failure is only logged, so that the times are not lost."""
     try:
         _run(command)
     except ToolError as error:

@@ -1,7 +1,7 @@
-"""Memory that a process grows by when it loads and runs a `.tflite` file.
+"""How much memory a process takes to load and run a `.tflite` file.
 
-Measured in a process of its own, which is this module: what other work has left in memory, or has
-loaded of the runtime before, does not count there.
+This module starts itself as a separate process to measure it, so that neither earlier work nor
+parts of the runtime that are loaded already are counted.
 """
 
 import contextlib
@@ -19,10 +19,10 @@ SECONDS = 300
 
 
 def resident_bytes(path: Path, threads: int) -> int | None:
-    """Peak of the resident set over what it was before the file was read.
+    """Bytes by which the resident set grows, at its peak, from before the file is read.
 
-    The file, weights in the order that XNNPACK wants, activations, and pages of the runtime's code
-    that are used for the first time. None where the system does not tell, as all but Linux.
+    This covers the file, the weights as XNNPACK rearranges them, the activations, and pages of the
+    runtime's code that are used for the first time. None on all systems but Linux.
 
     Raises:
         ModelError: the process died, or LiteRT refuses the file.
@@ -46,7 +46,7 @@ def resident_bytes(path: Path, threads: int) -> int | None:
 
 
 def main(path: str, threads: str) -> None:
-    """Load and run a file, and write what that took in bytes."""
+    """Load and run a file, and print the bytes that it took."""
     interpreter.preload()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins here

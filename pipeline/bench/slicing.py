@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pipeline.tflite import write
 from pipeline.tflite.read import KERNEL_OPERATORS
 
-WITHOUT_VALUES = ("RESOURCE", "STRING", "VARIANT")  # types that are no arrays of numbers
+WITHOUT_VALUES = ("RESOURCE", "STRING", "VARIANT")  # types that are not arrays of numbers
 INTEGERS = ("INT32", "INT64")  # types of axes, paddings and shapes
 CONSTANT = "reads constants alone: not computed for every image"
 Values = Mapping[int, npt.NDArray[Any]]
@@ -26,7 +26,7 @@ class Slice:
     model: bytes | None  # None: it does not run alone
     feeds: tuple[npt.NDArray[Any], ...] = ()  # values for the inputs of that file
     reason: str | None = None  # why it does not run alone
-    kind: str = ""  # the same for operators that do the same work on other numbers
+    kind: str = ""  # equal for operators that do the same work with other weights
 
 
 def wanted(model: bytes) -> list[int]:
@@ -39,12 +39,12 @@ def wanted(model: bytes) -> list[int]:
 def cut(model: bytes, values: Values) -> Iterator[Slice]:
     """Cut out every operator, in the order of the file.
 
-    Operators of one kind share a file. What is computed of constants alone is a constant, as a
-    runtime would have it, too: weights that the file keeps as float16 are.
+    Operators of one kind share a file. A tensor that is computed from constants alone counts as a
+    constant, as in a runtime, which computes it once: weights stored as float16, for example.
 
     Args:
-        model: A `.tflite` file that `flatbuffer.read` has taken.
-        values: Of the tensors that are `wanted`, from a run of the whole file.
+        model: A `.tflite` file that `read.read` has accepted.
+        values: Values of the `wanted` tensors, from a run of the whole file.
     """
     cutter = _Cutter(model, values)
     made: dict[str, bytes] = {}
@@ -70,7 +70,7 @@ class _Cutter:
         self.graph = self.root.subgraphs[0]
         self.values = values
         self.dtypes = {v: k for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
-        self.computed: set[int] = set()  # tensors made of constants alone
+        self.computed: set[int] = set()  # tensors that are computed from constants alone
 
     def is_constant(self, index: int) -> bool:
         """Whether the file holds the values of a tensor."""
@@ -93,7 +93,7 @@ class _Cutter:
         return None
 
     def fed(self, op: Any) -> list[int]:
-        """Tensors that an operator reads and a run has to be given."""
+        """Inputs of an operator that are not constant: a run has to be given their values."""
         read = dict.fromkeys(_indices(op.inputs))
         return [
             i
@@ -102,7 +102,7 @@ class _Cutter:
         ]
 
     def kind(self, op: Any) -> str:
-        """What operators have in common that differ in weights, scales and names only."""
+        """A key that is equal for operators which differ only in weights, scales and names."""
         code = self.root.operatorCodes[op.opcodeIndex]
         name = (code.builtinCode, code.deprecatedBuiltinCode, code.version, code.customCode)
         options = [_options(op), op.customOptions]

@@ -25,7 +25,7 @@ COLUMNS: Mapping[str, str] = {  # of a timing: its key and its title
 
 
 def file_json(file: File) -> Json:
-    """What a file is before it is run."""
+    """What is known of a file before it is run."""
     return {
         "file": str(file.path),
         "inputs": [f"{t.dtype.lower()} {_shape(t.shape)}" for t in file.graph.inputs],
@@ -56,14 +56,14 @@ def phone_json(timing: PhoneTiming) -> Json:
 
 
 def speedup_json(one: Timing, other: Timing) -> Json:
-    """How many times faster `one` is, with the interval of that."""
+    """How many times faster `one` is, with the confidence interval."""
     found = speedup(one, other)
     interval = {"low": found.low, "high": found.high, "interval": INTERVAL}
     return {"threads": one.threads, "speedup": found.ratio, **interval}
 
 
 def operators_json(rows: Sequence[OperatorTime], timing: Timing) -> Json:
-    """Operators, slowest first and those without a time last, beside the whole."""
+    """Times of the operators, slowest first and those without a time last, and of the whole."""
     shares = operators.shares(rows)
     ordered = sorted(rows, key=lambda row: -(row.microseconds or -1.0))
     return {
@@ -96,7 +96,7 @@ def as_text(found: Json, top: int) -> str:
 
 
 def _names(files: Sequence[Json]) -> list[str]:
-    """What to call the files: without their folders, unless they would be called the same."""
+    """Names of the files without their folders, unless two would then have the same name."""
     names = [Path(file["file"]).name for file in files]
     return names if len({*names}) == len(names) else [file["file"] for file in files]
 
@@ -140,8 +140,8 @@ def _operators(file: Json, name: str, top: int) -> list[str]:
     return [
         *lines,
         f"sum of the operators: {found['sum_us']:.0f} us, the whole model: {whole}.",
-        "The sum is not the whole: alone, each operator pays for its own start, and finds other",
-        "things in the cache",
+        "The sum is not the whole: an operator that runs alone has a start of its own, and finds",
+        "other data in the cache",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Time `.tflite` files in turns, so that what else the machine does falls on all of them."""
+"""Time `.tflite` files in turns, so that other load of the machine affects all of them alike."""
 
 import math
 import time
@@ -14,10 +14,10 @@ from pipeline.errors import ModelError
 from pipeline.tflite import interpreter
 from pipeline.tflite.read import BYTES, Graph, load
 
-ROUNDS = 20  # in each of which every file has a turn
+ROUNDS = 20  # every file has one turn in each round
 FEWEST = 5  # runs of a file, however long they take
-LOADS = 5  # of which the median is told
-WARM_UP = 3  # runs at least, before the first round
+LOADS = 5  # a file is loaded so often; the median is reported
+WARM_UP = 3  # fewest runs before the first round
 WARM_SECONDS = 0.2
 RESAMPLES = 1000
 INTERVAL = 0.95
@@ -44,7 +44,7 @@ class File:
 
 @dataclass(frozen=True)
 class Pace:
-    """When a file has run often enough."""
+    """How often and how long a file is run."""
 
     runs: int = 1000  # at most
     seconds: float = 3.0  # at most, unless `FEWEST` runs take longer
@@ -55,11 +55,11 @@ class Timing:
     """One file on a number of threads."""
 
     threads: int
-    load_ms: float  # median time to have the interpreter ready, of a file that is in memory
+    load_ms: float  # median time until the interpreter is ready; the file is in memory already
     times_ms: Times  # [rounds, runs]
 
     def quantile(self, share: float) -> float:
-        """Milliseconds that a share of the runs, 0..1, took at most."""
+        """Milliseconds that a fraction `share` (0..1) of the runs took at most."""
         return float(np.quantile(self.times_ms, share))
 
     @property
@@ -70,7 +70,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Speedup:
-    """How many times faster one file is, and the interval that holds that in 95% of cases."""
+    """How many times faster one file is, with the ends of a 95% confidence interval."""
 
     ratio: float
     low: float
@@ -79,7 +79,7 @@ class Speedup:
 
 @dataclass
 class _Turn:
-    """A file on a number of threads, as the rounds see it."""
+    """A loaded file on a number of threads, ready to run."""
 
     threads: int
     invoke: Callable[[], None]
@@ -91,7 +91,7 @@ def read(path: Path) -> File:
     """Read a file, and check that it is one.
 
     Raises:
-        ModelError: it is not there, or not a whole `.tflite` file.
+        ModelError: the file is not there, or is not a whole `.tflite` file.
     """
     return File(path, *load(path))
 
@@ -104,20 +104,20 @@ def timings(
 ) -> list[list[Timing]]:
     """Load and run every file on every number of threads, round by round.
 
-    A file has a turn of some runs in a round, after one that is not counted: what ran before it
-    has left the caches full of other things. Every second round is in reverse.
+    In a round, every file has a turn of some runs. The first run of a turn is not counted, since
+    the caches are full of another file's data. Every second round goes in reverse.
 
     Args:
         files: From `read`.
         threads: Numbers of threads.
-        pace: When a file has run often enough.
+        pace: How often and how long a file is run.
         on_round: Called after every round, with its number and how many there are.
 
     Returns:
         For every file, a timing for each number of threads.
 
     Raises:
-        ModelError: LiteRT refuses a file, or takes inputs that cannot be made up.
+        ModelError: LiteRT refuses a file, or there are no random values for its inputs.
     """
     turns = _loaded(files, threads)
     totals = [_runs(_warm(turn.invoke), pace) for turn in turns]
@@ -140,8 +140,8 @@ def timings(
 def speedup(one: Timing, other: Timing, seed: int = 0) -> Speedup:
     """How many times faster `one` is than `other`, that was timed in the same rounds.
 
-    The ratio of medians; the interval is of bootstrap resamples of whole rounds, since runs of one
-    round have the same neighbours. Source: Efron & Tibshirani 1993, section 13.3.
+    The ratio of medians. Its interval comes from bootstrap resamples of whole rounds, since runs of
+    one round are not independent. Source: Efron & Tibshirani 1993, section 13.3.
     """
     rng = np.random.default_rng(seed)
     rounds = len(one.times_ms)
@@ -162,7 +162,7 @@ def _loaded(files: Sequence[File], threads: Sequence[int]) -> list[_Turn]:
     taken: list[list[float]] = [[] for _ in pairs]
     for _ in range(LOADS):
         for i, (file, count) in enumerate(pairs):
-            ready[i] = None  # two of a large file may not fit
+            ready[i] = None  # frees the last one: two interpreters of a large file may not fit
             start = time.perf_counter()
             try:
                 ready[i] = interpreter.open(file.content, count)

@@ -1,10 +1,10 @@
 """One file per deployment target; says whether, and how, a `.tflite` will run there.
 
-    def missing() -> str | None         what is to be installed first, and how; None: nothing
+    def missing() -> str | None         what must be installed first, and how; None: nothing
     def check(model: bytes) -> Verdict  which operators run there, and where
 
-`runs` is False only of a file that is refused as a whole. `mapped` counts the operators that run on
-what the target is there for: each of the others has a reason.
+`runs` is False only for a file that is refused as a whole. `mapped` counts the operators that run
+on the target's fast part (XNNPACK's kernels, the TPU, the NPU); each of the others has a reason.
 """
 
 from collections.abc import Mapping
@@ -23,22 +23,22 @@ class Placement:
     index: int
     name: str
     placement: str  # cpu, tpu, npu, ...
-    reason: str | None  # why not on what the target is there for; None: it does
+    reason: str | None  # why not on the target's fast part; None: it runs there
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a target makes of a model."""
+    """Whether a model runs on a target, and where its operators run."""
 
     target: str
     runs: bool
     refused: str | None  # why the whole file is refused
     operators: tuple[Placement, ...]
-    extras: Mapping[str, Any] = field(default_factory=dict)  # what this target alone can say
+    extras: Mapping[str, Any] = field(default_factory=dict)  # facts that only this target reports
 
     @property
     def mapped(self) -> int:
-        """Operators that run on what the target is there for."""
+        """Number of operators that run on the target's fast part."""
         return sum(op.reason is None for op in self.operators)
 
     def as_json(self) -> dict[str, Any]:
@@ -82,11 +82,11 @@ def check(name: str, model: bytes) -> Verdict:
 
 
 def require(name: str, asked_by: str = "target") -> None:
-    """Say what a target needs before it is asked.
+    """Fail if something that a target needs is not installed.
 
     Args:
-        name: Of the target.
-        asked_by: What an error begins with.
+        name: Name of the target.
+        asked_by: First words of the error: the setting that asks for the target.
 
     Raises:
         RecipeError: there is no such target; names those there are.

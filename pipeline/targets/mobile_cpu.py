@@ -13,7 +13,7 @@ from pipeline.tflite.read import Operator, read
 
 
 def missing() -> None:
-    """LiteRT comes with the project."""
+    """Nothing: LiteRT is installed with the project."""
 
 
 def check(model: bytes) -> Verdict:
@@ -48,8 +48,9 @@ def check(model: bytes) -> Verdict:
 def _delegated(nodes: list[dict[str, Any]], count: int) -> tuple[set[int], int]:
     """Operators that a delegate runs, and in how many pieces.
 
-    LiteRT keeps the `count` nodes of the file and appends one for each piece, which reads and
-    writes what crosses its border. So its operators are those between its outputs and its inputs.
+    LiteRT keeps the `count` nodes of the file and appends one node for each piece, whose inputs and
+    outputs are those of the piece. So the operators of a piece are found by walking back from its
+    outputs to its inputs.
     """
     maker = {int(tensor): node for node in nodes[:count] for tensor in node["outputs"]}
     found: set[int] = set()

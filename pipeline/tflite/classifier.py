@@ -21,12 +21,11 @@ class Runner:
 
         Args:
             model: A `.tflite` file.
-            threads: That one inference runs on.
-            keep: Keep what every operator makes, for `activations`; slower, and without XNNPACK.
-            graph: The same file, where `read` has read it already.
+            threads: Number of threads for one inference.
+            keep: Keep the output of every operator for `activations`; slower, and without XNNPACK.
 
         Raises:
-            ModelError: LiteRT refuses it, or it is not an image classifier.
+            ModelError: LiteRT refuses the file, or it is not an image classifier.
         """
         self.graph = graph or read(model)
         self._interpreter = interpreter.open(model, threads, keep)
@@ -54,7 +53,7 @@ class Runner:
         return (scores - zero) * scale if scale else scores
 
     def outputs(self, images: Any) -> np.ndarray:
-        """What the file itself makes of raw images `[N, H, W, C]`: `[N, K]`, perhaps quantized."""
+        """Outputs `[N, K]` for raw images `[N, H, W, C]`, quantized if the output tensor is."""
         rows = []
         for image in images:
             self._set(image)
@@ -63,7 +62,7 @@ class Runner:
         return np.array(rows, self._output["dtype"]).reshape(-1, self.num_classes)
 
     def activations(self, image: Any) -> dict[str, np.ndarray]:
-        """What every operator makes of a raw image `[H, W, C]`, float32, by name of the tensor."""
+        """Outputs of all operators for one raw image `[H, W, C]`, float32, by tensor name."""
         self._set(image)
         self._interpreter.invoke()
         made = {t.name for op in self.graph.operators for t in op.outputs}
@@ -90,7 +89,7 @@ class Runner:
     def _set(self, image: Any) -> None:
         dtype = self._input["dtype"]
         pixels = np.asarray(image, np.float32)
-        if dtype == np.int8:  # the same pixels, shifted: what an accelerator's driver does
+        if dtype == np.int8:  # an int8 input holds the same pixels, shifted by 128
             pixels = pixels - 128
         if dtype != np.float32:
             pixels = np.round(pixels)

@@ -1,4 +1,4 @@
-"""Convert, read, run and time `.tflite` files."""
+"""Convert Keras models and SavedModels to `.tflite` files: float32, int8, int16x8."""
 
 import re
 from pathlib import Path
@@ -12,14 +12,16 @@ from pipeline.graph import rebuild
 from pipeline.system import quiet
 from pipeline.tflite.read import read
 
-SIGNATURE_BYTES = 160  # at most: a signature and longer names, in a file made from a SavedModel
+# What a file made from a SavedModel is larger by, at most: a signature and longer names.
+SIGNATURE_BYTES = 160
 
 
 def calibration(images: np.ndarray) -> np.ndarray:
-    """Raw images `[N, H, W, C]` to measure ranges with, float32; two corners of the first change.
+    """Make float32 calibration images of raw ones `[N, H, W, C]`, with a black and a white pixel.
 
-    Ranges begin and end with what is seen. Without a black and a white pixel the scale of the input
-    would be below 1, and the bytes of a photo darker pixels than the network was trained on.
+    The converter takes the smallest and largest values that it sees as the range of the input. If
+    no image held a black and a white pixel, the scale of the input would be below 1, and a photo's
+    uint8 pixels would stand for darker ones than the network was trained on.
     """
     made = np.array(images, np.float32)
     made[0, 0, 0], made[0, -1, -1] = 0, 255
@@ -53,8 +55,8 @@ def convert_int8(
 
     Args:
         saved_model: A quantization-aware trained model, or a float one together with `images`.
-        images: What the input sees, float32 `[N, H, W, C]`; measures the ranges of activations
-            that training did not.
+        images: Calibration images, float32 `[N, H, W, C]`, as the network takes them; they set
+            the ranges of activations that training has not set.
         io: Phones and browsers take uint8, the Edge TPU takes int8.
         per_channel_dense: Whether kernels of dense layers have a scale per channel, which the
             Edge TPU cannot read.
@@ -75,11 +77,11 @@ def convert_int8(
 def convert_int16x8(saved_model: Path, images: np.ndarray) -> bytes:
     """Convert a float SavedModel to int16 activations and int8 weights; float32 in and out.
 
-    The converter takes no bytes as the input of such a file; a step in front makes int16 of floats.
+    The converter refuses a uint8 input here; the first operator makes int16 of the float32 input.
 
     Args:
-        saved_model: With float weights.
-        images: What the input sees, float32 `[N, H, W, C]`; measures the ranges of activations.
+        saved_model: A network with float weights.
+        images: Calibration images, float32 `[N, H, W, C]`; they set the ranges of activations.
 
     Raises:
         ModelError: the converter refuses it, or an operator would compute in floating point.
@@ -118,7 +120,7 @@ def ptq(model: keras.Model, images: np.ndarray) -> bytes:
 
 
 def _int8(converter: Any, images: np.ndarray | None, io: str = "uint8") -> bytes:
-    """Convert with integers only, and check that it did."""
+    """Convert to integers, and check that no operator stays in floating point."""
     import tensorflow as tf
 
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -134,13 +136,13 @@ def _int8(converter: Any, images: np.ndarray | None, io: str = "uint8") -> bytes
 def _refuse_float(left: set[str]) -> None:
     """Refuse a file where operators of these names compute in floating point."""
     if left:
-        # what computes in float, rather than the steps there and back, if that is known
+        # conversions are named only if nothing else is in floating point
         names = sorted(left - {"QUANTIZE", "DEQUANTIZE"} or left)
         raise ModelError(f"operators stay in floating point. Received: {', '.join(names)}")
 
 
 def _convert(converter: Any) -> bytes:
-    """Run the converter; its many lines of error become one."""
+    """Run the converter, and shorten its error to one line."""
     from tensorflow.lite.python.convert_phase import ConverterError
 
     try:
@@ -169,7 +171,7 @@ def _serving(model: keras.Model) -> tuple[Any, Any]:
 
     Without an owner that TensorFlow can walk, the converter would leave variables in the file,
     uninitialized, instead of freezing their values. Tensors are named after the layers: Keras alone
-    opens a scope twice for every call, so that what it names `conv_1` may be of `conv`.
+    opens two scopes for every call, so that a tensor named `conv_1` may belong to `conv`.
     """
     import tensorflow as tf
 

@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.errors import ModelError
 from pipeline.system import quiet
 
-INDICES = (np.int32, np.int64, np.uint32, np.uint64)  # types that may pick a row of a table
+INDICES = (np.int32, np.int64, np.uint32, np.uint64)  # types that may be an index into a table
 
 
 def preload() -> None:
@@ -19,12 +19,12 @@ def preload() -> None:
 
 
 def open(model: bytes, threads: int = 1, keep: bool = False) -> Any:
-    """Load a file that `flatbuffer.read` has taken, ready to `invoke`.
+    """Load a file that `read.read` has accepted, ready to `invoke`.
 
     Args:
         model: A `.tflite` file.
-        threads: That one inference runs on.
-        keep: Keep what every operator makes, for `values`; slower, and without XNNPACK.
+        threads: Number of threads for one inference.
+        keep: Keep the output of every operator for `values`; slower, and without XNNPACK.
 
     Raises:
         ModelError: LiteRT refuses it.
@@ -85,9 +85,9 @@ def feed(interpreter: Any, arrays: Iterable[np.ndarray]) -> None:
 
 
 def values(model: bytes, wanted: Iterable[int]) -> dict[int, np.ndarray]:
-    """What tensors of the first subgraph hold after a run on random inputs, by index.
+    """Values of tensors of the first subgraph after a run on random inputs, by tensor index.
 
-    Those that hold nothing are left out.
+    Tensors without a value are left out.
 
     Raises:
         ModelError: LiteRT refuses the file.
@@ -140,14 +140,14 @@ def _inputs(interpreter: Any) -> Any:
 
 def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Values that a tensor of that type may hold."""
-    if dtype.kind == "b" or dtype.type in INDICES:  # as indices, valid in all but tiny tables
+    if dtype.kind == "b" or dtype.type in INDICES:  # 0 and 1 are valid indices of almost any table
         return rng.integers(0, 2, shape)
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         return rng.integers(limits.min, limits.max + 1, shape)
     if dtype.kind in "fc":
         return rng.random(shape)
-    raise ModelError(f"cannot make up inputs. Received: type {dtype}. Expected: numbers")
+    raise ModelError(f"cannot make random inputs. Received: type {dtype}. Expected: numbers")
 
 
 def _refused(error: Exception) -> ModelError:

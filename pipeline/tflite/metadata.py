@@ -16,17 +16,17 @@ from pipeline.tflite.read import Graph, Tensor, read
 
 LABELS = "labels.txt"  # the names of the classes, a line each, in the order of the scores
 SCHEMA = b"M001"
-PARSER = "1.0.0"  # the oldest that knows every field below
+PARSER = "1.0.0"  # the oldest version of the metadata parser that knows every field used here
 IMAGE, FEATURE = 2, 1  # kinds of content
 RGB, GREY = 1, 2  # colour spaces
 NORMALIZATION = 1  # kind of processing
 AXIS_LABELS = 2  # kind of file
-HIGHEST = 255  # of a pixel
+HIGHEST = 255  # largest value of a pixel
 
 
 @dataclass(frozen=True)
 class About:
-    """What people want to know of a model; an empty text is left out."""
+    """What people want to know about a model; an empty text is left out of the file."""
 
     name: str
     description: str = ""
@@ -38,11 +38,15 @@ def put(model: bytes, about: About, labels: Sequence[str]) -> bytes:
     """Write metadata and `labels.txt` into an image classifier that has none.
 
     Raises:
-        ModelError: it is none, or has metadata.
+        ModelError: it is not a `.tflite` file, has metadata already, or the number of labels is not
+            that of its classes.
     """
     graph = read(model)
     if write.METADATA in graph.metadata or write.attached(model):
-        raise ModelError(f"the model has metadata. Received: {len(model)} bytes. Write it once")
+        raise ModelError(
+            f"the model has metadata already. Received: {len(model)} bytes. "
+            "Start from a file without metadata"
+        )
     if (found := graph.outputs[0].shape[-1]) != len(labels):
         raise ModelError(
             f"labels do not belong to the model. Received: {len(labels)} labels for {found} classes"

@@ -1,4 +1,4 @@
-"""Parity: the same images through Keras and through LiteRT, and the first layer where they part.
+"""Parity: the same images through Keras and LiteRT, and the first layer whose outputs differ.
 
 A `.tflite` of quantization-aware training must compute what training simulated; one that was
 quantized after training is compared with the float network that it was made of.
@@ -22,15 +22,16 @@ from pipeline.tflite.read import Graph, named_after
 
 IMAGES = 1000  # test images that a stage compares
 LOOKED_AT = 4  # images whose layers are compared: those with the largest differences
-ENOUGH = 100  # images, to judge by
-CLEAR = 0.05  # by which the score of one class exceeds that of another without doubt
-MOST_CONTRADICTED = 0.02  # share of images that a file may classify otherwise though it was clear
-OUTPUT_STEPS = 2.0  # int8 steps that scores may differ by without a look at the layers
-LAYER_STEPS = 4.0  # int8 steps, root mean square, by which a layer's output may differ
-JUMP = 2.0  # and how many times the difference of what the layer reads
-FINER = 256  # steps of an int16 tensor that are one of int8
-STEEP = ("LOGISTIC", "SOFTMAX", "TANH")  # make many of a coarse step, and compute nothing else
-CHUNK = 100  # images at a time through Keras
+ENOUGH = 100  # images; a comparison of fewer never refuses a file
+CLEAR = 0.05  # a class wins clearly if its score exceeds the other one by more than this
+MOST_CONTRADICTED = 0.02  # largest fraction of images whose clear winner may change
+OUTPUT_STEPS = 2.0  # difference of scores, in int8 steps, above which layers are compared
+LAYER_STEPS = 4.0  # root mean square error of a layer's output, in int8 steps, that is rounding
+JUMP = 2.0  # a layer may have this many times the error of its inputs
+FINER = 256  # int16 steps in one int8 step
+# Operators that turn one coarse step of their input into many fine ones: never blamed.
+STEEP = ("LOGISTIC", "SOFTMAX", "TANH")
+CHUNK = 100  # images in one call of the Keras model
 log = logging.getLogger("flopsmith")
 
 Images = npt.NDArray[Any]
@@ -38,11 +39,11 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Call:
-    """One call of a layer: what it made of some images, and the earlier calls that it read."""
+class LayerCall:
+    """One call of a layer: its output for some images, and the calls whose outputs it read."""
 
     layer: str
-    reads: tuple[int, ...]
+    reads: tuple[int, ...]  # numbers of earlier calls
     made: Floats  # [N, ...]
 
 
@@ -52,7 +53,7 @@ class Reference:
 
     kind: Literal["simulation", "float"]
     scores: Callable[[Images], Floats]  # [N, K]
-    calls: Callable[[Images], Sequence[Call]]  # in topological order
+    calls: Callable[[Images], Sequence[LayerCall]]  # in topological order
 
 
 def floating(model: keras.Model) -> Reference:
@@ -61,8 +62,8 @@ def floating(model: keras.Model) -> Reference:
     def scores(images: Images) -> Floats:
         return np.asarray(model(images.astype(np.float32), training=False))
 
-    def calls(images: Images) -> list[Call]:
-        found: list[Call] = []
+    def calls(images: Images) -> list[LayerCall]:
+        found: list[LayerCall] = []
         maker: dict[int, int] = {}  # the call that made a tensor
 
         def watched(layer: Any, name: str) -> Any:
@@ -71,7 +72,7 @@ def floating(model: keras.Model) -> Reference:
                 reads = (maker.get(id(x)) for x in keras.tree.flatten((args, kwargs)))
                 maker[id(made)] = len(found)
                 known = tuple(number for number in reads if number is not None)
-                found.append(Call(name, known, np.asarray(made)))
+                found.append(LayerCall(name, known, np.asarray(made)))
                 return made
 
             return call
@@ -92,8 +93,8 @@ def measured(content: bytes, reference: Reference, images: Images) -> dict[str, 
 
     Returns:
         `images`, `agreement` (fraction with the same top-1), `contradicted` (fraction whose top-1
-        changed though its score was clearly higher), `worst_difference` of a score,
-        `first_parting` (the first layer that computes something else, by Keras's name, and its
+        changed although it had won clearly), `worst_difference` of a score,
+        `first_parting` (the first layer that computes something else, by its name in Keras, and its
         difference; None where there is no such layer) and `compared_with`.
     """
     runner = Runner(content, threads=2)
@@ -129,7 +130,7 @@ def checked(content: bytes, reference: Reference, dataset: Dataset, seed: int) -
     if len(images) < ENOUGH or found["contradicted"] <= MOST_CONTRADICTED:
         return found
     parted = found["first_parting"]
-    where = f"They part at layer {parted['layer']!r}" if parted else "No single layer is to blame"
+    where = f"They first differ at layer {parted['layer']!r}" if parted else "No layer stands out"
     received = f"agreement={found['agreement']:.3f} on {len(images)} test images"
     if reference.kind == "simulation":
         raise ParityError(
@@ -143,9 +144,9 @@ def checked(content: bytes, reference: Reference, dataset: Dataset, seed: int) -
 
 
 def first_parting(content: bytes, reference: Reference, images: Images) -> dict[str, Any] | None:
-    """The first layer, in the order of the file, whose output parts from the reference.
+    """The first layer, in the order of the file, whose output differs from the reference.
 
-    It parts if the root mean square of the difference is above 4 steps of the tensor's scale and
+    It differs if the root mean square of the difference is above 4 steps of the tensor's scale and
     above twice that of its inputs, each in steps of its own: rounding adds up slowly (to at most
     3.4 steps in EfficientNetB0, behind squeeze-and-excite), while what is computed wrongly jumps.
 
@@ -172,8 +173,8 @@ def first_parting(content: bytes, reference: Reference, images: Images) -> dict[
     return None
 
 
-def _partners(graph: Graph, calls: Sequence[Call]) -> dict[int, tuple[str, list[Call]]]:
-    """By the index of an operator, its layer, and the calls that may have its output.
+def _partners(graph: Graph, calls: Sequence[LayerCall]) -> dict[int, tuple[str, list[LayerCall]]]:
+    """By the index of an operator: its layer, and the calls of layers that may have its output.
 
     The layer is the one with the kernel, or else the first of those that became the operator. The
     output is that of the last one that it is named after, or of one behind it that no operator is
@@ -200,7 +201,9 @@ def _partners(graph: Graph, calls: Sequence[Call]) -> dict[int, tuple[str, list[
     }
 
 
-def _hidden(number: int, calls: Sequence[Call], visible: Container[str]) -> Iterator[Call]:
+def _hidden(
+    number: int, calls: Sequence[LayerCall], visible: Container[str]
+) -> Iterator[LayerCall]:
     """The calls behind one, each the only reader, that no operator is named after."""
     readers = [n for n, call in enumerate(calls) if number in call.reads]
     while len(readers) == 1 and calls[readers[0]].layer not in visible:

@@ -29,10 +29,10 @@ class Tensor:
     name: str
     dtype: str  # as in the schema: INT8, UINT8, INT32, FLOAT32, ...
     shape: tuple[int, ...]
-    data: np.ndarray | None  # of INT4 as int8
+    data: np.ndarray | None  # INT4 values are unpacked to int8
     scales: np.ndarray
     zero_points: np.ndarray
-    axis: int = 0  # that scales are along, where there are several
+    axis: int = 0  # dimension that the scales belong to, where there are several
     is_dynamic: bool = False  # a side may change from one inference to the next
 
     @property
@@ -132,7 +132,7 @@ def content(path: Path) -> bytes:
 
 
 def load(path: Path) -> tuple[bytes, Graph]:
-    """The bytes of a `.tflite` file, and what `read` makes of them.
+    """The bytes of a `.tflite` file, and its graph.
 
     Raises:
         ModelError: it cannot be read, or is not a whole `.tflite` file; names it.
@@ -217,7 +217,7 @@ def _tensor(tensor: Any, buffers: Sequence[Any], dtypes: dict[int, str]) -> Tens
     zeros = getattr(quantization, "zeroPoint", None)
     scale_array = np.array([] if scales is None else scales, np.float32)
     zero_points = np.array([] if zeros is None else zeros, np.int64)
-    if dtype in ENDS:  # LiteRT does not look, and the process dies of such values
+    if dtype in ENDS:  # LiteRT does not check them, and such values crash the process
         low, high = ENDS[dtype]
         if np.any((zero_points < low) | (zero_points > high)):
             raise ValueError(f"a zero point out of range for {dtype}")

@@ -1,4 +1,4 @@
-"""Write a `.tflite` file anew: changed, or without what only costs bytes."""
+"""Rewrite a `.tflite` file: with a change, with files attached, or without what nobody reads."""
 
 import functools
 import io
@@ -14,8 +14,8 @@ from pipeline.errors import ModelError
 from pipeline.tflite.read import IDENTIFIER, read
 
 ALIGNMENT = 16  # bytes; XNNPACK and accelerators read constants where they lie in the file
-METADATA = "TFLITE_METADATA"  # the name of what tells image libraries how to use the model
-KEPT = (b"min_runtime_version", METADATA.encode())  # metadata that somebody reads
+METADATA = "TFLITE_METADATA"  # entry that tells image libraries how to use the model
+KEPT = (b"min_runtime_version", METADATA.encode())  # metadata that runtimes and libraries read
 BROKEN_ZIP = (
     *(zipfile.BadZipFile, struct.error, EOFError, OSError, OverflowError, RuntimeError),
     *(NotImplementedError, ValueError),
@@ -23,9 +23,9 @@ BROKEN_ZIP = (
 
 
 def changed(model: bytes, change: Callable[[Any], None]) -> bytes:
-    """Apply `change` to a file as the schema's object API has it (`ModelT`), in place.
+    """Apply `change` to a file; it edits a `ModelT`, the file in the schema's object API, in place.
 
-    Files that are attached stay attached.
+    Attached files stay attached.
 
     Raises:
         ModelError: the bytes are not a whole `.tflite` file.
@@ -39,7 +39,7 @@ def changed(model: bytes, change: Callable[[Any], None]) -> bytes:
 
 
 def packed(root: Any) -> bytes:
-    """Serialize a `ModelT`; constants begin at multiples of 16 bytes, which its own way forgets."""
+    """Serialize a `ModelT`, with constants at multiples of 16 bytes, unlike its own `Pack`."""
     for buffer in root.buffers:
         if buffer.data is not None and len(buffer.data):
             buffer.Pack = functools.partial(_pack_aligned, buffer)
@@ -67,10 +67,10 @@ def noted(model: bytes, name: str, content: bytes) -> bytes:
 
 
 def attach(model: bytes, files: Mapping[str, bytes]) -> bytes:
-    """Append files to a model, which so becomes a zip archive as well; runtimes read past them.
+    """Append files to a model as a zip archive, which runtimes ignore.
 
-    They are stored as they are, since MediaPipe maps them, and without the time, so that the same
-    files make the same bytes.
+    They are not compressed, since MediaPipe maps them into memory, and have no time stamp, so that
+    the same files give the same bytes.
     """
     if not files:
         return model
@@ -82,7 +82,7 @@ def attach(model: bytes, files: Mapping[str, bytes]) -> bytes:
 
 
 def attached(model: bytes) -> dict[str, bytes]:
-    """Files that are appended to a model, by name.
+    """Files that are attached to a model, by name.
 
     Raises:
         ModelError: they cannot be read.
@@ -100,17 +100,17 @@ def attached(model: bytes) -> dict[str, bytes]:
             return {one.filename: archive.read(one) for one in members}
     except BROKEN_ZIP as error:
         raise ModelError(
-            f"the files within the model cannot be read. Received: {len(model)} bytes ({error}). "
-            "Export it again"
+            "the files attached to the model cannot be read. "
+            f"Received: {len(model)} bytes ({error}). Export it again"
         ) from error
 
 
 def stripped(model: bytes) -> bytes:
-    """Leave out what no runtime reads: names of inner tensors, ranges of floats, notes of tools.
+    """Remove what no runtime reads: names of inner tensors, float ranges, metadata of tools.
 
     Inputs and outputs are called what the signature calls them: `image` and `scores`, instead of
-    the converter's `serving_default_image:0` and `StatefulPartitionedCall:0`. Every number that is
-    computed with stays.
+    the converter's `serving_default_image:0` and `StatefulPartitionedCall:0`. No number that takes
+    part in the computation changes.
     """
     return changed(model, _strip)
 
@@ -134,7 +134,7 @@ def _strip(root: Any) -> None:
 
 
 def _drop_unused_buffers(root: Any) -> None:
-    """Keep the buffers that are read; the first is empty by convention."""
+    """Keep the buffers in use; the first one is empty by convention."""
     holders = [tensor for graph in root.subgraphs for tensor in graph.tensors]
     holders += root.metadata or []
     kept = [0, *sorted({holder.buffer for holder in holders} - {0})]

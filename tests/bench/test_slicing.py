@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from support.small import converted
 
 from pipeline.bench import slicing
 from pipeline.bench.slicing import CONSTANT, Slice
@@ -21,16 +22,6 @@ def network() -> keras.Model:
     x = layers.Add()([x, layers.DepthwiseConv2D(3, padding="same")(x)])
     x = layers.Concatenate()([layers.MaxPooling2D(2)(x), layers.AveragePooling2D(2)(x)])
     return keras.Model(inputs, layers.Softmax()(layers.Dense(5)(layers.Flatten()(x))))
-
-
-def converted(function: Any, *specs: tf.TensorSpec, half: bool = False) -> bytes:
-    module = tf.Module()
-    concrete = tf.function(function).get_concrete_function(*specs)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
-    if half:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
-    return bytes(converter.convert())
 
 
 @pytest.fixture(scope="module")

@@ -78,8 +78,7 @@ def context(place: Path, name: str, data: Dataset, names: tuple[str, ...] = ()) 
         data,
         budget=Budget(flops="1M"),
         targets=names,
-        recipe_name="colours",
-        description="Tells colours apart",
+        title="colours\nTells colours apart",
     )
 
 

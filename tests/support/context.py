@@ -51,8 +51,7 @@ def make_context(directory: Path, data: Dataset, **changes: Any) -> Context:
         "seed": 0,
         "budget": Budget(),
         "targets": (),
-        "recipe_name": "",
-        "description": "",
+        "title": "",
         "recipe_yaml": "",
         "log": RecordingLog(),
     }

@@ -186,7 +186,7 @@ def test_a_model_without_labels_has_none(bare: dict[str, bytes]) -> None:
 
 
 def test_labels_that_are_not_text_are_an_error(bare: dict[str, bytes]) -> None:
-    with pytest.raises(ModelError, match="not UTF-8 text"):
+    with pytest.raises(ModelError, match="UTF-8"):
         metadata.labels(write.attach(bare["uint8"], {"labels.txt": b"\xff\xfe"}))
 
 
@@ -196,7 +196,7 @@ def test_labels_of_another_number_are_refused(bare: dict[str, bytes]) -> None:
 
 
 def test_metadata_is_written_once(told: dict[str, bytes]) -> None:
-    with pytest.raises(ModelError, match="has metadata"):
+    with pytest.raises(ModelError, match=r"Received: \d+ bytes"):
         metadata.put(told["uint8"], ABOUT, LABELS)
 
 

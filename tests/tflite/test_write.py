@@ -126,7 +126,7 @@ def test_equal_vectors_are_written_once(int8: bytes, monkeypatch: pytest.MonkeyP
 
 
 def test_what_is_not_a_model_is_not_stripped() -> None:
-    with pytest.raises(ModelError, match=r"not a \.tflite file"):
+    with pytest.raises(ModelError, match=r"Received: \d+ bytes"):
         write.stripped(b"something else")
 
 
@@ -198,7 +198,7 @@ def overlapping(content: bytes) -> bytes:
 def test_files_that_cannot_be_read_are_an_error(
     content: bytes, break_it: Callable[[bytes], bytes]
 ) -> None:
-    with pytest.raises(ModelError, match="files within the model cannot be read"):
+    with pytest.raises(ModelError, match=r"Received: \d+ bytes \("):
         write.attached(break_it(content))
 
 

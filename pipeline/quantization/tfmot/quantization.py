@@ -131,11 +131,11 @@ def simulation(quantized: tf_keras.Model, model: keras.Model) -> parity.Referenc
     def scores(images: np.ndarray) -> np.ndarray:
         return np.asarray(quantized(prepared(images), training=False))
 
-    def calls(images: np.ndarray) -> list[parity.Call]:
+    def calls(images: np.ndarray) -> list[parity.LayerCall]:
         inner = tf_keras.Model(quantized.inputs, [node.outputs for node in nodes])
         made = inner(prepared(images), training=False)
         return [
-            parity.Call(
+            parity.LayerCall(
                 node.layer.name.removeprefix("quant_"),
                 tuple(number[id(parent)] for parent in node.parent_nodes),
                 np.asarray(values),

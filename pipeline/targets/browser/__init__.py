@@ -1,7 +1,7 @@
-"""A browser: LiteRT.js must load the file and compute what LiteRT does, with no request elsewhere.
+"""A browser: LiteRT.js must compute what LiteRT does, without a request to another host.
 
-Both see the same images, which are made anew each time from a fixed seed. Chromium runs the `wasm`
-backend, the one that every browser has.
+Both classify the same images, which are made from a fixed seed. Chromium runs the `wasm` backend,
+the one that every browser has.
 """
 
 from typing import Any
@@ -16,12 +16,12 @@ from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import read
 
 IMAGES, SEED = 16, 7
-STEPS = 1  # of the output's quantization, that a score may differ by
-TOLERANCE = 1e-4  # times the largest score, that a floating point score may differ by
+STEPS = 1  # quantization steps of the output that a score may differ by
+TOLERANCE = 1e-4  # difference of floating point scores, relative to the largest one
 
 
 def missing() -> str | None:
-    """What is to be installed first; LiteRT.js itself is installed on first use, by npm."""
+    """What must be installed first; npm installs LiteRT.js itself on first use."""
     return chromium.missing() or litertjs.missing()
 
 
@@ -57,13 +57,13 @@ def golden_images(shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
 
 
 def _compare(model: bytes, runner: Runner, extras: dict[str, Any]) -> str | None:
-    """Why the file is refused, None if it is not; fills in what was measured."""
+    """Why the file is refused, None if it is not; adds what was measured to `extras`."""
     images = golden_images(runner.image_shape)
     expected = runner.scores(images)
     outcome = inference.run(model, images)
     extras |= {"by": outcome.by, "external_requests": len(outcome.external)}
     if outcome.external:
-        return f"the page asks for what is elsewhere: {', '.join(outcome.external[:3])}"
+        return f"the page sends requests to other hosts: {', '.join(outcome.external[:3])}"
     if outcome.scores is None:
         return f"LiteRT.js refuses the model: {outcome.refused}"
     output = runner.graph.outputs[0]

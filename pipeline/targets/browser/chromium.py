@@ -1,4 +1,4 @@
-"""Chromium without a window: open one page, and end every process of it afterwards."""
+"""Open one page in Chromium without a window, and end all its processes afterwards."""
 
 import os
 import shutil
@@ -20,15 +20,15 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-breakpad",
     "--disable-component-update",
-    "--disable-dev-shm-usage",  # of 64 MB in a container, too little for a model
+    "--disable-dev-shm-usage",  # which has 64 MB in a container, too little for a model
     "--disable-sync",
-    # no name and no address but this machine's is ever looked up
+    # no host but this machine is ever resolved
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 
 
 def missing() -> str | None:
-    """What is to be installed before `opened` can be called; None: nothing."""
+    """What must be installed before `opened` can be called; None: nothing."""
     if find():
         return None
     return (
@@ -50,14 +50,14 @@ class Page:
         self._log = log
 
     def reason(self) -> str:
-        """The last thing that the browser said, which tells why it ended."""
+        """The last line that the browser printed, which tells why it ended."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "no reason")[:300]
 
 
 @contextmanager
 def opened(url: str) -> Iterator[Page]:
-    """Open `url` with an empty profile; at the end nothing of it is left.
+    """Open `url` with an empty profile; afterwards no process and no file of it is left.
 
     Raises:
         ToolError: there is no browser; says how to install it.
@@ -65,7 +65,7 @@ def opened(url: str) -> Iterator[Page]:
     browser = find()
     if browser is None:
         raise ToolError(str(missing()))
-    root = ["--no-sandbox"] if os.geteuid() == 0 else []  # which it refuses to put up as root
+    root = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium has no sandbox for root
     with tempfile.TemporaryDirectory(prefix="flopsmith-", ignore_cleanup_errors=True) as folder:
         profile, log = Path(folder) / "profile", Path(folder) / "log"
         with log.open("wb") as said:
@@ -79,6 +79,6 @@ def opened(url: str) -> Iterator[Page]:
         try:
             yield Page(process, log)
         finally:
-            with suppress(ProcessLookupError):  # none of it is left
+            with suppress(ProcessLookupError):  # all its processes have ended
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

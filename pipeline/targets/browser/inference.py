@@ -16,17 +16,17 @@ from pipeline.targets.browser import chromium, litertjs
 from pipeline.targets.browser.server import Server, serving
 
 HERE = Path(__file__).parent
-SECONDS = 120.0  # that a page may take, loading and compiling included
+SECONDS = 120.0  # longest time of a page, with loading and compiling
 TIMED_RUNS, TIMED_SECONDS = 50, 2.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What LiteRT.js made of a model; either `refused` says why nothing, or there are scores."""
+    """The result of a model in LiteRT.js: scores, or in `refused` the reason why there are none."""
 
     by: str  # versions of LiteRT.js and the browser
     refused: str | None
-    external: tuple[str, ...]  # addresses elsewhere that the page asked for, in vain
+    external: tuple[str, ...]  # requests to other hosts, all blocked
     scores: npt.NDArray[np.float64] | None = None  # as in the file, [N, K]
     latency_ms: float | None = None
 
@@ -36,8 +36,8 @@ def run(model: bytes, images: npt.NDArray[np.uint8], seconds: float = SECONDS) -
 
     Args:
         model: A `.tflite` file with one input and one output.
-        images: Pixels 0..255, converted to what the input is of.
-        seconds: After which a model that has not answered is given up.
+        images: Pixels 0..255; the page converts them to the type of the input.
+        seconds: Longest time to wait for the scores.
 
     Raises:
         ToolError: the browser or LiteRT.js is not installed, or does not work.
@@ -72,7 +72,7 @@ def run(model: bytes, images: npt.NDArray[np.uint8], seconds: float = SECONDS) -
 
 
 def _await(server: Server, page: chromium.Page, seconds: float) -> dict[str, Any]:
-    """What the page posts; a page that posts nothing is the model's fault once it has the model."""
+    """Wait for the page's answer; without one, the model is at fault if the page has fetched it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
@@ -81,7 +81,7 @@ def _await(server: Server, page: chromium.Page, seconds: float) -> dict[str, Any
             if page.process.poll() is not None:
                 raise ToolError(
                     f"the browser ended before the page did. Received: {page.reason()}. "
-                    "Try it by hand"
+                    "Start it by hand to see why"
                 ) from None
         else:
             return answer

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 NAME = "@litertjs/core"
 PINS = ("package.json", "package-lock.json")  # versions, and the hashes that npm checks
 NPM = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
-SECONDS = 300  # that an installation may take
+SECONDS = 300  # longest time of an installation
 
 
 def version() -> str:
@@ -24,7 +24,7 @@ def version() -> str:
 
 
 def missing() -> str | None:
-    """What is to be installed before `modules` can be called; None: nothing."""
+    """What must be installed before `modules` can be called; None: nothing."""
     if _place().is_dir() or shutil.which("npm"):
         return None
     return (
@@ -61,7 +61,7 @@ def _place() -> Path:
 def _install(place: Path) -> None:
     """Install into a folder of another name, which becomes `place` once it is whole."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    # of this prefix, so that what a killed process left is swept away with the rest
+    # with this prefix the clean-up of the cache also finds what a killed process left
     temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f"{cache.UNFINISHED}litertjs-"))
     try:
         for name in PINS:

@@ -22,8 +22,8 @@ PARTS = {
     "glue": "@litertjs/core/wasm/litert_wasm_compat_internal.js",
     "wasm": "@litertjs/core/wasm/litert_wasm_compat_internal.wasm",
 }
-SHARES = ("LOGISTIC", "SOFTMAX")  # operators that make shares of 1
-COPIES = ("DEQUANTIZE", "QUANTIZE", "RESHAPE")  # operators that leave them so
+SHARES = ("LOGISTIC", "SOFTMAX")  # operators whose outputs are probabilities
+COPIES = ("DEQUANTIZE", "QUANTIZE", "RESHAPE")  # operators that keep the values of their input
 DTYPES = ("FLOAT32", "UINT8")
 
 
@@ -63,7 +63,7 @@ def demo(model: bytes, labels: Sequence[str], title: str) -> str:
 
 
 def _task(model: bytes, labels: Sequence[str]) -> dict[str, Any]:
-    """What the script must know of the model."""
+    """What the script of the page must know about the model."""
     graph = read(model)
     ends = (*graph.inputs, *graph.outputs)
     shapes = [tensor.shape for tensor in ends]
@@ -78,8 +78,8 @@ def _task(model: bytes, labels: Sequence[str]) -> dict[str, Any]:
     source, output = ends
     if len(labels) != output.shape[1]:
         raise ModelError(
-            f"the labels do not belong to the model. Received: {len(labels)} labels for "
-            f"{output.shape[1]} classes"
+            "the number of labels is not that of the model's classes. "
+            f"Received: {len(labels)} labels for {output.shape[1]} classes"
         )
     last = next((op.name for op in reversed(graph.operators) if op.name not in COPIES), None)
     return {

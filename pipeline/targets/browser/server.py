@@ -1,4 +1,4 @@
-"""What a page under test is served from: named contents and one folder, on this machine only."""
+"""A web server for a page under test: named contents and one folder, for this machine only."""
 
 import logging
 import queue
@@ -20,7 +20,7 @@ HEADERS = {
     # own address only; `map` is the nonce of the page's import map
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'nonce-map' "
     "'wasm-unsafe-eval'",
-    # isolated pages read a clock of 5 instead of 100 microseconds
+    # pages isolated like this have a clock with steps of 5 instead of 100 microseconds
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cache-Control": "no-store",

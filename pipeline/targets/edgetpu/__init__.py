@@ -1,7 +1,7 @@
-"""Google's Edge TPU: what its compiler maps to the TPU; predicted where there is no compiler.
+"""Google's Edge TPU: which operators its compiler maps, predicted where it is not installed.
 
-The compiler makes one piece for the TPU. Operators before it, and all that come after the first
-that the TPU cannot run, run on the CPU.
+The compiler makes one piece of the file for the TPU. Operators before that piece run on the CPU.
+So do those after its beginning that the TPU cannot run, with all operators that depend on them.
 """
 
 from collections import defaultdict, deque
@@ -17,11 +17,11 @@ NAME = "edgetpu"
 
 
 def missing() -> None:
-    """A verdict is predicted where the compiler is not installed."""
+    """Nothing: without the compiler, its verdict is predicted."""
 
 
 def check(model: bytes) -> Verdict:
-    """Ask the compiler if it is on the PATH, and the rules about it if not.
+    """Ask the compiler if it is on the PATH, and else apply the rules known about it.
 
     Raises:
         ModelError: the bytes are not a `.tflite` file.
@@ -53,16 +53,16 @@ def _predicted(graph: Graph) -> Verdict:
 def _reasons(graph: Graph) -> list[str | None]:
     """Why each operator is not on the TPU, given that there is one piece of it."""
     reasons: list[str | None] = []
-    spoilt: dict[int, str] = {}  # by tensor: the operator on the CPU that it comes from
+    from_cpu: dict[int, str] = {}  # by tensor: the operator on the CPU that it depends on
     begun = False
     for op in graph.operators:
         reason, name = operators.unmapped(op), f"{op.name} {op.index}"
-        behind = next((spoilt[id(t)] for t in op.inputs if id(t) in spoilt), None)
-        if reason is None and behind:
-            reason = f"comes after {behind} on the CPU; there is one piece for the TPU"
+        cause = next((from_cpu[id(t)] for t in op.inputs if id(t) in from_cpu), None)
+        if reason is None and cause:
+            reason = f"comes after {cause} on the CPU; there is one piece for the TPU"
         begun = begun or reason is None
         if reason and begun:
-            spoilt |= {id(t): behind or name for t in op.outputs}
+            from_cpu |= {id(t): cause or name for t in op.outputs}
         reasons.append(reason)
     return reasons
 
@@ -70,8 +70,8 @@ def _reasons(graph: Graph) -> list[str | None]:
 def _reported(graph: Graph, compiled: Compiled) -> Verdict:
     """The compiler's verdict.
 
-    It counts operators of a kind rather than naming them: those that it maps are taken to be those
-    that are predicted to be mapped, and else the first ones.
+    It reports how many operators of a kind it maps, not which: they are taken to be those that are
+    predicted to be mapped, and the first ones if there are more.
     """
     by = f"{PROGRAM} {compiled.version}".strip()
     if compiled.refused:

@@ -1,4 +1,4 @@
-"""What the Edge TPU compiler makes of whole files: which it refuses, and what may go wrong.
+"""Which files the Edge TPU compiler refuses as a whole, and where a prediction may be wrong.
 
 Source:  reports of its users, https://github.com/google-coral/edgetpu/issues.
 """
@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from pipeline.targets.edgetpu.operators import BYTE_TYPES, UNCERTAIN, is_vector
 from pipeline.tflite.read import Graph, Operator
 
-CACHE_BYTES = int(7.9 * 2**20)  # on-chip memory for parameters, about
+CACHE_BYTES = int(7.9 * 2**20)  # on-chip memory for parameters, approximately
 RUNTIME = (2, 5, 0)  # the TensorFlow in the compiler
 LAST_VERSIONS = {"CONV_2D": 5, "TRANSPOSE_CONV": 3, "QUANTIZE": 2, "EXP": 1}
-MEAN_PLACES = 256 * 128  # a mean over so many was left on the CPU, over 256 x 256 it crashed
+MEAN_PLACES = 256 * 128  # such a mean stayed on the CPU; one over 256 x 256 crashed the compiler
 
 
 def refusal(graph: Graph) -> str | None:
-    """Why the compiler refuses the whole file; None: it does not, as far as is known."""
+    """Why the compiler refuses the whole file; None if no reason is known."""
     tensors = [t for op in graph.operators for t in (*op.inputs, *op.outputs)]
     if not any(t.dtype in BYTE_TYPES and t.data is None for t in tensors):
         return "the model is not quantized: no operator computes in int8 or uint8"
@@ -39,7 +39,7 @@ def refusal(graph: Graph) -> str | None:
 
 
 def warnings(operators: Iterable[Operator]) -> list[str]:
-    """What may go otherwise than predicted with operators that are mapped."""
+    """Where the prediction may be wrong for operators that it takes to be mapped."""
     found = [_doubt(op) for op in operators]
     return list(dict.fromkeys(text for text in found if text))
 
@@ -61,14 +61,14 @@ def _doubt(op: Operator) -> str | None:
 
 
 def _is_grouped(op: Operator) -> bool:
-    """A file need not say so by its version: some converters write 1 everywhere."""
+    """Told by the shapes, since some converters write version 1 for every operator."""
     return op.name == "CONV_2D" and op.inputs[0].shape[-1:] != op.inputs[1].shape[-1:]
 
 
 def _too_new(graph: Graph) -> str | None:
     """Whether operators are of versions that the compiler does not know.
 
-    Versions say nothing in a file where all are 1: so do the quantizers that write files anew.
+    If all versions are 1 they say nothing: some tools that rewrite a file write them so.
     """
     if all(op.version == 1 for op in graph.operators):
         return None

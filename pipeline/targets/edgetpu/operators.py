@@ -18,7 +18,7 @@ PARAMETER_TYPES = (*BYTE_TYPES, "INT32", "INT64")
 SOFTMAX_SIZE = 16_000
 UNCERTAIN = ("RSQRT", "SQUARED_DIFFERENCE", "TRANSPOSE", "TILE")  # not documented for every version
 
-# Inputs of an operator that are read when the file is compiled.
+# Numbers of the inputs that the compiler reads, which must therefore be constant.
 _PARAMETERS = {
     **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), (1, 2)),
     **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "PAD", "PRELU"), (1,)),
@@ -41,7 +41,7 @@ def unmapped(op: Operator) -> str | None:
 
 
 def _is_whole(op: Operator) -> str | None:
-    """Files that no converter wrote may leave out anything."""
+    """A file that is damaged or made by hand may lack inputs and outputs."""
     least = 2 if op.name in _PARAMETERS and op.name != "RESHAPE" else 1
     return None if len(op.inputs) >= least and op.outputs else "lacks inputs or outputs"
 

@@ -1,6 +1,6 @@
-"""Arm's Ethos-U, the NPU of microcontrollers: its compiler, Vela, maps the file or leaves parts.
+"""Arm's Ethos-U, the NPU of microcontrollers: which operators its compiler, Vela, maps.
 
-What the NPU cannot run, the microcontroller's CPU does, at a cost that Vela does not count.
+The CPU of the microcontroller runs the others, at a cost that Vela does not count.
 """
 
 from typing import Any

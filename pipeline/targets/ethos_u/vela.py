@@ -1,7 +1,7 @@
 """Compile a `.tflite` file for Arm's Ethos-U with its compiler, Vela, and read what it says.
 
-Vela runs in a process of its own, with bounds: a broken file can end it by a signal, or keep it
-busy for ever. Tensors are named anew first, so that each warning leads to one operator.
+Vela runs in a process of its own, with bounds on time and memory: a broken file can crash it, or
+keep it busy for ever. Tensors are renamed first, so that each warning leads to one operator.
 """
 
 import csv
@@ -23,7 +23,7 @@ from pipeline.errors import ToolError
 from pipeline.tflite import write
 
 PACKAGE, OLDEST = "ethos-u-vela", (5, 2)
-# What Vela takes for an Ethos-U55 unless told otherwise, at half the size of its default.
+# Vela's defaults for an Ethos-U55, but for an NPU of half the default size.
 ACCELERATOR, SYSTEM, MEMORY = "ethos-u55-128", "Ethos_U55_High_End_Embedded", "Shared_Sram"
 SECONDS = 120
 ADDRESSES = 8 << 30  # bytes of address space that the process may have
@@ -35,7 +35,7 @@ WARNING = re.compile(
     r"^Warning \([\w ]+\) operator: \w+, ofm: 'tensor-(\d+)\w*'\nReason: (.+(?:\n.+)*)",
     re.MULTILINE,
 )
-# CPU time ends a process whose parent is gone; both bounds also hold what Vela starts.
+# The bound on CPU time ends a process whose parent is gone. Both also hold for child processes.
 LAUNCH = f"""
 import resource, runpy
 for bound, most in ((resource.RLIMIT_AS, {ADDRESSES}), (resource.RLIMIT_CPU, {SECONDS})):
@@ -48,10 +48,10 @@ runpy.run_module("ethosu.vela", run_name="__main__", alter_sys=True)
 
 @dataclass(frozen=True)
 class Compiled:
-    """What Vela makes of a file."""
+    """What Vela reports about a file."""
 
     refused: str | None = None
-    cpu: Mapping[int, str] = field(default_factory=dict)  # what it leaves, by index, and why
+    cpu: Mapping[int, str] = field(default_factory=dict)  # reasons, by operator left to it
     cycles: int = 0  # of the NPU
     inference_ms: float = 0.0  # those cycles at the clock of `SYSTEM`
     sram_bytes: int = 0

@@ -241,9 +241,7 @@ def test_a_tool_that_is_not_installed_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(vela, "PACKAGE", "ethos-u-of-another-world")
-    with pytest.raises(
-        ToolError, match=r"is not installed\. Run: pip install 'flopsmith\[ethos\]'"
-    ):
+    with pytest.raises(ToolError, match=r"ethos-u-of-another-world .*'flopsmith\[ethos\]'"):
         targets.check("ethos_u", b"")
 
 
@@ -256,8 +254,8 @@ def test_a_tool_that_is_too_old_says_so(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("import ethosu.gone", "does not start. Received: ModuleNotFoundError"),
-        ("", "cannot read what ethos-u-vela"),
+        ("import ethosu.gone", "Received: ModuleNotFoundError"),
+        ("", "ethos-u-vela .*Received: FileNotFoundError"),
     ],
 )
 def test_a_tool_that_does_not_work_is_an_error(
