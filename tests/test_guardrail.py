@@ -46,8 +46,9 @@ class Stage:
         self.sources.append(source.directory.name)
         ctx.curve(1, {"val/loss": config.strength})
         model = keras.models.load_model(source.model_path, compile=False)
-        details = {"strength": config.strength, "history": {"val/loss": [config.strength]}}
-        return ctx.save_keras(model, source, details=details)
+        details = Details(history={"val/loss": [config.strength]})
+        own = {"strength": config.strength}
+        return ctx.save_keras(model, source, details=details, settings=own)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ class Runner:
             model: A `.tflite` file.
             threads: Number of threads for one inference.
             keep: Keep the output of every operator for `activations`; slower, and without XNNPACK.
+            graph: The same file, where it has been read already.
 
         Raises:
             ModelError: LiteRT refuses the file, or it is not an image classifier.

@@ -29,13 +29,13 @@ def small(body: Callable[[Any], Any], data: Dataset, place: Path) -> Artifact:
 def test_the_method_that_does_better_on_validation_is_kept(data: Dataset, tmp_path: Path) -> None:
     source = small(layers.ReLU(), data, tmp_path)
     made = run("quantize", source, data, tmp_path, epochs=1, calibration_images=20)
-    accuracy = made.details["val_accuracy"]
+    accuracy = made.details.val_accuracy
     assert set(accuracy) == {"ptq", "qat"}
-    assert accuracy[made.details["method"]] == max(accuracy.values())
+    assert accuracy[made.details.method] == max(accuracy.values())
     runner = Runner(made.model_path.read_bytes())
     assert metrics.tflite_hits(runner, data.val).mean() == max(accuracy.values())
-    assert re.fullmatch("[0-9a-f]{64}", made.details["calibration_sha256"])
-    assert made.details["calibration_images"] == 20
+    assert re.fullmatch("[0-9a-f]{64}", made.details.calibration_sha256)
+    assert made.details.calibration_images == 20
     left = {path.name for path in made.directory.iterdir() if path.is_dir()}
     assert left == {"saved_model"}
 
@@ -45,9 +45,9 @@ def test_a_network_that_cannot_be_trained_as_int8_is_quantized_after_training(
 ) -> None:
     source = small(lambda x: keras.ops.maximum(x, 0.0), data, tmp_path)
     made = run("quantize", source, data, tmp_path, calibration_images=20)
-    assert made.details["method"] == "ptq"
-    assert "Maximum" in made.details["refused"]["qat"]
-    assert {row["treatment"] for row in made.details["layers"]} == {"quantized"}
+    assert made.details.method == "ptq"
+    assert "Maximum" in made.details.refused["qat"]
+    assert {row["treatment"] for row in made.details.layers} == {"quantized"}
     again = tmp_path / "again"
     again.mkdir()
     with pytest.raises(ModelError, match="Maximum"):

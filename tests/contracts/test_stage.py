@@ -3,14 +3,16 @@
 import importlib
 import inspect
 from pathlib import Path
-from typing import get_args
+from types import ModuleType
+from typing import Any, get_args
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from support.context import make_context
 
 from pipeline import stage
 from pipeline.artifact import Artifact
+from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.details import Details
 from pipeline.errors import RecipeError
@@ -175,7 +177,7 @@ def test_the_stages_that_read_models_say_so() -> None:
 
 @pytest.fixture
 def ctx(tmp_path: Path, squares: Dataset) -> Context:
-    return make_context(tmp_path / "02-prune", squares, fingerprint="abc", title="mine\nA recipe")
+    return make_context(tmp_path / "02-prune", squares, fingerprint="abc", recipe_name="mine")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from support.context import make_context
 
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
-from pipeline.search import finalists, loop, trial
+from pipeline.search import loop, trial
 from pipeline.search.costs import Costs
 from pipeline.search.loop import Searcher
 from pipeline.search.oracles.base import Span
@@ -63,12 +63,6 @@ def paced(task: trial.Task, **options: Any) -> None:
     found = json.loads((task.directory / trial.RESULT).read_text()) | {"epoch_seconds": 0.2}
     found |= {"seconds": seconds}
     write_atomic(task.directory / trial.RESULT, json.dumps(found))
-
-
-@pytest.fixture
-def ctx(tmp_path: Path, few_digits: Dataset) -> Context:
-    budget = Budget(flops="2M", flops_at_least=0.01)
-    return make_context(tmp_path / "01-search", few_digits, budget=budget)
 
 
 @pytest.fixture

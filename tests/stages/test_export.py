@@ -78,7 +78,8 @@ def context(place: Path, name: str, data: Dataset, names: tuple[str, ...] = ()) 
         data,
         budget=Budget(flops="1M"),
         targets=names,
-        title="colours\nTells colours apart",
+        recipe_name="colours",
+        description="Tells colours apart",
     )
 
 

@@ -143,7 +143,7 @@ def test_the_curves_go_through_all_rounds(run: Callable[..., Any]) -> None:
     log = RecordingLog()
     made = run("made", log=log, epochs=5, rounds=2, sparsity=0.75)
     assert log.steps == [1, 2, 3, 4, 5]
-    assert {len(values) for values in made.details["history"].values()} == {5}
+    assert {len(values) for values in made.details.history.values()} == {5}
     assert sparsities(made)["conv"] == 0.75
     assert {path.name for path in made.directory.iterdir()} == {"model.keras", CHECKPOINT}
 

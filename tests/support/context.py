@@ -51,7 +51,8 @@ def make_context(directory: Path, data: Dataset, **changes: Any) -> Context:
         "seed": 0,
         "budget": Budget(),
         "targets": (),
-        "title": "",
+        "recipe_name": "",
+        "description": "",
         "recipe_yaml": "",
         "log": RecordingLog(),
     }

@@ -278,6 +278,6 @@ def test_a_stage_that_quantizes_says_how_its_file_compares(
     keras.Model(inputs, scores).save(tmp_path / "model.keras")
     source = Artifact(stage="", fingerprint="", directory=tmp_path, model_file="model.keras")
     made = run(name, source, few_digits, tmp_path, **settings)
-    metrics, _ = measure(made, few_digits)
-    assert made.details["parity"]["compared_with"] == against
-    assert metrics["parity_agreement"] == made.details["parity"]["agreement"]
+    metrics = measure(made, few_digits).metrics
+    assert made.details.parity["compared_with"] == against
+    assert metrics["parity_agreement"] == made.details.parity["agreement"]
