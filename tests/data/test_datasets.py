@@ -373,3 +373,13 @@ def test_short_epochs_go_on_where_the_last_ended_until_all_have_been_seen(
         assert sorted(flat[start : start + 16]) == list(range(16))
     third = stream(split, 2, shuffle_seed=3, first_epoch=2, epoch_images=6)
     assert [int(x) for images, _ in third for x in np.asarray(images).ravel()] == seen[2]
+
+
+@pytest.mark.parametrize(
+    ("labels", "chance"), [([0, 1, 2, 3], 0.3), ([0, 0, 1, 2], 0.6), ([0] * 9 + [1], 0.95)]
+)
+def test_chance_is_a_little_above_the_share_of_the_largest_class(
+    labels: list[int], chance: float
+) -> None:
+    val = Split(np.zeros((1,)), np.array(labels, np.int32), np.arange(len(labels)))
+    assert datasets.chance(val) == pytest.approx(chance)
