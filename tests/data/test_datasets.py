@@ -176,3 +176,13 @@ def test_the_fingerprint_follows_content_and_division(
     ]
     assert mark(source) == marks[0]
     assert len(set(marks)) == 5
+
+
+@pytest.mark.parametrize(
+    ("labels", "chance"), [([0, 1, 2, 3], 0.3), ([0, 0, 1, 2], 0.6), ([0] * 9 + [1], 0.95)]
+)
+def test_chance_is_a_little_above_the_share_of_the_largest_class(
+    labels: list[int], chance: float
+) -> None:
+    val = Split(np.zeros((1,)), np.array(labels, np.int32), np.arange(len(labels)))
+    assert datasets.chance(val) == pytest.approx(chance)

@@ -1,11 +1,12 @@
 """The images of one training: batches, augmented for training and plain for validation."""
 
+import keras
 import numpy as np
 import pytest
 
-from pipeline.data.datasets import Dataset
+from pipeline.data.datasets import Dataset, Split
 from pipeline.data.stream import batch
-from pipeline.train import inputs
+from pipeline.train import inputs, training
 from pipeline.train.settings import Settings
 
 
@@ -73,3 +74,19 @@ def test_an_epoch_has_a_step_for_every_whole_batch(
     few_digits: Dataset, settings: dict[str, int], steps: int
 ) -> None:
     assert inputs.steps_per_epoch(few_digits, Settings(**settings)) == steps
+
+
+def test_images_are_augmented_for_training_only() -> None:
+    labels = np.array([0, 1] * 32, np.int32)
+    images = np.zeros((64, 4, 4, 1), np.uint8)
+    images[labels == 0, :, :2] = images[labels == 1, :, 2:] = 255
+    part = Split(images, labels, np.arange(64))
+    halves = Dataset("halves", ("left", "right"), part, part, part, fingerprint="halves")
+    inputs = keras.Input((4, 4, 1))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    left = np.tile(np.float32([1, 1, -1, -1]), 4)
+    model.set_weights([np.stack([left, -left], axis=1), np.zeros(2, np.float32)])
+    settings = Settings(epochs=1, optimizer="sgd", learning_rate=1e-12, flip=True)
+    history = training.fit(model, halves, settings, 0, training.Session("test"))
+    assert history["val/accuracy"] == [1.0]
+    assert 0.25 < history["train/accuracy"][0] < 0.75

@@ -1,10 +1,14 @@
 """Settings of training: those that were found, and those that are given in their place."""
 
+from typing import Any
+
 import pytest
+from pydantic import ValidationError
 
 from pipeline import stage
 from pipeline.errors import RecipeError
 from pipeline.train import settings
+from pipeline.train.settings import Settings
 
 
 def test_what_is_given_replaces_what_was_found() -> None:
@@ -26,3 +30,24 @@ def test_settings_that_cannot_be_had_together_are_one_line() -> None:
 def test_a_single_layer_is_exempt_without_brackets(name: str) -> None:
     config = stage.load(name).Config
     assert config(exempt="stem").exempt == config(exempt=["stem"]).exempt == ("stem",)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"epochs": 0},
+        {"optimizer": "adm"},
+        {"learning_rate": 0},
+        {"batch_size": 1},
+        {"schedule": "linear"},
+        {"patience": 0},
+        {"grace": 0},
+        {"label_smoothing": 1},
+        {"augmentation": "heavy"},
+        {"schedule": "plateau", "warmup": 0.1},
+        {"epoch": 3},
+    ],
+)
+def test_a_setting_that_cannot_be_trained_with_is_refused(setting: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate(setting)

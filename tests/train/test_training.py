@@ -11,17 +11,13 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from pydantic import ValidationError
+from support.scripted import BAD, FAINT, GOOD, HALF, line, script, weights
 
-from pipeline.data import datasets
-from pipeline.data.datasets import Dataset, Split
+from pipeline.data.datasets import Dataset
 from pipeline.train import training
 from pipeline.train.settings import Settings
 from pipeline.train.training import CURVES, Session
 
-# Slope and offset of the margin over the pixel. On `squares`: all right; all right with a higher
-# loss; half right with a loss in between; all wrong.
-GOOD, FAINT, HALF, BAD = (1.0, 0.0), (0.1, 0.0), (5.0, 5.05), (-1.0, 0.0)
 OPTIMIZERS = ("sgd", "rmsprop_momentum", "adamw")  # the formulas are tested elsewhere
 
 
@@ -31,26 +27,6 @@ def network() -> Any:
     x = keras.layers.Rescaling(1 / 128, offset=-1.0)(inputs)
     x = keras.layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, keras.layers.Softmax()(keras.layers.Dense(2)(x)))
-
-
-def line(model: Any) -> tuple[float, float]:
-    """Slope and offset that the weights amount to."""
-    kernel, bias = model.get_weights()
-    return round(float(kernel[0, 1] - kernel[0, 0]) / 2, 4), round(float(bias[1] - bias[0]) / 2, 4)
-
-
-def weights(slope: float, offset: float) -> list[np.ndarray]:
-    return [np.array([[-slope, slope]], np.float32), np.array([-offset, offset], np.float32)]
-
-
-def script(lines: Sequence[tuple[float, float]]) -> Any:
-    """A callback that sets the weights of each epoch."""
-
-    class Script(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            self.model.set_weights(weights(*lines[epoch]))
-
-    return Script()
 
 
 @pytest.fixture
@@ -291,25 +267,6 @@ def test_a_model_has_no_penalty_after_training(squares: Dataset) -> None:
     assert model.losses == []
 
 
-# augmentation
-
-
-def test_images_are_augmented_for_training_only() -> None:
-    labels = np.array([0, 1] * 32, np.int32)
-    images = np.zeros((64, 4, 4, 1), np.uint8)
-    images[labels == 0, :, :2] = images[labels == 1, :, 2:] = 255
-    part = Split(images, labels, np.arange(64))
-    halves = Dataset("halves", ("left", "right"), part, part, part, fingerprint="halves")
-    inputs = keras.Input((4, 4, 1))
-    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
-    left = np.tile(np.float32([1, 1, -1, -1]), 4)
-    model.set_weights([np.stack([left, -left], axis=1), np.zeros(2, np.float32)])
-    settings = Settings(epochs=1, optimizer="sgd", learning_rate=1e-12, flip=True)
-    history = training.fit(model, halves, settings, 0, Session("test"))
-    assert history["val/accuracy"] == [1.0]
-    assert 0.25 < history["train/accuracy"][0] < 0.75
-
-
 # the end of training
 
 
@@ -328,42 +285,8 @@ def test_a_network_at_chance_stops_when_its_grace_is_over(
     assert len(history["val/accuracy"]) == epochs
 
 
-@pytest.mark.parametrize(
-    ("labels", "chance"), [([0, 1, 2, 3], 0.3), ([0, 0, 1, 2], 0.6), ([0] * 9 + [1], 0.95)]
-)
-def test_chance_is_a_little_above_the_share_of_the_largest_class(
-    labels: list[int], chance: float
-) -> None:
-    val = Split(np.zeros((1,)), np.array(labels, np.int32), np.arange(len(labels)))
-    assert datasets.chance(val) == pytest.approx(chance)
-
-
 def test_no_epoch_but_the_first_begins_after_the_deadline(squares: Dataset) -> None:
     settings = Settings(epochs=3, batch_size=8)
     for deadline, epochs in ((time.monotonic(), 1), (time.monotonic() + 999, 3)):
         history = training.fit(network(), squares, settings, 0, Session("test", deadline=deadline))
         assert len(history["val/loss"]) == epochs
-
-
-# settings
-
-
-@pytest.mark.parametrize(
-    "setting",
-    [
-        {"epochs": 0},
-        {"optimizer": "adm"},
-        {"learning_rate": 0},
-        {"batch_size": 1},
-        {"schedule": "linear"},
-        {"patience": 0},
-        {"grace": 0},
-        {"label_smoothing": 1},
-        {"augmentation": "heavy"},
-        {"schedule": "plateau", "warmup": 0.1},
-        {"epoch": 3},
-    ],
-)
-def test_a_setting_that_cannot_be_trained_with_is_refused(setting: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        Settings.model_validate(setting)

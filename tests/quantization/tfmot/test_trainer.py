@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tf_keras
+from support.scripted import BAD, FAINT, GOOD, HALF, line, weights
 
 from pipeline.data.datasets import Dataset
 from pipeline.quantization.tfmot import trainer
@@ -17,9 +18,6 @@ from pipeline.quantization.tfmot.trainer import Trainer
 from pipeline.train.settings import Settings
 from pipeline.train.training import CURVES
 
-# Slope and offset of the margin over the pixel. On `squares`: all right; all right with a higher
-# loss; half right with a loss in between; all wrong.
-GOOD, FAINT, HALF, BAD = (1.0, 0.0), (0.1, 0.0), (5.0, 5.05), (-1.0, 0.0)
 STILL = 1e-12  # a learning rate that leaves the weights as they are scripted
 PIXELS = np.array([-1.0, 255 / 128 - 1])  # of the two classes, which are as frequent
 
@@ -33,16 +31,6 @@ def network() -> tf_keras.Model:
 
 def scaled(images: Any) -> Any:
     return images / 128 - 1
-
-
-def weights(slope: float, offset: float) -> list[np.ndarray]:
-    return [np.array([[-slope, slope]], np.float32), np.array([-offset, offset], np.float32)]
-
-
-def line(model: tf_keras.Model) -> tuple[float, float]:
-    """Slope and offset that the weights amount to."""
-    kernel, bias = model.get_weights()
-    return round(float(kernel[0, 1] - kernel[0, 0]) / 2, 4), round(float(bias[1] - bias[0]) / 2, 4)
 
 
 @pytest.fixture
