@@ -6,7 +6,7 @@ from types import ModuleType
 
 from pipeline.errors import RecipeError
 
-SHARED = ("base", "layers", "tracing")  # modules here that are not families
+SHARED = ("base", "blocks", "layers", "tracing")  # modules here that are not families
 
 
 def families() -> tuple[str, ...]:

@@ -32,7 +32,6 @@ from search_spaces.base import (
     scores,
 )
 
-AUX_WEIGHT = 0.3  # of the loss of each auxiliary classifier; that of the network has 1
 AUX_DROPOUT = 0.7  # before the last dense layer of an auxiliary classifier, 0..1
 
 
