@@ -6,7 +6,7 @@ from types import ModuleType
 
 from pipeline.errors import RecipeError
 
-SHARED = ("base", "choices", "layers", "tracing")  # modules here that are not families
+SHARED = ("base", "blocks", "choices", "layers", "tracing")  # modules that are no families
 
 
 def families() -> tuple[str, ...]:

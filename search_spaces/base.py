@@ -1,4 +1,4 @@
-"""The contract of an architecture family, and the few blocks that families share.
+"""The contract of an architecture family, and the layers that all families build with.
 
 A family is one module of this package, found by its file name, with
 
@@ -8,9 +8,9 @@ A family is one module of this package, found by its file name, with
     NETWORKS: dict[str, Network]                    the published networks of the family, by name
     UNDEPLOYABLE: dict[str, str]                    target -> why none of them runs there
 
-What a choice shared by all families cannot be deployed to is in `UNDEPLOYABLE` here; a family
-that has more such choices lists them in `UNDEPLOYABLE_CHOICES` in the same form. `SETTINGS` of a
-family are settings of training that its networks need, whatever the search chooses.
+`UNDEPLOYABLE` here lists the values of shared choices that a target cannot run; a family lists
+those of its own in `UNDEPLOYABLE_CHOICES`, in the same form. `SETTINGS` are training settings that
+the networks of a family need, whatever the search chooses.
 """
 
 import difflib
@@ -275,50 +275,6 @@ def initializer(init: Init) -> Any:
     if init == "gaussian":
         return keras.initializers.RandomNormal(stddev=GAUSSIAN_STD)
     return keras.initializers.get("orthogonal" if init == "lsuv" else init)
-
-
-def residual(shortcut: Any, branch: Any, style: Style, name: str, depth: float) -> Any:
-    """Add a residual branch, with stochastic depth in training.
-
-    Args:
-        depth: Place of the block in the network, 0 (first) to 1 (last); the probability of
-            dropping it grows linearly with it: `p = depth * style.stochastic_depth`.
-    """
-    if rate := depth * style.stochastic_depth:
-        branch = layers.StochasticDepth(rate, name=f"{name}_drop")(branch)
-    return layers.Add(name=f"{name}_add")([shortcut, branch])
-
-
-def squeeze_excite(
-    x: Any, hidden: int, name: str, gate: str, init: Init, inner: Activation = "relu"
-) -> Any:
-    """Rescale channels by a gate computed from their means (Hu et al. 2018).
-
-    Args:
-        hidden: Channels of the bottleneck.
-        gate: Activation of the gate: "sigmoid" or "hard_sigmoid".
-        inner: Activation of the bottleneck.
-    """
-    channels = x.shape[-1]
-    start = initializer(init)
-    y = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)
-    y = layers.Conv2D(hidden, 1, kernel_initializer=start, name=f"{name}_reduce")(y)
-    y = activation(y, inner, f"{name}_reduce_{inner}")
-    y = layers.Conv2D(channels, 1, kernel_initializer=start, name=f"{name}_expand")(y)
-    y = layers.Activation(gate, name=f"{name}_gate")(y)
-    return layers.Multiply(name=f"{name}_excite")([x, y])
-
-
-def round_channels(channels: float, divisor: int = 8) -> int:
-    """Round to a multiple of `divisor`, never down by more than 10%.
-
-    Source: Howard et al. 2017, as in the authors' MobileNet code.
-
-    >>> round_channels(32 * 0.35), round_channels(24 * 0.75)
-    (16, 24)
-    """
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
 def find(name: str) -> tuple[str, Network]:

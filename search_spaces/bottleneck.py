@@ -25,10 +25,10 @@ from search_spaces.base import (
     network,
     normalize,
     pixels,
-    residual,
     sample_style,
     scores,
 )
+from search_spaces.blocks import residual
 
 UNDEPLOYABLE_CHOICES = {"edgetpu": {"groups": (2, 4, 8)}}
 EPSILON = 1.001e-5  # of batch normalization, as in keras.applications

@@ -24,10 +24,10 @@ from search_spaces.base import (
     network,
     normalize,
     pixels,
-    residual,
     sample_style,
     scores,
 )
+from search_spaces.blocks import residual
 from search_spaces.choices import Norm
 
 EPSILON = 1e-6  # of layer normalization

@@ -21,11 +21,10 @@ from search_spaces.base import (
     layers,
     network,
     pixels,
-    residual,
-    round_channels,
     sample_style,
     scores,
 )
+from search_spaces.blocks import residual, round_channels
 
 
 class Group(ArchBase):

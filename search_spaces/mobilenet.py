@@ -18,11 +18,10 @@ from search_spaces.base import (
     conv,
     network,
     pixels,
-    residual,
-    round_channels,
     sample_style,
     scores,
 )
+from search_spaces.blocks import residual, round_channels
 
 
 class Group(ArchBase):

@@ -21,10 +21,10 @@ from search_spaces.base import (
     layers,
     network,
     pixels,
-    round_channels,
     sample_style,
     scores,
 )
+from search_spaces.blocks import round_channels
 
 
 class Group(ArchBase):

@@ -23,12 +23,10 @@ from search_spaces.base import (
     layers,
     network,
     pixels,
-    residual,
-    round_channels,
     sample_style,
     scores,
-    squeeze_excite,
 )
+from search_spaces.blocks import residual, round_channels, squeeze_excite
 
 
 class Group(ArchBase):

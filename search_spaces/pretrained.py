@@ -15,7 +15,8 @@ import keras
 from pydantic import Field
 
 from search_spaces import base, family
-from search_spaces.base import ArchBase, Choices, Shape, Style, round_channels, sample_style
+from search_spaces.base import ArchBase, Choices, Shape, Style, sample_style
+from search_spaces.blocks import round_channels
 
 # How a trial of this family is trained, besides what is searched. The cut network has much to
 # relearn, but the weights that are left should not be lost.

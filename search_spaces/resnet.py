@@ -20,10 +20,10 @@ from search_spaces.base import (
     layers,
     network,
     pixels,
-    residual,
     sample_style,
     scores,
 )
+from search_spaces.blocks import residual
 
 Shortcut = Literal["project", "plain", "pad"]
 

@@ -2,7 +2,9 @@
 
 Keras takes 2 to 4 ms a layer to build a network, most of it for weights; a search under a budget
 counts hundreds of networks that it never trains. Here every layer is a function from shapes to a
-shape that notes its parameters and multiplications. A test holds it to `complexity.profile`.
+shape that notes its parameters and multiplications. A test holds it to `complexity.profile`, which
+counts a built network from its weights by `pipeline/graph/kinds/`, where all else about a kind of
+layer is.
 """
 
 import math
@@ -74,7 +76,9 @@ class Trace:
         if kind.startswith("_"):
             raise AttributeError(kind)
         if kind not in RULES:
-            raise NotImplementedError(f"no shape rule for layer {kind}. Add it to RULES")
+            raise NotImplementedError(
+                f"no shape rule for layer {kind}. Add one to {__name__}.RULES"
+            )
 
         def layer(*args: Any, name: str = "", **settings: Any) -> Callable[..., Symbol]:
             made = len(self.calls)

@@ -25,10 +25,10 @@ from search_spaces.base import (
     layers,
     network,
     pixels,
-    residual,
     sample_style,
     scores,
 )
+from search_spaces.blocks import residual
 
 UNDEPLOYABLE = {
     "edgetpu": "it maps neither layer normalization nor dense layers over tokens",

@@ -21,10 +21,10 @@ from search_spaces.base import (
     network,
     normalize,
     pixels,
-    residual,
     sample_style,
     scores,
 )
+from search_spaces.blocks import residual
 
 
 class Arch(ArchBase):

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pipeline.compress.kernels import Kernel
 from pipeline.errors import ModelError
 
-LEAST = 0.25  # of the mean share of weights that stay, stays in every kernel
+LEAST = 0.25  # every kernel keeps this share of the mean fraction of weights that stay
 Curves = Mapping[str, Sequence[tuple[float, float]]]  # (sparsity, accuracy) by name of a kernel
 
 
@@ -62,8 +62,8 @@ def by_sensitivity(
         kernels: What is pruned.
         sparsity: Fraction of zeros in all of them, 0..1.
         curves: What `pipeline.compress.sensitivity.scan` found.
-        images: That the accuracies were measured on. Along with its zeros, every kernel is taken
-            to lose up to one of them: that tells flat curves apart.
+        images: Number of images that the accuracies were measured on. A drop that rises by up to
+            one image along with the zeros is added to every curve, so that flat ones differ.
     """
     most = 1 - LEAST * (1 - sparsity)
     weights = np.array([kernel.size for kernel in kernels])
@@ -83,6 +83,6 @@ def by_sensitivity(
 
 
 def _drops(points: Sequence[tuple[float, float]], images: int) -> npt.NDArray[np.float64]:
-    """The most accuracy that was lost up to each sparsity, and up to an image more."""
+    """Largest drop in accuracy up to each sparsity, plus up to one image so that it rises."""
     sparsities, accuracies = np.array(points).T
     return np.asarray(np.maximum.accumulate(accuracies[0] - accuracies) + sparsities / images)

@@ -20,14 +20,14 @@ Centroids = Literal["density", "kmeans++", "linear", "random"]
 Scope = Literal["layer", "channel"]
 Floats = npt.NDArray[np.float64]
 DENSE = ("Dense", "EinsumDense")
-ROUNDS = 100  # of Lloyd's algorithm, if it has not converged before
+ROUNDS = 100  # most iterations of Lloyd's algorithm
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the weights of a model are to share."""
+    """How many distinct values kernels may have, and how those are found."""
 
-    conv: int  # most distinct values of a kernel that is convolved, zero among them
+    conv: int  # most distinct values in the kernel of a convolution, zero included
     dense: int  # the same for a dense layer
     centroids: Centroids = "linear"
     per: Scope = "layer"
@@ -51,8 +51,8 @@ def cluster(
         model: Any built Keras 3 model.
         plan: Numbers of clusters, and how they are found; the same plan finds the same ones.
         exempt: Names of layers that stay whole.
-        images: `[N, H, W, C]`. A weight counts as much as the square of the input that it weighs,
-            on average over them: so clusters change outputs least. None: all weights alike.
+        images: `[N, H, W, C]`. The squared error of a weight counts as much as the mean square of
+            its input on them, so that clusters change outputs least. None: all count alike.
 
     Returns:
         All kernels, those that stay whole with the reason.
@@ -102,7 +102,7 @@ def shared(
         centroids: How they start: at random weights (Forgy 1965), at quantiles ("density"), evenly
             from the least to the largest weight ("linear"), or far from each other ("kmeans++").
         rng: Draws those that are random.
-        mass: How much each counts, above 0; none: all alike.
+        mass: How much the error of each weight counts, above 0; None: all count alike.
 
     >>> shared(np.array([0.0, 1, 2, 9, 11]), 3, "linear", np.random.default_rng(0)).tolist()
     [0.0, 1.5, 1.5, 10.0, 10.0]

@@ -1,4 +1,4 @@
-"""The kernels of a model that can be pruned, as the matrices that masks are made for."""
+"""The kernels of a model as matrices: which are pruned, and why the others stay whole."""
 
 import difflib
 from collections import Counter
@@ -20,7 +20,7 @@ from pipeline.graph.kinds.kind import Kernel as Axes
 
 BATCH = 32
 WHOLE = "left whole to keep accuracy"
-TINY = 1e-9  # of the largest input, so that no weight counts as zero
+TINY = 1e-9  # least RMS of an input, as a share of the largest: no importance is exactly 0
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Kernel:
     layer: Any
     variable: Any
     reason: str | None = None  # why it stays whole
-    inputs: Any = None  # root mean square of each of its inputs, [c_in]; None: all alike
+    inputs: Any = None  # RMS of each of its inputs on images, [c_in]; None: not measured
 
     @property
     def importance(self) -> Matrix:
-        """What its weights matter, `[c_out, k, c_in]`: `|w|` times the size of what they weigh."""
+        """Importance `|w| x RMS(x_in)`, `[c_out, k, c_in]` (Sun et al. 2023); else `|w|`."""
         sizes = np.abs(self.matrix)
         return sizes if self.inputs is None else sizes * self.inputs
 
@@ -48,7 +48,7 @@ class Kernel:
 
     @property
     def squares(self) -> Any:
-        """What the square of a change of each weight matters, in the shape of the kernel."""
+        """Weight of each squared error, `RMS(x_in)^2`, in the shape of the kernel; else 1."""
         matrix = np.ones(self._order()[1])
         return self.shaped(matrix if self.inputs is None else matrix * np.square(self.inputs))
 
@@ -95,7 +95,7 @@ def find(
 
     Args:
         model: Functional or sequential Keras 3 model.
-        pattern: What the zeros have to go by.
+        pattern: Where zeros may be.
         first_layer: Prune a convolution that reads the image, too.
         depthwise: Prune depthwise kernels, too.
         exempt: Names of layers that stay whole.
@@ -146,7 +146,7 @@ def require(names: Collection[str], model: keras.Model, key: str) -> None:
 
 
 def spared(kernels: Sequence[Kernel], names: Collection[str]) -> list[Kernel]:
-    """The same kernels, where those of some names, or of layers of some names, stay whole."""
+    """The same kernels; those with one of the names, or in a layer of that name, stay whole."""
     return [
         replace(kernel, reason=WHOLE) if {kernel.name, kernel.layer.name} & {*names} else kernel
         for kernel in kernels
@@ -154,14 +154,15 @@ def spared(kernels: Sequence[Kernel], names: Collection[str]) -> list[Kernel]:
 
 
 def weighed(kernels: Sequence[Kernel], model: keras.Model, images: np.ndarray) -> list[Kernel]:
-    """The same kernels, their weights counted by what they do to images (Sun et al. 2023).
+    """The same kernels with the RMS of their inputs on images (Sun et al. 2023).
 
-    An input that is always zero makes its weights matter nothing, however large they are.
+    Weights of an input that is always zero are of no importance, however large they are.
 
     Args:
-        kernels: Of the model; a depthwise one, or one of several inputs axes, stays as it is.
-        model: What the layers are of.
-        images: `[N, H, W, C]` that its inputs are measured on.
+        kernels: Of the model; depthwise ones, and those with several axes of inputs, stay as
+            they are.
+        model: The model that the kernels belong to.
+        images: `[N, H, W, C]`, on which the inputs are measured.
     """
     sources = {id(layer): given for layer, given, _ in walk.calls(model)}
     read = {id(k.layer): sources[id(k.layer)][0] for k in kernels if id(k.layer) in sources}
@@ -177,15 +178,15 @@ def weighed(kernels: Sequence[Kernel], model: keras.Model, images: np.ndarray) -
 
 
 def prunable(kernels: Sequence[Kernel]) -> list[Kernel]:
-    """Those that do not stay whole."""
+    """The kernels that are pruned: those without a reason to stay whole."""
     return [kernel for kernel in kernels if not kernel.reason]
 
 
 def balance(kernels: Sequence[Kernel], targets: Mapping[str, float], lanes: int) -> dict[str, Any]:
-    """Details of what balanced zeros are good for, of the weights as they are.
+    """How many cycles balanced zeros save on hardware with several processing elements.
 
-    `cycles` has two counts by kernel (`patterns.cycles`): of as many zeros wherever they are,
-    and of balanced ones. `note` says the sums.
+    `cycles` has two counts for each kernel (`patterns.cycles`): with as many zeros wherever they
+    are, and with balanced zeros. `note` is a sentence with the sums of both.
     """
     compared = (patterns.SINGLE, Pattern(lanes=lanes))
     cycles = {
@@ -215,7 +216,7 @@ def _fitting(kernel: Kernel, sizes: Mapping[int, Any]) -> Any:
 
 
 def _names(layer: Any, variable: Any) -> tuple[str, str]:
-    """That of the layer, and the longer one of a kernel that is not alone in having that."""
+    """The name of the layer, and the path of the kernel, for layers with several kernels."""
     return layer.name, variable.path.removesuffix("/kernel")
 
 

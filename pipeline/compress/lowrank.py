@@ -19,12 +19,12 @@ from pipeline.errors import BudgetError
 from pipeline.graph import complexity, rebuild, walk
 
 Method = Literal["tucker", "separable"]
-GRAIN = 10_000  # shares of energy that a FLOPs target is met with are multiples of 1 / this
+GRAIN = 10_000  # the share of energy that meets a FLOPs target is a multiple of 1 / GRAIN
 
 
 @dataclass(frozen=True)
 class Factors:
-    """What stands in place of a layer: the kernels of its parts, the first to be called first."""
+    """The kernels of the layers that replace one layer, in the order in which they are called."""
 
     kind: str  # svd, tucker or separable
     kernels: tuple[np.ndarray, ...]
@@ -33,7 +33,7 @@ class Factors:
 
     @property
     def rank(self) -> str:
-        """Channels between the parts, for people."""
+        """The numbers of channels between the parts, as text for tables."""
         if self.kind == "separable":
             return str(self.kernels[0].shape[-1])
         if self.kind == "tucker":
@@ -87,7 +87,7 @@ def tucker(kernel: np.ndarray, energy: float) -> tuple[np.ndarray, ...]:
 
 
 def _core(kernels: Sequence[np.ndarray]) -> int:
-    """Place of the part of a Tucker form that looks at more than one pixel."""
+    """Index of the part of a Tucker form whose window is larger than one pixel."""
     return next(place for place, kernel in enumerate(kernels) if max(kernel.shape[:2]) > 1)
 
 
@@ -259,7 +259,7 @@ def _free(config: dict[str, Any], word: str, taken: set[str]) -> str:
 def rows(
     before: keras.Model, after: keras.Model, found: Mapping[int, Factors], method: Method
 ) -> list[dict[str, Any]]:
-    """A row per layer with a kernel, as `measure.kernel_rows`: its rank, or why it stayed whole."""
+    """A row per layer with a kernel, as `rows.kernel_rows`: its rank, or why it stayed whole."""
     was = {layer.name: layer for layer, _, _ in walk.calls(before)}
     listed = []
     for row in kernel_rows(after):

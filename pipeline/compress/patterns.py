@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 Matrix = npt.NDArray[np.floating]  # [c_out, k, c_in]
 Mask = npt.NDArray[np.bool_]  # where weights stay
-ROUNDING = 1e-6  # of a count that was a fraction of a whole
+ROUNDING = 1e-6  # tolerance where a fraction times a count should be a whole number
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """What zeros have to go by; at most one of these."""
+    """Where zeros may be: anywhere, or as the one field says that is set."""
 
     keep: tuple[int, int] | None = None  # (N, M): N weights of every M inputs of an output
     block: tuple[int, int] | None = None  # outputs x inputs that are zero together
@@ -55,11 +55,11 @@ class Pattern:
 
     @property
     def sparsity(self) -> float | None:
-        """The fraction of zeros that it implies, if it does."""
+        """The fraction of zeros that N of M implies; None for other patterns."""
         return 1 - self.keep[0] / self.keep[1] if self.keep else None
 
     def refusal(self, matrix: Matrix) -> str | None:
-        """Why a kernel cannot have the pattern, if it cannot."""
+        """Why a kernel cannot have the pattern; None if it can."""
         inputs = matrix.shape[2]
         if self.keep and inputs % self.keep[1]:
             return f"its {inputs} inputs are no multiple of {self.keep[1]}"
@@ -76,7 +76,7 @@ def mask(matrix: Matrix, sparsity: float, pattern: Pattern = SINGLE) -> Mask:
         matrix: Weights `[c_out, k, c_in]`.
         sparsity: Fraction of zeros, 0..1, met within one weight, or one block. With N of M, whole
             weights of every M, rounded down.
-        pattern: What the zeros have to go by.
+        pattern: Where zeros may be.
 
     >>> mask(np.float32([[[3, -1]], [[2, -4]]]), 0.5).tolist()
     [[[True, False]], [[False, True]]]

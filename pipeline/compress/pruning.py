@@ -1,4 +1,4 @@
-"""Magnitude pruning: kernels get the zeros, and training between makes up for them.
+"""Magnitude pruning: more and more weights become zero while training adapts the others.
 
 Source:  Han et al. 2015, https://arxiv.org/abs/1506.02626; the ramp, Zhu & Gupta 2017,
          https://arxiv.org/abs/1710.01878.
@@ -19,14 +19,16 @@ from pipeline.compress.kernels import Kernel
 from pipeline.compress.patterns import Pattern
 from pipeline.errors import ModelError
 
-EVERY = 10  # steps between two updates of the zeros ..
-UPDATES = 100  # .. unless that were more than these, or fewer than EVERY
+# Weights become zero every 10 training steps; in a ramp of fewer than 100 steps 10 times, in one
+# of more than 1000 steps 100 times.
+EVERY = 10
+UPDATES = 100
 Fit = Callable[[Sequence[Any]], Any]
 
 
 @dataclass(frozen=True)
 class Round:
-    """A part of pruning, which takes each kernel closer to its target."""
+    """One round of iterative pruning, which takes each kernel closer to its target."""
 
     targets: Mapping[str, float]  # fraction of zeros at its end, by name of a kernel
     first: int  # epochs before it
@@ -88,8 +90,8 @@ def prune(
 ) -> Any:
     """Prune kernels in place to their targets, while their model is trained.
 
-    Zeros stay zeros, so that it may follow an earlier pruning. The model keeps no trace of it but
-    its weights, also if training fails.
+    Weights that are zero already stay zero, so that it may follow an earlier pruning. Afterwards,
+    also if training fails, the kernels have the constraints that they had before.
 
     Args:
         kernels: What is pruned.
@@ -97,13 +99,13 @@ def prune(
         steps: Training steps until all zeros are there; 0: they are from the first step on.
         fit: Trains the model in place with the callbacks it is given, for more than `steps`
             steps, and may go on from a checkpoint.
-        pattern: What the zeros have to go by.
+        pattern: Where zeros may be.
 
     Returns:
         What `fit` returns.
 
     Raises:
-        ModelError: training came to weights that are not finite.
+        ModelError: training diverged: there are weights that are not finite.
     """
     goals = [(kernel.sparsity, targets[kernel.name]) for kernel in kernels]
     with _held(kernels) as stay:
@@ -132,7 +134,7 @@ def in_rounds(
         planned: The rounds.
         epoch_steps: Training steps of an epoch.
         fit: Trains the model for the epochs of a round, with the callbacks it is given.
-        pattern: What the zeros have to go by.
+        pattern: Where zeros may be.
 
     Returns:
         The curves that `fit` returns, one after the other.
@@ -147,7 +149,7 @@ def in_rounds(
 
 @contextmanager
 def _held(kernels: Sequence[Kernel]) -> Iterator[list[Any]]:
-    """Keep zeros zero through every update while this lasts; the masks, which can be changed."""
+    """Keep zeros zero in every update while this lasts; yields the masks, which may be changed."""
     before = [kernel.variable.constraint for kernel in kernels]
     stay = [
         keras.Variable(np.asarray(k.variable) != 0, dtype="bool", trainable=False) for k in kernels

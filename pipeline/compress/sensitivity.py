@@ -35,7 +35,7 @@ def scan(
         model: Gives scores of images.
         split: What it is scored on; 500 images at most.
         seed: Chooses which.
-        pattern: What the zeros have to go by.
+        pattern: Where zeros may be.
 
     Returns:
         By name of the kernel, pairs of sparsity and accuracy, both 0..1, from 0 zeros up; and the

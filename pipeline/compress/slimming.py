@@ -1,4 +1,4 @@
-"""Which channels a network can best do without under a bound on its FLOPs.
+"""Choose the channels to remove from a network, so that it keeps a bound on its FLOPs.
 
 Source:  kernel norms as importance, Li et al. 2017, https://arxiv.org/abs/1608.08710; `|gamma|`
          under an L1 penalty, Liu et al. 2017, https://arxiv.org/abs/1708.06519; widths from a
@@ -23,7 +23,7 @@ from pipeline.graph.channels import Channels
 from pipeline.graph.importance import scaled_norms
 from pipeline.graph.walk import calls
 
-NOISE = 0.05  # spread of the kernels of channels that are there twice
+NOISE = 0.05  # standard deviation, around 1, of what kernels of doubled channels are multiplied by
 
 
 @contextmanager
@@ -198,7 +198,7 @@ def _spread(
 
 
 def rows(channels: Channels, narrowed: keras.Model) -> list[dict[str, Any]]:
-    """A row per layer with a kernel, as `measure.kernel_rows`, with its channels then and now.
+    """A row per layer with a kernel, as `rows.kernel_rows`, with its channels then and now.
 
     Args:
         channels: Of the model as it was.

@@ -158,7 +158,7 @@ def _values(tensor: Any) -> int:
 def _without_gone(
     calls: Iterable[Call], outputs: Iterable[Any]
 ) -> tuple[list[tuple[Call, list[Hashable]]], list[Hashable]]:
-    """Layers that leave an operator, each with what it reads; and the results."""
+    """The calls that leave an operator, each with the tensors that it reads; and the results."""
     same: dict[Hashable, Hashable] = {}
     kept = []
     for call in (part for whole in calls for part in _parts(whole)):

@@ -1,4 +1,4 @@
-"""What pruning and clustering made of a kernel, and constraints that keep it in training."""
+"""Zeros and shared values that earlier stages left in kernels, and constraints that keep them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pipeline.graph.kinds import table
 
-MOST_CLUSTERS = 256  # weights that share more values than that are not clustered
+MOST_CLUSTERS = 256  # a kernel with more distinct values does not count as clustered
 KERNELS = ("kernel", "pointwise_kernel", "depthwise_kernel")  # attributes of a layer
 Array = npt.NDArray[Any]
 Kept = Literal["clusters", "channel_clusters", "zeros"]
@@ -63,7 +63,7 @@ def of(kernel: Array, axis: int = -1) -> Kept | None:
 
 
 def constraint(kernel: Array, kept: Kept, axis: int = -1) -> Constraint:
-    """What is done to the kernel after every update; takes variables of keras and tf_keras.
+    """The function that is applied to a kernel after every update, in keras and in tf_keras.
 
     Args:
         kernel: Weights as they are before training.

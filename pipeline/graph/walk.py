@@ -56,5 +56,5 @@ def layers(model: keras.Model) -> list[Any]:
 
 
 def size(weight: Any) -> int:
-    """Numbers in a weight."""
+    """How many numbers a weight holds."""
     return math.prod(int(side) for side in weight.shape)

@@ -11,7 +11,7 @@ from pipeline.graph.rebuild import ImageShape, copy_weights, first_convolution, 
 
 Head = Literal["auto", "keep", "new"]
 Pixels = Literal["0..255", "0..1", "-1..1"]
-RESCALING = {"0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}  # of pixels 0..255
+RESCALING = {"0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}  # scale, offset of 0..255
 
 
 def adapt(
@@ -33,7 +33,7 @@ def adapt(
             1x1 convolution, and of what follows it. "keep": it stays. "auto": it stays if it has as
             many classes, unless those are ImageNet's.
         imagenet: Whether the classes of `model` are ImageNet's.
-        pixels: What `model` was trained on; what is made of it takes 0..255.
+        pixels: The range of pixels that `model` was trained on; the adapted model takes 0..255.
 
     Returns:
         The model, and the names of layers that start from random weights.
@@ -129,7 +129,7 @@ def _new_head(body: keras.Model, num_classes: int) -> tuple[Any, list[str]]:
 
 
 def _features(body: keras.Model) -> Any:
-    """What the classifier reads; the output itself of a model without one."""
+    """The tensor that the classifier reads; the output, of a model without a classifier."""
     calls: dict[int, tuple[Any, list[Any]]] = {
         id(out): (layer, sources) for layer, sources, out in walk.calls(body)
     }
@@ -148,7 +148,7 @@ def _features(body: keras.Model) -> Any:
 
 
 def _free(name: str, model: keras.Model) -> str:
-    """`name`, or with a number if a layer has it."""
+    """`name`, with a number behind it if a layer of the model has that name."""
     nested = {layer.name for layer, _, _ in walk.calls(model)}
     taken = nested | {layer.name for layer in model.layers}
     names = (name if n == 1 else f"{name}_{n}" for n in range(1, len(taken) + 2))

@@ -15,7 +15,7 @@ from pipeline.graph.rebuild import copy_weights, first_convolution, on_images
 MEANS = (0.485, 0.456, 0.406)  # of ImageNet, R, G, B, of 1
 DEVIATIONS = (0.229, 0.224, 0.225)
 CAFFE_MEANS = (123.68, 116.779, 103.939)  # R, G, B, of 255
-# What the images of a network are to be; the first name that begins its name.
+# The preprocessing of a network, by the beginning of its name; the first that fits counts.
 MODES = {
     "ConvNeXt": "inside",
     "DenseNet": "torch",
@@ -58,7 +58,7 @@ def load(name: str, weights: bool = True) -> keras.Model:
 
 
 def mode(name: str) -> str:
-    """What images a network wants: "tf", "caffe", "torch", or "inside" if it sees to that."""
+    """Its preprocessing, "tf", "caffe" or "torch"; "inside" if its own layers do that."""
     if name.startswith("ResNet") and name.endswith("V2"):
         return "tf"
     return next(found for start, found in MODES.items() if name.startswith(start))

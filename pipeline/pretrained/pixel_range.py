@@ -1,4 +1,4 @@
-"""Find out which pixels a trained network takes, by what it makes of images."""
+"""Find the range of pixels that a network was trained on: it classifies best with that."""
 
 import logging
 from collections.abc import Callable
@@ -12,25 +12,25 @@ from pipeline.data.datasets import Dataset, Split
 from pipeline.data.stream import batch
 from pipeline.pretrained.adaptation import Pixels
 
-SAMPLE = 1000  # val images, as many of each class
+SAMPLE = 1000  # val images at most
 CHUNK = 100  # images at a time through Keras
-CLOSE = 0.03  # share of images by which an accuracy may be less for no reason
-SMOOTHING = 0.01  # of the labels
-LEAST = 1e-30  # probability that is told from 0
+CLOSE = 0.03  # accuracies that are this close to the best may differ by chance
+SMOOTHING = 0.01  # label smoothing s, see `surprise`
+LEAST = 1e-30  # smaller probabilities count as this, so that their logarithm is finite
 log = logging.getLogger("flopsmith")
 
 
 def recognized(adapted: Callable[[Pixels], Any], dataset: Dataset, name: str) -> Any:
-    """Adapt a network to the pixels that it seems to have been trained on.
+    """Adapt a network to the range of pixels with which it classifies most val images correctly.
 
-    Those with which it classifies most val images. Without biases or normalization it may classify
-    them alike on any scale; of accuracies that are close, those with the least `surprise` count. A
-    network that does no better than guessing with any is given 0..255.
+    A network without biases or normalization may classify them alike on any scale: of ranges with
+    accuracies that are close, the one with the least `surprise` is taken. A network that does no
+    better than guessing on any is given 0..255.
 
     Args:
         adapted: Makes a model of 0..255 of one that takes the given pixels.
         dataset: A sample of its val part decides.
-        name: Of the network, for what is told.
+        name: Of the network, for the log.
     """
     images, labels = batch(dataset.val, SAMPLE, seed=0)
     sample = Split(images, labels, np.arange(len(images)))
@@ -53,7 +53,7 @@ def recognized(adapted: Callable[[Pixels], Any], dataset: Dataset, name: str) ->
 
 
 def surprise(scores: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
-    """Mean cross-entropy of class scores against labels that are smoothed.
+    """Mean cross-entropy of class scores with label smoothing.
 
     Pixels that are too small leave every class about as probable; pixels that are too large make
     scores of exactly 0 and 1, which smoothed labels hold against them even where all are right.

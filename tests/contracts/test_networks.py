@@ -12,7 +12,7 @@ import pytest
 import search_spaces
 from pipeline.errors import ModelError, RecipeError
 from pipeline.graph import complexity
-from search_spaces import base, families, family, tracing
+from search_spaces import base, blocks, families, family, tracing
 from search_spaces.inception import Module, inception
 
 GOLDEN = json.loads((Path(__file__).parent / "networks.json").read_text())
@@ -124,10 +124,10 @@ def test_blocks_of_the_shape_of_efficientnet_b0_equal_keras_applications(
     inputs = keras.Input((16, 16, 16))
     x = base.conv(inputs, 96, 1, name="expand", style=style)
     x = base.conv(x, 96, kernel, strides, name="dw", style=style, depthwise=True)
-    x = base.squeeze_excite(x, 4, "se", "sigmoid", style.init, inner="swish")
+    x = blocks.squeeze_excite(x, 4, "se", "sigmoid", style.init, inner="swish")
     x = base.conv(x, filters, 1, name="project", style=style, activate=False)
     if strides == 1 and filters == 16:
-        x = base.residual(inputs, x, style, "block", 0.5)
+        x = blocks.residual(inputs, x, style, "block", 0.5)
     ours = keras.Model(inputs, x)
     given = keras.Input((16, 16, 16))
     theirs = keras.Model(

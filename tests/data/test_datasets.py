@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.data import datasets
-from pipeline.data.datasets import DataConfig
+from pipeline.data.datasets import DataConfig, Split
 from pipeline.errors import DataError
 from pipeline.system import plugins
 

@@ -15,7 +15,7 @@ from pipeline import targets
 from pipeline.system import quiet
 from pipeline.targets import Verdict
 from pipeline.tflite import convert
-from search_spaces import base
+from search_spaces import base, blocks
 
 SHAPE = (64, 64, 3)
 BEHIND = "comes after {} on the CPU; there is one piece for the TPU"
@@ -225,6 +225,6 @@ def test_an_activation_that_is_not_sampled_would_not_be_mapped(
 
 def test_squeeze_and_excite_is_mapped(verdict: Convert) -> None:
     for gate in ("sigmoid", "hard_sigmoid"):
-        excite = between(lambda x, gate=gate: base.squeeze_excite(x, 4, "se", gate, "he_normal"))
+        excite = between(lambda x, gate=gate: blocks.squeeze_excite(x, 4, "se", gate, "he_normal"))
         found = verdict(excite)
         assert found.mapped == len(found.operators) > 5
