@@ -1,0 +1,39 @@
+"""The Python interface: a quick import, and an example for every name."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import flopsmith
+
+ROOT = Path(flopsmith.__file__).parents[1]
+
+
+def test_the_import_is_quick_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, flopsmith\n"
+        "heavy = {'tensorflow', 'keras', 'mlflow', 'numpy', 'pydantic'} & set(sys.modules)\n"
+        "assert set(flopsmith.__all__) == set(dir(flopsmith))\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", flopsmith.__all__)
+def test_every_name_is_there_and_has_an_example(name: str) -> None:
+    assert ">>> " in (getattr(flopsmith, name).__doc__ or "")
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'pruned'"):
+        flopsmith.pruned  # noqa: B018

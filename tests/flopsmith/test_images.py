@@ -1,0 +1,34 @@
+"""Data sets of arrays: they are divided as others are, and what is no pair is refused."""
+
+import numpy as np
+import pytest
+
+import flopsmith
+from pipeline.data.datasets import Dataset
+from pipeline.errors import DataError
+
+
+def test_arrays_are_divided(squares: Dataset) -> None:
+    images, labels = squares.train.arrays()
+    data = flopsmith.load_data((images, labels), val_fraction=0.25, test_fraction=0.25)
+    assert [len(part) for part in (data.train, data.val, data.test)] == [8, 4, 4]
+    again, answers = data.train.arrays()
+    assert (again[:, 0, 0, 0] == 255 * answers).all()
+
+
+def test_arrays_with_a_test_part_keep_it(squares: Dataset) -> None:
+    images, labels = squares.train.arrays()
+    data = flopsmith.load_data(((images / 255, labels), (images[:2] / 255, labels[:2])))
+    assert data.test.arrays()[0].tolist() == images[:2].tolist()
+    assert len(data.train) + len(data.val) == 16
+
+
+def test_the_fingerprint_of_arrays_follows_their_content(squares: Dataset) -> None:
+    images, labels = squares.train.arrays()
+    first, again = (flopsmith.load_data((images, labels)).fingerprint for _ in range(2))
+    assert first == again != flopsmith.load_data((255 - images, labels)).fingerprint
+
+
+def test_what_is_no_pair_is_refused() -> None:
+    with pytest.raises(DataError, match="Received: tuple of 3"):
+        flopsmith.load_data((np.zeros(1), np.zeros(1), np.zeros(1)))  # type: ignore[arg-type]
