@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from search_spaces.base import Activation, Init, Style, activation, initializer, layers
+from search_spaces.base import Style, activation, initializer, layers
+from search_spaces.choices import Activation, Init
 
 
 def residual(shortcut: Any, branch: Any, style: Style, name: str, depth: float) -> Any:
