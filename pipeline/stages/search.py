@@ -154,7 +154,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Train networks that fit the budget; pass on the one that is best in int8."""
     from pipeline.search import finalists, trial
     from pipeline.search.costs import Costs
-    from pipeline.search.loop import Searcher
+    from pipeline.search.loop import Plan, Searcher
     from pipeline.search.ranking import networks, trade_offs
     from pipeline.train import augmented
 
@@ -172,10 +172,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         log.warning(
             "search: no network of %s fits the budget and the targets", ", ".join(sorted(out))
         )
-    search = Searcher(
-        dataclasses.replace(whole, families=kept),
-        costs,
-        ctx,
+    plan = Plan(
         oracle=config.oracle,
         epochs=config.epochs,
         against=against,
@@ -184,6 +181,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         seconds=config.minutes and config.minutes * 60,
         preprocessing=config.preprocessing,
     )
+    search = Searcher(dataclasses.replace(whole, families=kept), costs, ctx, plan)
     search.run(config.trials, config.refine)
     log.info("search: %s", search.acceptance())
     found = networks(search.rows)
