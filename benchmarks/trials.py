@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.budget import Budget
 from pipeline.data import datasets
 from pipeline.search.costs import Costs
-from pipeline.search.loop import Searcher
+from pipeline.search.loop import Plan, Searcher
 from pipeline.search.space import Space
 from pipeline.stage import Context
 
@@ -62,17 +62,7 @@ def searched(
         )
         space = Space(families, ("adam",), (1e-3, 1e-2), batch_sizes=(32, 64))
         costs = Costs(dataset.image_shape, dataset.num_classes, budget)
-        search = Searcher(
-            space,
-            costs,
-            ctx,
-            "random",
-            epochs,
-            against=None,
-            epoch_images=None,
-            grace=3,
-            seconds=None,
-        )
+        search = Searcher(space, costs, ctx, Plan("random", epochs))
         search.run(1, refine=False)  # the fork server starts once
         memory.resident.clear()
         began = time.perf_counter()

@@ -77,12 +77,12 @@ class _Meta(BaseModel):
 
 
 def folder_of(source: Source, image_size: int | None) -> Path:
-    """Return where a source is kept at that size, whether or not it is there."""
+    """Return the folder for a source at that size, which need not exist."""
     return cache_root() / fingerprint(FORMAT, source.identity, image_size)
 
 
 def read(folder: Path) -> Decoded | None:
-    """Open a decoded source; None where there is none, or not a whole one."""
+    """Open a decoded source; None if it is missing or incomplete."""
     try:
         meta = _Meta(**json.loads((folder / META).read_text(encoding="utf-8")))
         labels = np.load(folder / LABELS)
@@ -95,9 +95,9 @@ def read(folder: Path) -> Decoded | None:
 
 
 def write(folder: Path, contents: Contents, name: str) -> Decoded:
-    """Decode everything into `folder`, which appears whole or not at all.
+    """Decode everything into `folder`, completely or not at all.
 
-    Of two processes that decode the same source the slower one throws its copy away.
+    If two processes decode the same source, the slower one deletes its copy.
 
     Args:
         folder: where to keep it, from `folder_of`.
@@ -112,7 +112,7 @@ def write(folder: Path, contents: Contents, name: str) -> Decoded:
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=UNFINISHED))
         _fill(temporary, contents, name)
         if read(folder) is None:
-            shutil.rmtree(folder, ignore_errors=True)  # damaged, or not there
+            shutil.rmtree(folder, ignore_errors=True)  # damaged, or missing
             _rename(temporary, folder)
         done = read(folder)
     except OSError as error:
@@ -177,7 +177,7 @@ def _fill(folder: Path, contents: Contents, name: str) -> None:
 
 
 def _rename(temporary: Path, folder: Path) -> None:
-    """Put a whole folder in its place, unless another process was faster."""
+    """Move the finished folder to its place, unless another process was faster."""
     try:
         temporary.rename(folder)
     except OSError:
@@ -186,7 +186,7 @@ def _rename(temporary: Path, folder: Path) -> None:
 
 
 def _sweep(root: Path) -> None:
-    """Remove what processes that were killed at least a day ago left behind."""
+    """Remove folders that processes left behind which were killed at least a day ago."""
     for path in root.glob(f"{UNFINISHED}*"):
         images = path / IMAGES
         try:

@@ -1,4 +1,4 @@
-"""What a network costs before it is trained, and whether that is within the budget."""
+"""The cost of a network before it is trained, and whether the budget allows it."""
 
 import json
 import logging
@@ -23,7 +23,10 @@ from search_spaces.base import ArchBase, Cheapest, Deployable, Shape, build, und
 log = logging.getLogger("flopsmith")
 FILE = "costs.json"
 COUNTED = ("macs", "flops", "params", "peak_memory_bytes")
-EXPORTED = ("tflite_bytes", "latency_ms")  # costs that take a conversion, about half a second
+EXPORTED = (
+    "tflite_bytes",
+    "latency_ms",
+)  # costs that are known only after converting, which takes half a second
 CALIBRATION_IMAGES = 2
 ROUNDS, RUNS, SECONDS, PAUSE_SECONDS = 10, 20, 0.1, 0.02  # of a measurement of latency
 
@@ -44,7 +47,7 @@ class Costs:
         Args:
             image_shape: `(H, W, C)`.
             num_classes: Length of the vector of scores.
-            budget: What networks must keep.
+            budget: Bounds of the costs.
             directory: Where conversions are remembered, in `costs.json`; None: nowhere.
             extra: Costs that are wanted of every network whether or not the budget bounds them.
         """
@@ -180,7 +183,7 @@ def _convert(name: str, arch: ArchBase, image_shape: Shape, num_classes: int) ->
 
 
 def _vary(model: keras.Model) -> None:
-    """Make constant weights, as new biases are, a little random: a file stores equal ones once."""
+    """Add noise to constant weights, such as new biases: a file stores equal tensors only once."""
     rng = np.random.default_rng(0)
     for variable in model.variables:
         values = np.asarray(variable)
@@ -189,7 +192,7 @@ def _vary(model: keras.Model) -> None:
 
 
 def latency_ms(runner: Runner) -> float:
-    """Smallest of several medians: what else the machine does only ever adds time."""
+    """Smallest of several medians, since other work of the machine only adds time."""
     medians = []
     for _ in range(ROUNDS):
         medians.append(runner.latency_ms(runs=RUNS, seconds=SECONDS))
@@ -198,7 +201,7 @@ def latency_ms(runner: Runner) -> float:
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
-    """Conversions of an earlier run; none if the file is not there or not whole."""
+    """Conversions of an earlier run; empty if the file is missing or damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return {

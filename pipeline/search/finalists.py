@@ -1,4 +1,4 @@
-"""The last choice of a search: what the best networks are worth once they are int8."""
+"""The last choice of a search: rank the best networks by the accuracy of their int8 files."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ CALIBRATION_IMAGES = 100
 def run(
     model: Path, dataset: Dataset, seed: int, send: Callable[[Any], None] | None = None
 ) -> dict[str, Any]:
-    """Quantize a network after training and score the file that would ship.
+    """Quantize a network after training and score the file.
 
     Returns:
         `int8_val_accuracy`, `int8_bytes` and `int8_latency_ms` (one thread), and `int8_error`:

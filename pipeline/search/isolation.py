@@ -1,7 +1,7 @@
-"""Run a function in a process of its own, so that nothing it does outlives it or ends ours.
+"""Run a function in a process of its own, which may crash without ending the search.
 
-A crash, a kill for memory or a leak stays in that process. Keras is imported once, in a server
-that every such process is forked from: a start costs about 10 ms.
+A crash, a kill for lack of memory or a memory leak stays in that process. Keras is imported once,
+in a server that every such process is forked from: a start costs about 10 ms.
 """
 
 import logging
@@ -18,8 +18,8 @@ from typing import Any
 from pipeline.system import quiet
 
 PRELOAD = ["pipeline.search.trial"]
-LOG = "log.txt"  # what the process printed
-TAIL = 2000  # characters of it that an error repeats
+LOG = "log.txt"  # output of the process
+TAIL = 2000  # characters at its end that an error message repeats
 
 
 class CrashError(RuntimeError):
@@ -60,7 +60,7 @@ def call(
         process.join()
         raise CrashError(_how(process.exitcode or 0, log)) from None
     finally:
-        ours.close()  # whatever it still does, this ends it
+        ours.close()  # the child exits when its end of the pipe is closed
         process.join(5)
         if process.is_alive():
             process.kill()
@@ -79,7 +79,7 @@ def _context() -> Any:
 def _work(
     connection: Connection, function: Callable[..., Any], options: dict[str, Any], log: Path
 ) -> None:
-    """What the new process does."""
+    """Run the function in the new process, and send its events and result to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
     with log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
@@ -90,12 +90,12 @@ def _work(
     def send(kind: str, content: Any) -> None:
         try:
             connection.send((kind, content))
-        except OSError:  # nobody listens: that is no error of the function
+        except OSError:  # the parent is gone, which is no error of the function
             os._exit(1)
 
     send("result", function(**options, send=lambda event: send("event", event)))
     logging.shutdown()
-    os._exit(0)  # what libraries do at exit takes time and can hang
+    os._exit(0)  # skips exit handlers of libraries, which take time and can hang
 
 
 def _end_with_parent(connection: Connection) -> None:

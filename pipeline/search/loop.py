@@ -25,58 +25,75 @@ from pipeline.train.preprocessing import Preprocessing
 log = logging.getLogger("flopsmith")
 FIRST, SECOND = "trials", "refined"  # directories of the two rounds
 PLAN = "epochs.json"
-SAFETY = 0.9  # of the time that is left is planned with
+SAFETY = 0.9  # share of the time left that plans may use: epochs vary in length
 SECOND_SEED = 10_000  # added to the seed in the second round
-KNOWN_AFTER = 3  # trials; the first of a process is slower than the others
+KNOWN_AFTER = 3  # trials whose times are averaged; the first alone is slower than the others
 REFINED_FROM = 3  # networks around which the second round searches
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How networks are proposed and trained.
+
+    Attributes:
+        oracle: Name of what proposes networks.
+        epochs: Most epochs that a network is trained.
+        against: The cost that is weighed against accuracy; None: accuracy alone counts.
+        epoch_images: Training images of an epoch; None: all.
+        grace: Epochs after which a network whose accuracy is still that of guessing stops.
+        seconds: Time to search for; None: until the trials are used up.
+        preprocessing: What networks do to pixels first.
+    """
+
+    oracle: str
+    epochs: int
+    against: str | None = None
+    epoch_images: int | None = None
+    grace: int = 3
+    seconds: float | None = None
+    preprocessing: Preprocessing = "fixed"
 
 
 @dataclass
 class Searcher:
-    """One search; `rows` has an entry per ended trial, `tally` what points were refused for."""
+    """One search; `rows` has an entry per ended trial, `tally` counts the reasons of refusals."""
 
     space: Space
     costs: Costs
     ctx: Context
-    oracle: str
-    epochs: int
-    against: str | None  # the cost that is weighed against accuracy
-    epoch_images: int | None  # training images of an epoch; None: all
-    grace: int  # epochs after which a network that is still at chance stops
-    seconds: float | None  # to search for; None: until the trials are used up
-    preprocessing: Preprocessing = "fixed"
+    plan: Plan
     rows: list[Row] = field(default_factory=list)
     tally: Counter[str] = field(default_factory=Counter)
     admitted: int = 0
     refused: int = 0
-    _around: list[float] = field(default_factory=list)  # seconds per trial outside of it
+    _around: list[float] = field(default_factory=list)  # seconds per trial outside its process
     _began: float = field(default_factory=time.monotonic)
     _until: float | None = None  # seconds of the search at which the round ends
     _before: float = 0.0  # seconds that an interrupted run spent
 
     def run(self, trials: int, refine: bool) -> None:
-        """Search once, or a second time around the best of the first round."""
+        """Search; with `refine`, spend half of the trials around the best of the first half."""
         whole = self.space.hyperparameters()
         halves = 2 if refine and trials > 1 else 1
-        self._until = None if self.seconds is None else self.seconds / halves
+        self._until = None if self.plan.seconds is None else self.plan.seconds / halves
         first = self._round(FIRST, whole, trials - trials // 2 if halves > 1 else trials)
         best: dict[str, Any] = {}
         for ended in first.best_first(first.ended()):
             best.setdefault(_key(ended), ended.hyperparameters.values)
         if halves > 1 and best:
-            self._until = self.seconds
+            self._until = self.plan.seconds
             small = refined(whole, list(best.values())[:REFINED_FROM])
             self._round(SECOND, small, trials // 2)
 
     def acceptance(self) -> str:
-        """How many of the points that were drawn fitted, and what refused the others."""
+        """Tell how many points drawn by the oracle fit the budget, and why others were refused."""
         drawn = self.admitted + self.refused
         text = f"{self.admitted} of {drawn} points drawn fit the budget"
         reasons = ", ".join(f"{name} {count}" for name, count in self.tally.most_common())
         return f"{text}; refused for {reasons}" if reasons else text
 
     def why(self) -> str:
-        """Why no trial completed: the last error, or what refused every point."""
+        """Tell why no trial completed: the last error, or why every point was refused."""
         if self._left() <= 0 and not self.rows:
             return "The time was up before the first. Raise search.minutes"
         if self.rows:
@@ -84,14 +101,14 @@ class Searcher:
         return f"{self.acceptance()}. Loosen these bounds, or add families"
 
     def _round(self, name: str, hyperparameters: Any, trials: int) -> Any:
-        oracle = oracles.load(self.oracle)(
+        oracle = oracles.load(self.plan.oracle)(
             hyperparameters,
             self._fits,
             self.ctx.directory / name,
             trials=trials,
-            epochs=self.epochs,
+            epochs=self.plan.epochs,
             seed=self._seed(name),
-            against=self.against,
+            against=self.plan.against,
             may_fit=self._may_fit,
         )
         prefix = "" if name == FIRST else f"{name}-"
@@ -102,7 +119,11 @@ class Searcher:
             self._train(oracle, proposed, prefix)
             row = self._row(oracle, proposed, prefix)
             self._around.append(time.monotonic() - began - row["seconds"])
-            counted = ("val_accuracy", "val_loss", *([self.against] if self.against else []))
+            counted = (
+                "val_accuracy",
+                "val_loss",
+                *([self.plan.against] if self.plan.against else []),
+            )
             scores = {key: row[key] for key in counted} if row["error"] is None else None
             oracle.finish(proposed, scores, row["error"])
             self._record(row, resumed=False)
@@ -122,7 +143,7 @@ class Searcher:
         return self._judge(values, self.costs.surely_broken_by)
 
     def _judge(self, values: Mapping[str, Any], broken_by: Callable[..., list[str]]) -> bool:
-        """Whether a point fits; nothing does when time is up, so that proposals come to an end."""
+        """Whether a point fits. When time is up none does, which ends the proposals."""
         if self._left() <= 0:
             return False
         point = self.space.candidate(values)
@@ -140,7 +161,7 @@ class Searcher:
         return math.inf if self._until is None else self._until - self.spent()
 
     def _late(self, oracle: Any) -> bool:
-        """Whether there is no time for a trial; if it is short, the oracle does less."""
+        """Whether there is no time for a trial; tells the oracle to hurry where time is short."""
         if self._until is None:
             return False
         start, each = self._pace(None)
@@ -156,11 +177,11 @@ class Searcher:
         return self._left() <= start + each
 
     def _seed(self, name: str) -> int:
-        """Another one for each round, or the second would draw what the first has."""
+        """The seed of a round; the second has another, so that it draws other points."""
         return self.ctx.seed + (0 if name == FIRST else SECOND_SEED)
 
     def _pace(self, trial_id: str | None) -> tuple[float, float]:
-        """Seconds to start a trial, and of an epoch, as one trial took, or all on average."""
+        """Seconds to start a trial, and of an epoch: of the trial given, or on average."""
         trained = [row for row in self.rows if row["history"]]
         trained = [row for row in trained if row["trial_id"] == trial_id] or trained
         if not trained:
@@ -175,7 +196,7 @@ class Searcher:
     ) -> tuple[int, bool]:
         """Epochs of a trial, and whether they are a part of one schedule over all epochs.
 
-        An interrupted trial keeps both, or it could not go on.
+        Both are kept in a file: an interrupted trial can only resume with the same schedule.
         """
         plan = directory / PLAN
         if not plan.exists():
@@ -187,7 +208,7 @@ class Searcher:
         return int(epochs), bool(is_part)
 
     def _affordable(self, span: Span, parent: str | None) -> int:
-        """Epochs of a trial: fewer if time is short, so that its schedule comes to its end."""
+        """Epochs of a trial: fewer if time is short, so that its schedule is completed."""
         wanted = span.last - span.first
         start, each = self._pace(parent)
         if self._until is None or not each:
@@ -199,23 +220,23 @@ class Searcher:
         return time.monotonic() - self._began + self._before
 
     def _train(self, oracle: Any, proposed: Any, prefix: str) -> None:
-        """Train a network in a process of its own, which leaves a result; a crash is one."""
+        """Train a network in a process of its own; writes a failure result if that crashes."""
         directory = oracle.trial_dir(proposed.trial_id)
         span = oracle.span(proposed)
         point = self.space.candidate(proposed.hyperparameters.values)
         parent = oracle.trial_dir(span.parent) if span.parent else None
         epochs, is_part = self._plan(directory, span, parent, prefix)
-        more = {"grace": self.grace, "epoch_images": self.epoch_images}
+        more = {"grace": self.plan.grace, "epoch_images": self.plan.epoch_images}
         task = trial.Task(
             family=point.family,
             arch=point.arch.model_dump(mode="json"),
-            settings=point.settings | {"epochs": self.epochs if is_part else epochs} | more,
+            settings=point.settings | {"epochs": self.plan.epochs if is_part else epochs} | more,
             seed=self._seed(directory.parent.name) + int(oracle.origin(proposed)),
             directory=directory,
             parent=parent,
             first=span.first,
             last=span.last if is_part else None,
-            preprocessing=self.preprocessing,
+            preprocessing=self.plan.preprocessing,
             deadline=None if self._until is None else time.monotonic() + self._left(),
         )
         options = {"task": task, "dataset": self.ctx.data}
@@ -229,7 +250,7 @@ class Searcher:
                 trial.fail(directory, str(error), time.perf_counter() - began, epochs)
 
     def _forget(self, oracle: Any, kept: set[str]) -> None:
-        """Delete the checkpoints of trials that will not go on."""
+        """Delete the checkpoints of trials that will not be continued."""
         for ended in oracle.ended():
             if ended.trial_id not in kept:
                 (oracle.trial_dir(ended.trial_id) / CHECKPOINT).unlink(missing_ok=True)
@@ -241,7 +262,7 @@ class Searcher:
         log.info("search: trial %s %s", row["trial_id"], _summary(row))
 
     def _row(self, oracle: Any, ended: Any, prefix: str) -> Row:
-        """What the report and MLflow are told of a trial that has left its result."""
+        """Describe an ended trial for the report and MLflow."""
         point = self.space.candidate(ended.hyperparameters.values)
         span = oracle.span(ended)
         directory = oracle.trial_dir(ended.trial_id)
@@ -254,7 +275,7 @@ class Searcher:
             "family": point.family,
             "arch": point.arch.model_dump(mode="json"),
             "settings": {**point.settings, "epochs": span.first + result["epochs"]},
-            "epoch_images": self.epoch_images,
+            "epoch_images": self.plan.epoch_images,
             **self.costs.all_of(point.family, point.arch),
             "status": "COMPLETED" if result["error"] is None else "FAILED",
             **result,
@@ -262,7 +283,7 @@ class Searcher:
 
 
 def _key(ended: Any) -> str:
-    """The same for all trials of a network."""
+    """Identify the network of a trial: equal for all trials of the same network."""
     values = ended.hyperparameters.values.items()
     return json.dumps({k: v for k, v in values if not k.startswith("tuner/")}, sort_keys=True)
 

@@ -1,4 +1,4 @@
-"""The search space: which family, which network of it, and how it is trained."""
+"""The search space: the family, the network within that family, and the training settings."""
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,7 +59,7 @@ class Space:
     targets: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Refuse `choices` that leave nothing to choose from, or that no family makes.
+        """Refuse `choices` that leave a family no value, or that no family knows.
 
         Raises:
             RecipeError: names the choice, and the values there are.
@@ -96,7 +96,7 @@ class Space:
         return arch
 
     def sample(self, hp: keras_tuner.HyperParameters) -> Candidate:
-        """Choose one point; a choice that does not apply is not made."""
+        """Choose one point. A choice that the others make pointless is left out."""
         name = _choose(hp, "family", self.families)
         with hp.conditional_scope("family", [name]):
             choices = Narrowed(_Scoped(hp, name), name, self.choices)
@@ -105,7 +105,7 @@ class Space:
         return Candidate(name, arch, settings)
 
     def _settings(self, hp: keras_tuner.HyperParameters) -> Iterator[tuple[str, Any]]:
-        """Choose how to train: fields of `training.Settings` that differ from none."""
+        """Choose how to train: the fields of `train.settings.Settings` that are not left alone."""
         optimizer = _choose(hp, "optimizer", self.optimizers)
         yield "optimizer", optimizer
         with hp.conditional_scope("optimizer", [optimizer]):

@@ -171,7 +171,7 @@ def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, 
 def _searcher(config: Config, ctx: Context) -> Any:
     """The search, over those of the families that have a network within the budget."""
     from pipeline.search.costs import Costs
-    from pipeline.search.loop import Searcher
+    from pipeline.search.loop import Plan, Searcher
 
     against = config.against if config.objective == "pareto" else None
     costs = Costs(
@@ -187,10 +187,7 @@ def _searcher(config: Config, ctx: Context) -> Any:
         log.warning(
             "search: no network of %s fits the budget and the targets", ", ".join(sorted(out))
         )
-    return Searcher(
-        dataclasses.replace(whole, families=kept),
-        costs,
-        ctx,
+    plan = Plan(
         oracle=config.oracle,
         epochs=config.epochs,
         against=against,
@@ -199,6 +196,7 @@ def _searcher(config: Config, ctx: Context) -> Any:
         seconds=config.minutes and config.minutes * 60,
         preprocessing=config.preprocessing,
     )
+    return Searcher(dataclasses.replace(whole, families=kept), costs, ctx, plan)
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
@@ -213,7 +211,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     found = networks(search.rows)
     if not found:
         raise PipelineError(f"search: no trial of {len(search.rows)} completed. {search.why()}")
-    on_front = [row["trial_id"] for row in trade_offs(search.rows, search.against or "flops")]
+    on_front = [row["trial_id"] for row in trade_offs(search.rows, search.plan.against or "flops")]
     best = found[: config.finalists]
     if config.finalists > 1:
         best = finalists.ranked(best, ctx.directory, ctx.data, ctx.seed, ctx.budget)
@@ -234,7 +232,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             trials=search.rows,
             winner=winner["trial_id"],
             finalists=[row["trial_id"] for row in best],
-            against=search.against,
+            against=search.plan.against,
             front=on_front,
             search_seconds=round(search.spent(), 2),
             refused=search.refused,

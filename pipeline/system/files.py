@@ -1,4 +1,4 @@
-"""Files that are whole or not there, the fingerprint of plain data, the folder of the cache."""
+"""Atomic writes, fingerprints of plain data, and the folder of the cache."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ def fingerprint(*parts: Any) -> str:
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file that is either whole or not there, whatever kills the process."""
+    """Write a file completely or not at all, even if the process is killed meanwhile."""
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -33,6 +33,6 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 def cache_root() -> Path:
-    """Return the folder that holds everything kept between runs."""
+    """Return the folder for what is kept between runs: `$XDG_CACHE_HOME/flopsmith`."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "flopsmith"

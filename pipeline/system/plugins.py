@@ -17,7 +17,7 @@ def names(package: str, leave_out: Collection[str] = ()) -> tuple[str, ...]:
 
     Args:
         package: Dotted name of the package: `pipeline.stages`.
-        leave_out: Modules that the others share and that are no plugins.
+        leave_out: Modules of the package that are not plugins, such as a shared base class.
     """
     place = importlib.import_module(package).__path__
     found = (module.name for module in pkgutil.iter_modules(place))
@@ -34,7 +34,7 @@ def load(package: str, name: str, kind: str, leave_out: Collection[str] = ()) ->
         leave_out: As for `names`.
 
     Raises:
-        RecipeError: there is no such module; names those there are.
+        RecipeError: There is no such module; lists the known ones.
     """
     known = names(package, leave_out)
     if name not in known:

@@ -1,7 +1,7 @@
 """Run a command that reads foreign model files in a process of its own.
 
-LiteRT computes what a file says. A broken file can end the process that it runs in, by a signal
-that no handler turns into an error; so that process is a child, and what ended it becomes one line.
+LiteRT trusts the numbers in a file. A broken file can crash the process with a signal, which Python
+cannot turn into an error. So the command runs in a child process, and its crash becomes one line.
 """
 
 import os
@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 from pipeline.errors import ModelError
 
-ASKED = ("SIGHUP", "SIGINT", "SIGTERM")  # sent to end a command, whatever it does
-SOFTWARE = 70  # exit code of an error that we did not foresee; its traceback is printed
+ASKED = ("SIGHUP", "SIGINT", "SIGTERM")  # signals that a user or the system sends to stop a command
+SOFTWARE = 70  # exit code of an error that is a fault of this program; its traceback is printed
 
 
 def run(command: Callable[[], int]) -> int:
-    """Return what `command()` returns in a forked process; 128 + the signal if it was told to end.
+    """Return the exit code of `command()` in a forked process; 128 + the signal that stopped it.
 
     Call it while there is one thread, so before TensorFlow is imported.
 
@@ -47,7 +47,7 @@ def run(command: Callable[[], int]) -> int:
 
 
 def _work(command: Callable[[], int]) -> None:
-    """What the child does; it never returns to the parent's code."""
+    """Run the command in the child and exit, without returning to the code of the parent."""
     code = SOFTWARE
     try:
         code = command()
@@ -57,7 +57,7 @@ def _work(command: Callable[[], int]) -> None:
         if sys.exc_info()[1] is not None and code == SOFTWARE:
             sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
         _flush()
-        os._exit(code)  # what libraries do at exit takes time and can hang
+        os._exit(code)  # skips exit handlers of libraries, which take time and can hang
 
 
 def _flush() -> None:
@@ -69,7 +69,10 @@ def _flush() -> None:
 
 
 def _wait(child: int) -> int:
-    """Its status. Ctrl-C reaches both, and the child says so; what ends us is to end it."""
+    """Wait for the child and return its status; ignore SIGINT, forward SIGTERM.
+
+    Ctrl-C sends SIGINT to both processes: the child handles it and says so.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
     return os.waitpid(child, 0)[1]

@@ -1,4 +1,4 @@
-"""The model that MLflow serves: logged with the run, registered, and champion if it is the best."""
+"""The model that MLflow serves: it is logged with the run, registered, and perhaps champion."""
 
 import base64
 import hashlib
@@ -37,26 +37,26 @@ log = logging.getLogger("flopsmith")
 
 @dataclass(frozen=True)
 class Candidate:
-    """An exported model, and what tells whether it becomes the champion."""
+    """An exported model, with what decides whether it becomes the champion."""
 
     recipe: str
     export: Path  # the directory that holds it and its labels
     example: np.ndarray  # uint8 [H, W, C], an image as it takes them
     accuracy: float  # fraction of the test images
     split: str  # fingerprint of the data and of its division
-    tags: Mapping[str, str]  # whatever else is to be known of it
+    tags: Mapping[str, str]  # more facts for the registry
 
     @property
     def name(self) -> str:
-        """Under which it is registered, of characters that MLflow allows everywhere."""
+        """Name in the registry, made of characters that MLflow allows everywhere."""
         return "flopsmith-" + re.sub(r"[^\w-]", "-", self.recipe)
 
 
 def register(made: Candidate, run: Run) -> None:
-    """Log a model with the active run, register it, and let it be champion if it is the best.
+    """Log a model with the active run, register it, and make it the champion if it is the best.
 
-    What is registered already is not registered again. A store that cannot hold models costs a
-    warning, not the run.
+    A file that is registered already is not registered again. If the store cannot hold models, a
+    warning says so and the run goes on.
     """
     content = (made.export / MODEL).read_bytes()
     tags = {
@@ -81,7 +81,7 @@ def register(made: Candidate, run: Run) -> None:
 
 
 def _known(client: MlflowClient, name: str, tags: Mapping[str, str]) -> ModelVersion | None:
-    """The version that holds the same bytes, tested on the same images."""
+    """The registered version with the same bytes and test images, if there is one."""
     alike = client.search_model_versions(f"name = '{name}' and tags.{HASH} = '{tags[HASH]}'")
     return next((one for one in alike if one.tags.get(SPLIT) == tags[SPLIT]), None)
 
@@ -146,7 +146,7 @@ def _usage(name: str) -> str:
 
 
 def _compare(client: MlflowClient, new: ModelVersion) -> None:
-    """Let a new version be the champion if none is, or if it beats the one that is."""
+    """Make a new version the champion if there is none, or if it is better."""
     held = client.get_registered_model(new.name).aliases.get(CHAMPION)
     if held is None:
         client.set_registered_model_alias(new.name, CHAMPION, new.version)
@@ -170,12 +170,12 @@ def _compare(client: MlflowClient, new: ModelVersion) -> None:
 
 
 def _rank(one: ModelVersion) -> tuple[float, int]:
-    """The higher, the better: test accuracy, then how few bytes."""
+    """Sort key of a version: test accuracy, then smaller size; higher is better."""
     return float(one.tags[ACCURACY]), -int(one.tags[SIZE])
 
 
 def _versus(new: ModelVersion, old: ModelVersion) -> str:
-    """Both numbers of both."""
+    """Accuracy and size of the new version against the old one."""
     return " against ".join(
         f"{float(one.tags[ACCURACY]):.4f} and {int(one.tags[SIZE]):,} bytes{of}"
         for one, of in ((new, ""), (old, f" of version {old.version}"))

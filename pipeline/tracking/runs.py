@@ -1,4 +1,4 @@
-"""MLflow: a run per recipe, one nested in it per stage, one nested in that per trial."""
+"""MLflow: one run per recipe, with a nested run per stage and, in that of search, per trial."""
 
 import contextlib
 import logging
@@ -170,7 +170,7 @@ def end_abandoned(run_id: str) -> None:
     try:
         run = client.get_run(run_id)
     except MlflowException:
-        return  # it was deleted, or lives in another store
+        return  # it was deleted, or is in another store
     nested = client.search_runs(
         [run.info.experiment_id], f"tags.`{PARENT}` = '{run_id}' and status = 'RUNNING'"
     )

@@ -17,7 +17,7 @@ from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.search import loop, trial
 from pipeline.search.costs import Costs
-from pipeline.search.loop import Searcher
+from pipeline.search.loop import Plan, Searcher
 from pipeline.search.oracles.base import Span
 from pipeline.search.ranking import networks, trade_offs
 from pipeline.search.space import Space
@@ -75,15 +75,8 @@ def search(ctx: Context, oracle: str = "random", **options: Any) -> Searcher:
     ctx.directory.mkdir(exist_ok=True)
     space = Space(("lenet", "vgg"), ("adam",), (1e-3, 1e-2), batch_sizes=(8, 16))
     shape, classes = ctx.data.image_shape, ctx.data.num_classes
-    given = {
-        "against": None,
-        "grace": 3,
-        "epoch_images": None,
-        "seconds": None,
-        "epochs": EPOCHS,
-        **options,
-    }
-    return Searcher(space, Costs(shape, classes, ctx.budget), ctx, oracle, **given)
+    plan = Plan(oracle, **{"epochs": EPOCHS, **options})
+    return Searcher(space, Costs(shape, classes, ctx.budget), ctx, plan)
 
 
 @pytest.fixture

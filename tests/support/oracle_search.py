@@ -46,6 +46,7 @@ class Search:
         self._options = {"trials": trials, "epochs": EPOCHS, "seed": 0, **options}
         self._oracle = oracles.load(self._options.pop("oracle", "random"))
         self._continuous = self._options.pop("continuous", True)
+        self._attempts = self._options.pop("attempts", self._oracle.attempts)
         self._budget, self._least = budget, self._options.pop("least", 0)
         self.asked: list[Values] = []
         self.proposed: list[str] = []
@@ -55,7 +56,9 @@ class Search:
             self.asked.append(dict(values))
             return self._least <= cost(values) <= self._budget
 
-        return self._oracle(space(self._continuous), fits, self._directory, **self._options)
+        made = self._oracle(space(self._continuous), fits, self._directory, **self._options)
+        made.attempts = self._attempts
+        return made
 
     def run(self, score: Callable[[Any], float | None] = lambda _: 0.5) -> Any:
         """Search to the end, as `pipeline.stages.search` does."""

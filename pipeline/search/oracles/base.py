@@ -1,7 +1,7 @@
-"""What all oracles share: nothing over the budget is proposed, and a kill loses nothing.
+"""What all oracles share: they propose only what fits the budget, and survive a kill.
 
 A point over the budget is refused before it becomes a trial, so it costs neither a trial nor
-training. State is written atomically, and what was running when the process died is run again.
+training. State is written atomically, and a trial that was running at a kill is proposed again.
 """
 
 import json
@@ -31,20 +31,22 @@ class Span(NamedTuple):
 
 
 class BudgetOracle(keras_tuner.Oracle):
-    """An oracle over the points that fit; stands before a keras-tuner oracle in the bases.
+    """An oracle over the points that fit; list it before a keras-tuner oracle as a base class.
 
     Args:
         space: All hyperparameters, registered.
         fits: Whether the network of these values keeps every bound of the budget.
-        directory: Where trials and state are kept; what is there is taken up again.
+        directory: Where trials and state are kept; an interrupted search there is resumed.
         trials: Networks to try, failed ones included.
         epochs: Most epochs that a network is trained.
-        seed: Same seed and same scores, same points.
+        seed: The same seed and the same scores give the same points.
         against: Name of the cost that is weighed against accuracy; None: accuracy alone counts.
-        may_fit: The part of `fits` that is cheap to know, for oracles that look at many points.
-        attempts: Points to draw for one trial before the search ends as exhausted.
+        may_fit: A quick check that only refuses points which `fits` refuses too, for oracles that
+            look at many points.
         options: Of the keras-tuner oracle.
     """
+
+    attempts = 2000  # points drawn for one trial, before the search ends as exhausted
 
     def __init__(
         self,
@@ -57,7 +59,6 @@ class BudgetOracle(keras_tuner.Oracle):
         seed: int,
         against: str | None = None,
         may_fit: Fits | None = None,
-        attempts: int = 2000,
         **options: Any,
     ) -> None:
         super().__init__(
@@ -72,12 +73,11 @@ class BudgetOracle(keras_tuner.Oracle):
         self.max_trials: int | None = trials
         self.epochs = epochs
         self.verbose = 0
-        # 1: sample no more networks; 2: and take the best of those there are to the end at once
+        # Time is short. 1: sample no more networks; 2: train only the best one, to the end.
         self.haste = 0
         self.admitted = self.refused = 0  # points that fit, and that did not
         self._fits = fits
         self._against = against
-        self._attempts = attempts
         self._may_fit = may_fit or fits
         self._set_project_dir(directory.parent, directory.name)
         if Path(self._get_oracle_fname()).exists():
@@ -109,7 +109,7 @@ class BudgetOracle(keras_tuner.Oracle):
         self.end_trial(trial)
 
     def span(self, trial: Trial) -> Span:
-        """Which epochs a trial trains, and what it goes on from."""
+        """Which epochs a trial trains, and the trial that it continues."""
         return Span(0, self.epochs)
 
     def origin(self, trial: Trial) -> str:
@@ -119,11 +119,14 @@ class BudgetOracle(keras_tuner.Oracle):
         return str(trial.trial_id)
 
     def promotable(self) -> set[str]:
-        """Trials that have ended and may yet go on."""
+        """Trials that have ended and may still be continued by another trial."""
         return set()
 
     def ahead(self) -> tuple[int, int] | None:
-        """Epochs of the next trial and of the last one; None: a trial can be cut short."""
+        """Epochs of the next trial, and then of taking the best network to the end.
+
+        None for oracles whose trials do not continue each other: any trial can be the last.
+        """
         return None
 
     def ended(self) -> list[Trial]:
@@ -160,7 +163,7 @@ class BudgetOracle(keras_tuner.Oracle):
         values = list(getattr(first, "values", [None])) if isinstance(first, Choice) else [None]
         np.random.default_rng(self._seed_state).shuffle(values)
         for value in values:
-            for _ in range(max(1, self._attempts // len(values))):
+            for _ in range(max(1, self.attempts // len(values))):
                 drawn = self._drawn({} if value is None else {first.name: value})
                 if self._admit(drawn, fits):
                     return drawn

@@ -1,4 +1,4 @@
-"""Regularized evolution: mutate the best of a few recent networks; the oldest die.
+"""Regularized evolution: mutate the best of a few recent networks; the oldest are dropped.
 
 Source: Real et al. 2018, https://arxiv.org/abs/1802.01548, algorithm 1.
 """
@@ -20,7 +20,7 @@ class Oracle(BudgetOracle):
         if len(self.trials) < size or not population:
             return self._proposal(self._random_values())
         rng = self._rng()
-        for _ in range(self._attempts):
+        for _ in range(self.attempts):
             entrants = rng.choice(len(population), max(2, size // 4))
             child = self._mutated(population[min(entrants)].hyperparameters.values, rng)
             if self._admit(child):

@@ -1,10 +1,10 @@
-"""Hyperband: train many networks for little, and go on with the best third, again and again.
+"""Hyperband: train many networks for few epochs, then the best third for more, repeatedly.
 
-Every bracket begins with random points and few epochs; the best third of a round go on to three
-times the epochs, from the weights that they have.
+Every bracket begins with random points and few epochs. The best third of a round are trained to
+three times the epochs, starting from the weights that they have.
 
-keras-tuner promotes nothing once half of a round has failed, and repeats its last bracket from
-memory that a kill loses; here the trials alone say what is next.
+The oracle of keras-tuner promotes nothing once half of a round has failed, and keeps its state in
+memory, which a kill loses. Here the next proposal follows from the trials on disk alone.
 
 Source: Li et al. 2018, https://jmlr.org/papers/v18/16-558.html, algorithm 1.
 """
@@ -18,7 +18,9 @@ from keras_tuner.engine.trial import Trial
 from pipeline.search.oracles.base import BudgetOracle, Span
 
 FACTOR = 3
-HALVINGS = 2  # of the first bracket: rounds of fewer epochs tell little of the last
+HALVINGS = (
+    2  # rounds after the first in a bracket; scores after fewer epochs predict the last little
+)
 
 
 class Oracle(BudgetOracle, keras_tuner.oracles.HyperbandOracle):
