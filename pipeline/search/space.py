@@ -105,7 +105,7 @@ class Space:
         return Candidate(name, arch, settings)
 
     def _settings(self, hp: keras_tuner.HyperParameters) -> Iterator[tuple[str, Any]]:
-        """Choose how to train: the fields of `train.settings.Settings` that are not left alone."""
+        """Choose how to train: fields of `train.settings.Settings`; others keep their defaults."""
         optimizer = _choose(hp, "optimizer", self.optimizers)
         yield "optimizer", optimizer
         with hp.conditional_scope("optimizer", [optimizer]):

@@ -1,1 +1,1 @@
-"""What changes training images from epoch to epoch."""
+"""Random changes of training images, new in each epoch."""

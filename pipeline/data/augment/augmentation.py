@@ -73,9 +73,9 @@ def stream(
 
 
 class Augmenter:
-    """Changes a batch of images, each in its own way; mixing is not its part.
+    """Changes each image of a batch in its own way; `mixing` is separate.
 
-    What comes in from outside an image gets the median colour of its border. That is the paper
+    Pixels that come in from outside an image get the median colour of its border. That is the paper
     behind a digit, black or white, and a plain tone on a photograph; the network learns nothing
     from it. Mirrored or stretched edges would lengthen or double the strokes of a digit that
     touches the border, and black would be an edge that no photograph has.
@@ -117,7 +117,7 @@ class Augmenter:
         return self._policy(images, _fold(seed, 3)) if self._policy else images
 
     def _moved(self, images: Any, chance: Any, draws: list[Any], seed: Any) -> Any:
-        """Mirror, move, crop and cut out."""
+        """Mirror, move, crop and erase."""
         import tensorflow as tf
 
         changes = self._changes

@@ -21,7 +21,7 @@ def mixed(
       from `x_b`; `s` is then the share of the pixels that are left of `x_a`.
 
     The label is `s q_a + (1 - s) q_b`. Where both are asked for, every image draws which of them
-    it undergoes.
+    is applied to it.
 
     Args:
         images: float32 [B, H, W, C] in 0..255.

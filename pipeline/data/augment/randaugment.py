@@ -1,11 +1,11 @@
-"""RandAugment: every image undergoes a few operations, drawn evenly, of one common size.
+"""RandAugment: a few operations per image, drawn uniformly, all of the same magnitude.
 
 Source:  Cubuk et al. 2020, https://arxiv.org/abs/1909.13719; the largest sizes are those of
          Cubuk et al. 2019, table 6, https://arxiv.org/abs/1805.09501.
 
 Pixels are changed by the layers of Keras, with random numbers of ours. `keras.layers.RandAugment`
 itself computes all of its operations on all images, keeps the same ones for a whole batch, and
-equalizes a batch with one histogram. Here every image has operations of its own: a batch is parted
+equalizes a batch with one histogram. Here every image has operations of its own: a batch is split
 by operation, so that each image is changed once per round, and put together again.
 """
 
@@ -47,7 +47,9 @@ class Policy:
             "colour": kinds.RandomColorDegeneration(1.0, seed=0),
         }
         for layer in self._layers.values():
-            layer.backend.set_backend("tensorflow")  # in tf.data whatever trains the network
+            layer.backend.set_backend(
+                "tensorflow"
+            )  # they run in tf.data, whatever backend trains the network
 
     def __call__(self, images: Any, seed: Any) -> Any:
         """Change a batch.
@@ -67,7 +69,7 @@ class Policy:
         return images
 
     def _round(self, images: Any, kinds: Any, signs: Any) -> Any:
-        """Let every image undergo the operation of its number."""
+        """Apply to each image the operation of its number."""
         import tensorflow as tf
 
         parts = tf.maximum(kinds - (MOVES - 1), 0)  # 0: all that move

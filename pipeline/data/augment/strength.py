@@ -1,4 +1,4 @@
-"""What augmentation may do, and how much: the mapping that a recipe gives, and the presets."""
+"""Kinds and sizes of augmentation: the mapping that a recipe may give, and the presets."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -9,25 +9,34 @@ Augmentation = Literal["none", "light", "medium", "strong"]
 
 
 class RandAugment(BaseModel):
-    """Some of fourteen operations per image, all of the same size."""
+    """RandAugment: a few of fourteen operations per image, all of the same magnitude."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    operations: int = Field(2, ge=1, le=8, description="Operations that every image undergoes")
-    magnitude: float = Field(0.3, ge=0, le=1, description="Size of all of them")
+    operations: int = Field(2, ge=1, le=8, description="Number of operations applied to each image")
+    magnitude: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Size of all operations: 0 is no change, 1 the largest of the paper",
+    )
 
 
 class Strength(BaseModel):
-    """Largest change of each kind; every image draws its own, evenly up to it either way."""
+    """Largest change of each kind; each image draws its own size, uniformly in both directions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     flip: bool = Field(False, description="Mirror half of the images left to right")
     rotate: float = Field(0.0, ge=0, le=180, description="Degrees, either way")
-    shift: float = Field(0.0, ge=0, lt=1, description="Fraction of the side, in both directions")
-    zoom: float = Field(0.0, ge=0, description="0.08: between 1/1.08 and 1.08 times as large")
+    shift: float = Field(
+        0.0, ge=0, lt=1, description="Fraction of the side, across and down, either way"
+    )
+    zoom: float = Field(0.0, ge=0, description="0.08 makes images 1/1.08 to 1.08 times as large")
     shear: float = Field(0.0, ge=0, lt=90, description="Degrees, either way")
-    pad_crop: int = Field(0, ge=0, description="Whole pixels that an image is moved by at most")
+    pad_crop: int = Field(
+        0, ge=0, description="Most whole pixels that an image is moved by, across and down"
+    )
     crop: float | None = Field(
         None,
         gt=0,
@@ -35,43 +44,55 @@ class Strength(BaseModel):
         description="Smallest area of a random cut-out that becomes the image, a fraction; its "
         "sides are 3:4 to 4:3 of the image's",
     )
-    brightness: float = Field(0.0, ge=0, le=1, description="0.2: pixels times 0.8 to 1.2")
+    brightness: float = Field(0.0, ge=0, le=1, description="0.2 multiplies pixels by 0.8 to 1.2")
     contrast: float = Field(
-        0.0, ge=0, le=1, description="0.2: distance from the mean pixel times 0.8 to 1.2"
+        0.0, ge=0, le=1, description="0.2 multiplies the distance from the mean pixel by 0.8 to 1.2"
     )
     colour: float = Field(
         0.0,
         ge=0,
         le=0.5,
-        description="0.1: saturation times 0.9 to 1.1, hue turned by up to 0.1 of its circle",
+        description="0.1 multiplies saturation by 0.9 to 1.1, and turns hue by up to 0.1 of its "
+        "circle",
     )
     pca: float = Field(
         0.0,
         ge=0,
-        description="Deviation of shifts along the main axes of the colours; AlexNet has 0.1",
+        description="Standard deviation of shifts along the principal components of the colours; "
+        "AlexNet took 0.1",
     )
     cutout: float = Field(
-        0.0, ge=0, le=1, description="Side of the erased square, fraction of the image's side"
+        0.0,
+        ge=0,
+        le=1,
+        description="Side of a square that is erased, as a fraction of the image's side",
     )
     mixup: float = Field(
-        0.0, ge=0, description="Alpha of the share in which two images are blended; 0: none"
+        0.0,
+        ge=0,
+        description="Blend two images; alpha of the Beta distribution of their shares. 0: do not",
     )
     cutmix: float = Field(
-        0.0, ge=0, description="Alpha of the share of a rectangle from another image; 0: none"
+        0.0,
+        ge=0,
+        description="Paste a rectangle of another image; alpha of the Beta distribution of its "
+        "share. 0: do not",
     )
     randaugment: RandAugment | None = Field(
-        None, description="`{operations: 2, magnitude: 0.3}`; none: not done"
+        None,
+        description="A few random operations per image, as `{operations: 2, magnitude: 0.3}`; "
+        "none: do not",
     )
 
     @property
     def moves(self) -> bool:
-        """Whether pixels change their places, other than by a mirror."""
+        """Whether any kind moves pixels, mirroring excepted."""
         kinds = (self.rotate, self.shift, self.zoom, self.shear, self.pad_crop)
         return any(kinds) or self.crop is not None
 
     @property
     def mixes(self) -> bool:
-        """Whether images, and their labels, are mixed with others."""
+        """Whether images and their labels are mixed with those of other images."""
         return bool(self.mixup or self.cutmix)
 
 
@@ -86,7 +107,7 @@ STRENGTHS: Mapping[Augmentation, Strength] = {
 
 
 def strength(augmentation: Augmentation | Strength, flip: bool = False) -> Strength:
-    """The kinds and sizes of a preset, or of a mapping; `flip` adds the mirror.
+    """Kinds and sizes of a preset or of a mapping; `flip` adds mirroring.
 
     >>> strength("light", flip=True).flip
     True

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.cache import Contents, Source
-from pipeline.data.sources import tfds
 from pipeline.system.files import cache_root
 
 FORM = "digits"
@@ -59,6 +58,8 @@ def find(rest: str, image_size: int | None, data_dir: str | None) -> Source:
     place = Path(data_dir).expanduser() if data_dir else cache_root() / "tfds"
 
     def contents() -> Contents:
+        from pipeline.data.sources import tfds  # it imports Pillow
+
         prepared = tfds.prepare(lambda: builder()(data_dir=str(place)), "digits")
         return tfds.contents(prepared, "digits", image_size or IMAGE_SIZE)
 
