@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import pretrained
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
+from pipeline.pretrained import sources
 from pipeline.tflite import predict
 
 Views = Literal["one", "flip", "ten_crop"]
@@ -100,7 +100,7 @@ def _classifier(path: Path) -> tuple[tuple[int, ...], Any]:
     if path.suffix != ".keras" and not path.is_dir():
         runner, _ = predict.load(path)
         return tuple(runner.image_shape), runner.scores
-    model = pretrained.load(str(path)).model
+    model = sources.load(str(path)).model
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.inputs[0].shape) != 4:
         raise ModelError(f"not an image classifier. Received: {path}")
     return model.inputs[0].shape[1:], lambda x: model.predict(x, verbose=0)

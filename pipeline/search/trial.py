@@ -13,9 +13,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import pretrained
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
+from pipeline.pretrained import family
 from pipeline.system.files import write_atomic
 from pipeline.train import losses, training
 from pipeline.train.checkpoint import CHECKPOINT
@@ -190,7 +190,7 @@ def _model(task: Task, dataset: Dataset, begin: Path | None) -> tuple[keras.Mode
         return keras.models.load_model(begin, compile=False), []
     model = build(task.family, task.arch, dataset.image_shape, dataset.num_classes)
     preprocess(model, task.preprocessing, dataset.train)
-    fresh = pretrained.fill(model, task.family, task.arch)
+    fresh = family.fill(model, task.family, task.arch)
     if task.arch.get("style", {}).get("init") == "lsuv":
         lsuv(model, batch(dataset.train, 64, task.seed)[0])
     return model, fresh

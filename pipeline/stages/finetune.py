@@ -120,11 +120,12 @@ def _teacher(source: str, dataset: Dataset) -> Any:
     Raises:
         RecipeError: there is none, or it is for other images or another number of classes.
     """
-    from pipeline import pretrained
+    from pipeline.pretrained import sources
+    from pipeline.pretrained.adaptation import adapt
 
     try:
-        found = pretrained.load(source).model
-        model, _ = pretrained.adapt(found, dataset.image_shape, dataset.num_classes, "keep")
+        found = sources.load(source).model
+        model, _ = adapt(found, dataset.image_shape, dataset.num_classes, "keep")
     except ModelError as error:
         raise RecipeError(f"finetune.teacher: {error}") from error
     return model

@@ -125,12 +125,12 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
 def _adapted(config: Config, loaded: Any, dataset: Dataset, measured: bool) -> tuple[Any, Any]:
     """The trained network for the images and classes, and the names of new layers."""
-    from pipeline import pretrained
+    from pipeline.pretrained.adaptation import Pixels, adapt
 
     shape, classes = dataset.image_shape, dataset.num_classes
 
-    def adapted(pixels: pretrained.Pixels) -> tuple[Any, Any]:
-        return pretrained.adapt(loaded.model, shape, classes, config.head, loaded.imagenet, pixels)
+    def adapted(pixels: Pixels) -> tuple[Any, Any]:
+        return adapt(loaded.model, shape, classes, config.head, loaded.imagenet, pixels)
 
     model, new = adapted("0..255" if config.pixels == "auto" else config.pixels)
     if config.pixels == "auto" and not new and measured:
@@ -151,13 +151,13 @@ class Made(NamedTuple):
 
 def _made(config: Config, dataset: Dataset, weights: bool = True) -> Made:
     """Load or build the network; without weights where only its costs are wanted."""
-    from pipeline import pretrained
+    from pipeline.pretrained import sources
     from pipeline.train import preprocessing
     from search_spaces import base
 
     shape, classes = dataset.image_shape, dataset.num_classes
     if config.model is not None:
-        loaded = pretrained.load(config.model, weights)
+        loaded = sources.load(config.model, weights)
         model, new = _adapted(config, loaded, dataset, measured=weights)
         family, arch = loaded.family, loaded.arch
     else:

@@ -51,7 +51,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Train `source`'s network on the other data, and give it a last layer for those of the run."""
     import keras
 
-    from pipeline import pretrained
+    from pipeline.pretrained.adaptation import adapt
     from pipeline.train import augmented, training
 
     first = _first(config, ctx.data, ctx.seed)
@@ -60,7 +60,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         ctx.log.file(picture)
     keras.utils.set_random_seed(ctx.seed)
     loaded = keras.models.load_model(source.model_path, compile=False)
-    model, _ = pretrained.adapt(loaded, first.image_shape, first.num_classes, "new")
+    model, _ = adapt(loaded, first.image_shape, first.num_classes, "new")
     history = training.fit(
         model,
         first,
@@ -68,7 +68,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         ctx.seed,
         training.Session("pretrain", ctx.curve, ctx.directory / CHECKPOINT),
     )
-    model, new = pretrained.adapt(model, ctx.data.image_shape, ctx.data.num_classes, "new")
+    model, new = adapt(model, ctx.data.image_shape, ctx.data.num_classes, "new")
     details = Details(history=history, source=first.name, new_layers=new, pretrained=True)
     return ctx.save_keras(model, source, details=details)
 

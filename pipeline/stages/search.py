@@ -153,12 +153,12 @@ class Config(StageConfig):
 
 def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
     """Refuse a budget that no network can keep, before anything is trained."""
-    from pipeline import pretrained
+    from pipeline.pretrained import family
     from pipeline.search.costs import Costs
 
     space = _space(config, config.families, targets)
     space.check()
-    pretrained.check(config.families, dataset.image_shape[-1])
+    family.check(config.families, dataset.image_shape[-1])
     if config.preprocessing != "fixed" and "pretrained" in config.families:
         raise RecipeError(
             "search.preprocessing: trained networks have their own. Received: "
