@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 
 from pipeline.graph import complexity
-from search_spaces import base
+from search_spaces import base, published
 
 NAMES = ("resnet18", "resnet34", "resnet50", "mobilenet_v2", "densenet121", "efficientnet_lite0")
 RUNS = 5
@@ -35,7 +35,7 @@ def main() -> None:
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name in NAMES:
-        family, net = base.find(name)
+        family, net = published.find(name)
         args = (family, net.arch, net.input_shape, net.num_classes)
         shapes, built = [], []
         for _ in range(RUNS):

@@ -23,7 +23,7 @@ import numpy as np
 from keras import layers
 
 from pipeline.tflite import convert, write
-from search_spaces import base
+from search_spaces import base, published
 
 RESULT = Path(__file__).parent / "results" / "latency"
 IMAGES = 16  # of noise, that ranges are measured on
@@ -39,16 +39,16 @@ class Subject:
     reference_bytes: int | None  # of the int8 file that others publish
 
 
-def published(name: str) -> keras.Model:
+def built(name: str) -> keras.Model:
     """A published network of our search spaces."""
-    family, net = base.find(name)
+    family, net = published.find(name)
     return base.build(family, net.arch, net.input_shape, net.num_classes)
 
 
 SUBJECTS = (
     Subject("MobileNetV1-224", lambda: keras.applications.MobileNet(weights=None), None),
-    Subject("MLPerf Tiny ResNet-8", lambda: published("resnet8"), 98_496),
-    Subject("MLPerf Tiny MobileNetV1-0.25-96", lambda: published("vww_mobilenet_025"), 333_288),
+    Subject("MLPerf Tiny ResNet-8", lambda: built("resnet8"), 98_496),
+    Subject("MLPerf Tiny MobileNetV1-0.25-96", lambda: built("vww_mobilenet_025"), 333_288),
 )
 
 

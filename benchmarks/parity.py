@@ -25,7 +25,7 @@ from pipeline.graph import complexity
 from pipeline.measure.metrics import measure
 from pipeline.stage import Context
 from pipeline.tflite import parity
-from search_spaces import base, mobilenet
+from search_spaces import base, mobilenet, published
 
 RESULT = Path(__file__).parent / "results" / "parity.md"
 LENET = {"optimizer": "adam", "learning_rate": 2e-3, "augmentation": "light", "ema": 0.999}
@@ -39,7 +39,7 @@ SMALL = mobilenet.Arch(
     ),
 )
 NETWORKS: dict[str, Any] = {
-    "lenet5": ("lenet", base.published()["lenet5_caffe"][1].arch, {**LENET, "epochs": 5}),
+    "lenet5": ("lenet", published.networks()["lenet5_caffe"][1].arch, {**LENET, "epochs": 5}),
     "mobilenet": ("mobilenet", SMALL, {**LENET, "learning_rate": 4e-3, "epochs": 6}),
 }
 CHAIN = (

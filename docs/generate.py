@@ -21,7 +21,7 @@ from pipeline.data.augment.strength import RandAugment, Strength
 from pipeline.data.datasets import DataConfig
 from pipeline.graph import complexity
 from pipeline.train.settings import Settings
-from search_spaces import base, families, family
+from search_spaces import families, family, published
 
 PAGES = tuple(sorted(Path(__file__).parent.glob("*.md")))
 IMAGE, CLASSES = (32, 32, 3), 10
@@ -103,7 +103,7 @@ def network_table() -> str:
         "| network | family | image | params | trainable | MACs |",
         "| --- | --- | --- | ---: | ---: | ---: |",
     ]
-    for name, (owner, net) in base.published().items():
+    for name, (owner, net) in published.networks().items():
         counted = complexity.count(owner, net.arch, net.input_shape, net.num_classes)
         image = "x".join(map(str, net.input_shape))
         rows.append(

@@ -6,7 +6,8 @@ from types import ModuleType
 
 from pipeline.errors import RecipeError
 
-SHARED = ("base", "blocks", "choices", "layers", "tracing")  # modules that are no families
+# Modules that the families share.
+SHARED = ("base", "blocks", "choices", "layers", "published", "tracing")
 
 
 def families() -> tuple[str, ...]:

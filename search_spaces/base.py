@@ -13,9 +13,8 @@ those of its own in `UNDEPLOYABLE_CHOICES`, in the same form. `SETTINGS` are tra
 the networks of a family need, whatever the search chooses.
 """
 
-import difflib
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, Protocol, TypedDict, TypeVar, Unpack
 
 import keras
 from pydantic import BaseModel, ConfigDict
@@ -196,6 +195,19 @@ def scores(x: Any, num_classes: int, style: Style, *, pool: bool = True) -> Any:
     return layers.Softmax(name="scores")(x)
 
 
+class ConvOptions(TypedDict, total=False):
+    """Settings of `conv` that few blocks need."""
+
+    depthwise: bool  # one filter per input channel
+    groups: int
+    dilation: int
+    bias: bool | None  # None: only where there is no normalization
+    # "symmetric" pads `kernel // 2` on every side, as PyTorch and Caffe do; "same" pads as
+    # TensorFlow does, which differs with strides
+    padding: Literal["same", "valid", "symmetric"]
+    epsilon: float  # of the normalization
+
+
 def conv(
     x: Any,
     filters: int,
@@ -205,12 +217,7 @@ def conv(
     name: str,
     style: Style,
     activate: bool = True,
-    depthwise: bool = False,
-    groups: int = 1,
-    dilation: int = 1,
-    bias: bool | None = None,
-    padding: Literal["same", "valid", "symmetric"] = "same",
-    epsilon: float = 1e-3,
+    **options: Unpack[ConvOptions],
 ) -> Any:
     """Convolution, normalization, activation: `[B, H, W, C]` -> `[B, H', W', filters]`.
 
@@ -219,29 +226,26 @@ def conv(
         kernel: Side of the kernel, or `(kh, kw)`.
         style: Gives normalization, initializer and activation.
         activate: False leaves the activation out.
-        bias: None: only where there is no normalization.
-        padding: "symmetric" pads `kernel // 2` on every side, as PyTorch and Caffe do; "same"
-            pads as TensorFlow does, which differs with strides.
-        epsilon: Of the normalization.
+        options: See `ConvOptions`.
     """
+    padding, bias = options.get("padding", "same"), options.get("bias")
     if padding == "symmetric":
         sides = (kernel, kernel) if isinstance(kernel, int) else kernel
         x = layers.ZeroPadding2D(tuple(s // 2 for s in sides), name=f"{name}_pad")(x)
         padding = "valid"
-    options = {
+    settings = {
         "padding": padding,
         "use_bias": style.norm == "none" if bias is None else bias,
-        "dilation_rate": dilation,
+        "dilation_rate": options.get("dilation", 1),
         "name": name,
     }
     init = initializer(style.init)
-    if depthwise:
-        x = layers.DepthwiseConv2D(kernel, strides, depthwise_initializer=init, **options)(x)
+    if options.get("depthwise"):
+        x = layers.DepthwiseConv2D(kernel, strides, depthwise_initializer=init, **settings)(x)
     else:
-        x = layers.Conv2D(
-            filters, kernel, strides, groups=groups, kernel_initializer=init, **options
-        )(x)
-    x = normalize(x, style.norm, f"{name}_norm", epsilon)
+        settings["groups"] = options.get("groups", 1)
+        x = layers.Conv2D(filters, kernel, strides, kernel_initializer=init, **settings)(x)
+    x = normalize(x, style.norm, f"{name}_norm", options.get("epsilon", 1e-3))
     return activation(x, style.activation, f"{name}_{style.activation}") if activate else x
 
 
@@ -275,28 +279,3 @@ def initializer(init: Init) -> Any:
     if init == "gaussian":
         return keras.initializers.RandomNormal(stddev=GAUSSIAN_STD)
     return keras.initializers.get("orthogonal" if init == "lsuv" else init)
-
-
-def find(name: str) -> tuple[str, Network]:
-    """Look up a published network: its family and its numbers.
-
-    Raises:
-        RecipeError: there is none of that name; names close ones.
-    """
-    known = published()
-    if name in known:
-        return known[name]
-    close = ", ".join(difflib.get_close_matches(name, known, n=5))
-    hint = f"Close: {close}. " if close else ""
-    raise RecipeError(f"unknown network. Received: {name!r}. {hint}`flopsmith networks` lists them")
-
-
-def published() -> Mapping[str, tuple[str, Network]]:
-    """Every published network: name -> (family, network)."""
-    from search_spaces import families
-
-    return {
-        name: (found, network)
-        for found in families()
-        for name, network in getattr(family(found), "NETWORKS", {}).items()
-    }

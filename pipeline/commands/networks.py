@@ -21,9 +21,9 @@ def call(_: argparse.Namespace) -> None:
     """Run the command."""
     quiet.import_keras()
     from pipeline.graph import complexity
-    from search_spaces import base
+    from search_spaces import published
 
-    for name, (family, net) in base.published().items():
+    for name, (family, net) in published.networks().items():
         counted = complexity.count(family, net.arch, net.input_shape, net.num_classes)
         shape = "x".join(map(str, net.input_shape))
         print(

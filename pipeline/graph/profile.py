@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.graph import complexity, keras_file
-from search_spaces import base
+from search_spaces import published
 
 FLOAT_BYTES = 4
 SORTS = ("params", "macs", "activation_bytes", "receptive_field")
@@ -25,7 +25,7 @@ def of(name: str) -> complexity.Profile:
     path = Path(name)
     if path.exists() or path.suffix or len(path.parts) > 1:
         return of_file(path)
-    family, network = base.find(name)
+    family, network = published.find(name)
     return complexity.count(family, network.arch, network.input_shape, network.num_classes)
 
 

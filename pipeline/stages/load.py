@@ -72,7 +72,7 @@ class Config(StageConfig):
 def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
     """Refuse what is not there or breaks the budget, before anything is trained."""
     from pipeline.search import costs
-    from search_spaces import base
+    from search_spaces import base, published
 
     if config.model is None and config.network is None:
         raise RecipeError(
@@ -80,7 +80,7 @@ def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, 
             "`load: {model: efficientnet_lite0}`"
         )
     if config.network is not None:
-        family, _ = base.find(config.network)
+        family, _ = published.find(config.network)
         if reason := base.undeployable(family, targets):
             raise RecipeError(
                 f"load.network: does not run on every target. Received: {config.network} "
@@ -153,7 +153,7 @@ def _made(config: Config, dataset: Dataset, weights: bool = True) -> Made:
     """Load or build the network; without weights where only its costs are wanted."""
     from pipeline.pretrained import sources
     from pipeline.train import preprocessing
-    from search_spaces import base
+    from search_spaces import base, published
 
     shape, classes = dataset.image_shape, dataset.num_classes
     if config.model is not None:
@@ -161,7 +161,7 @@ def _made(config: Config, dataset: Dataset, weights: bool = True) -> Made:
         model, new = _adapted(config, loaded, dataset, measured=weights)
         family, arch = loaded.family, loaded.arch
     else:
-        family, net = base.find(config.network or "")
+        family, net = published.find(config.network or "")
         arch = net.arch.model_dump(mode="json")
         model = base.build(family, arch, shape, classes)
         preprocessing.apply(model, config.preprocessing, dataset.train)
@@ -177,12 +177,12 @@ def _cost(config: Config, dataset: Dataset, budget: Budget) -> dict[str, float]:
     from pipeline.search import costs
     from pipeline.tflite import convert
     from pipeline.tflite.classifier import Runner
-    from search_spaces import base
+    from search_spaces import published
 
     shape, classes = dataset.image_shape, dataset.num_classes
     exported = {*costs.EXPORTED} & {*budget.upper}
     if config.network is not None and not exported:
-        family, net = base.find(config.network)
+        family, net = published.find(config.network)
         profile = complexity.count(family, net.arch, shape, classes)
         return {key: getattr(profile, key) for key in costs.COUNTED}
     model = _made(config, dataset, weights=False).model

@@ -169,14 +169,14 @@ def build(
     name: str | None, init: Init, kind: Activation, depth: int, width: int, std: float | None
 ) -> tuple[keras.Model, np.ndarray]:
     """Make the model to probe and a batch of unit normals (or random pixels) for it."""
-    from search_spaces import base
+    from search_spaces import base, published
 
     rng = np.random.default_rng(0)
     if name is None:
         model = plain(depth, width, kind, init, std)
         batch = rng.standard_normal((1000, width)).astype("float32")
     else:
-        family, network = base.find(name)
+        family, network = published.find(name)
         arch = network.arch.model_dump()
         arch["style"]["init"] = init
         model = base.build(family, arch, network.input_shape, network.num_classes)

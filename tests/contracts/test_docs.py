@@ -22,7 +22,7 @@ from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.graph import complexity
 from pipeline.search import oracles
 from pipeline.tflite import convert
-from search_spaces import base, family
+from search_spaces import family, published
 
 ROOT = Path(__file__).parents[2]
 GENERATE = runpy.run_path(str(ROOT / "docs/generate.py"))
@@ -145,7 +145,7 @@ def test_the_family_in_the_how_to_builds_the_network_that_it_names(
     written: Callable[[str], None],
 ) -> None:
     written("docs/add-a-search-space.md")
-    owner, network = base.published()["tower_small"]
+    owner, network = published.networks()["tower_small"]
     model = family(owner).build(network.arch, network.input_shape, network.num_classes)
     assert owner == "tower"
     assert model.output_shape == (None, 10)

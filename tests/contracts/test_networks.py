@@ -12,7 +12,7 @@ import pytest
 import search_spaces
 from pipeline.errors import ModelError, RecipeError
 from pipeline.graph import complexity
-from search_spaces import base, blocks, families, family, tracing
+from search_spaces import base, blocks, families, family, published, tracing
 from search_spaces.inception import Module, inception
 
 GOLDEN = json.loads((Path(__file__).parent / "networks.json").read_text())
@@ -20,7 +20,7 @@ FOLDER = Path(search_spaces.__file__).parent
 
 
 def counted(name: str) -> complexity.Profile:
-    owner, net = base.find(name)
+    owner, net = published.find(name)
     return complexity.count(owner, net.arch, net.input_shape, net.num_classes)
 
 
@@ -67,7 +67,7 @@ def test_a_layer_without_a_shape_rule_is_an_error_that_names_it() -> None:
 
 def test_an_unknown_network_names_close_ones() -> None:
     with pytest.raises(RecipeError, match="resnet50"):
-        base.find("resnet51")
+        published.find("resnet51")
 
 
 def test_families_never_import_each_other() -> None:
@@ -95,7 +95,7 @@ def test_outputs_equal_keras_applications(name: str, twin: tuple[str, int]) -> N
     theirs = getattr(keras.applications, twin[0])(
         weights=None, input_shape=(side, side, 3), classes=10, classifier_activation=None
     )
-    owner, net = base.find(name)
+    owner, net = published.find(name)
     ours = base.build(owner, net.arch, (side, side, 3), 10)
     rng = np.random.default_rng(0)
     weights = [

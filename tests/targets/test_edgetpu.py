@@ -15,7 +15,7 @@ from pipeline import targets
 from pipeline.system import quiet
 from pipeline.targets import Verdict
 from pipeline.tflite import convert
-from search_spaces import base, blocks
+from search_spaces import base, blocks, published
 
 SHAPE = (64, 64, 3)
 BEHIND = "comes after {} on the CPU; there is one piece for the TPU"
@@ -68,15 +68,15 @@ def reasons(verdict: Verdict) -> list[tuple[str, str | None]]:
     return [(op.name, op.reason) for op in verdict.operators]
 
 
-def published(name: str) -> keras.Model:
-    family, network = base.find(name)
+def built(name: str) -> keras.Model:
+    family, network = published.find(name)
     return base.build(family, network.arch, SHAPE, network.num_classes)
 
 
 NETWORKS: dict[str, tuple[Callable[[], keras.Model], int]] = {  # and how many operators
     "MobileNet": (lambda: keras.applications.MobileNet(input_shape=SHAPE, weights=None), 31),
     "MobileNetV2": (lambda: keras.applications.MobileNetV2(input_shape=SHAPE, weights=None), 65),
-    "EfficientNet-Lite0": (lambda: published("efficientnet_lite0"), 63),
+    "EfficientNet-Lite0": (lambda: built("efficientnet_lite0"), 63),
     "EfficientNetB0": (
         lambda: keras.applications.EfficientNetB0(input_shape=SHAPE, weights=None),
         239,
@@ -110,7 +110,7 @@ def test_of_mobilenet_v3_only_what_comes_before_the_first_hard_swish_is_mapped(
 
 
 def test_a_network_of_grouped_convolutions_is_refused(verdict: Convert) -> None:
-    family, network = base.find("resnext50_32x4d")
+    family, network = published.find("resnext50_32x4d")
     shallow = network.arch.model_copy(update={"depths": (1, 1)})
     found = verdict(base.build(family, shallow, SHAPE, 10))
     assert not found.runs

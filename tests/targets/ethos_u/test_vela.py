@@ -18,7 +18,7 @@ from pipeline.errors import ModelError, ToolError
 from pipeline.targets import Verdict, ethos_u
 from pipeline.targets.ethos_u import vela
 from pipeline.tflite import convert, write
-from search_spaces import base, family
+from search_spaces import base, family, published
 
 needs_vela = pytest.mark.skipif(ethos_u.missing() is not None, reason=str(ethos_u.missing()))
 SIDE = 16
@@ -44,7 +44,7 @@ def network(layer: layers.Layer) -> keras.Model:
 
 @pytest.fixture(scope="module")
 def resnet8() -> Verdict:
-    owner, net = base.find("resnet8")
+    owner, net = published.find("resnet8")
     model = base.build(owner, net.arch, net.input_shape, net.num_classes)
     return targets.check("ethos_u", quantized(model, 32))
 
