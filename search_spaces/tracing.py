@@ -3,8 +3,7 @@
 Keras takes 2 to 4 ms a layer to build a network, most of it for weights; a search under a budget
 counts hundreds of networks that it never trains. Here every layer is a function from shapes to a
 shape that notes its parameters and multiplications. A test holds it to `complexity.profile`, which
-counts a built network from its weights by `pipeline/graph/kinds/`, where all else about a kind of
-layer is.
+counts a built network by `pipeline/graph/kinds/`, where all else about a kind of layer is.
 """
 
 import math

@@ -10,7 +10,7 @@ Source:  Hyperband, Li et al. 2018, https://jmlr.org/papers/v18/16-558.html; eac
 import dataclasses
 import logging
 import shutil
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -25,6 +25,9 @@ from pipeline.stage import Context, Kind, StageConfig
 from pipeline.train.preprocessing import Preprocessing
 from pipeline.train.settings import Optimizer, Schedule, Settings
 from search_spaces import families
+
+if TYPE_CHECKING:
+    from pipeline.search.loop import Searcher
 
 log = logging.getLogger("flopsmith")
 Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
@@ -168,7 +171,7 @@ def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, 
     costs.fitting(config.families, targets, space.cheapest)
 
 
-def _searcher(config: Config, ctx: Context) -> Any:
+def _searcher(config: Config, ctx: Context) -> "Searcher":
     """The search, over those of the families that have a network within the budget."""
     from pipeline.search.costs import Costs
     from pipeline.search.loop import Plan, Searcher
