@@ -1,8 +1,10 @@
 """The tests lie as the modules do: `pipeline/graph/macs.py` has `tests/graph/test_macs.py`.
 
 A package counts as a module: `pipeline/targets/edgetpu/__init__.py` has `tests/targets/
-test_edgetpu.py`. What every file of a folder must keep, and runs through several stages, is tested
-in `tests/contracts/` and `tests/chains/`; a contract is named after the module that states it.
+test_edgetpu.py`. A further file of one module says what it is about: `tests/test_recipe_errors.py`
+is of `pipeline/recipe.py`. What every file of a folder must keep, and runs through several stages,
+is tested in `tests/contracts/` and `tests/chains/`; a contract is named after the module that
+states it.
 """
 
 import ast
@@ -53,11 +55,15 @@ MODULES = {
 
 
 def subjects(test: Path) -> set[str]:
-    """The modules that a test file may be named after."""
+    """The modules that a test file may be named after: those of the longest name that begins it."""
     *folders, name = test.relative_to(TESTS).with_suffix("").parts
     kept = [folder for folder in folders if folder not in FREE]
-    path = ".".join([*kept, name.removeprefix("test_")])
-    return {f"pipeline.{path}", f"flopsmith.{path}", path} & set(MODULES)
+    words = name.removeprefix("test_").split("_")
+    for count in range(len(words), 0, -1):
+        path = ".".join([*kept, "_".join(words[:count])])
+        if found := {f"pipeline.{path}", f"flopsmith.{path}", path} & set(MODULES):
+            return found
+    return set()
 
 
 def tested() -> set[str]:
