@@ -28,7 +28,6 @@ MISSING = {
     "pipeline.report.plots",
     "pipeline.stages.cluster",
     "pipeline.stages.factorize",
-    "pipeline.stages.finetune",
     "pipeline.stages.search",
 }
 # Modules without one for good, and why.
