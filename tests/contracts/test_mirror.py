@@ -24,7 +24,6 @@ MISSING = {
     "pipeline.export.requantize",
     "pipeline.report.plots",
     "pipeline.stages.cluster",
-    "pipeline.stages.factorize",
     "pipeline.stages.search",
 }
 # Modules without one for good, and why.
