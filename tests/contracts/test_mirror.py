@@ -23,7 +23,6 @@ MISSING = {
     "pipeline.export.bundle",
     "pipeline.export.requantize",
     "pipeline.report.plots",
-    "pipeline.stages.cluster",
     "pipeline.stages.search",
 }
 # Modules without one for good, and why.
