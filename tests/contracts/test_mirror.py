@@ -21,7 +21,6 @@ FREE = ("contracts", "chains")  # folders of tests that mirror no folder of modu
 MISSING = {
     "pipeline.export.bundle",
     "pipeline.export.requantize",
-    "pipeline.report.plots",
     "pipeline.stages.search",
 }
 # Modules without one for good, and why.
