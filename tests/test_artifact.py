@@ -1,6 +1,5 @@
 """Artifacts: written whole or not at all, and read back as they were."""
 
-import json
 import math
 import os
 from pathlib import Path
@@ -58,22 +57,6 @@ def test_a_stage_without_a_model_has_no_model_path(made: Artifact) -> None:
 def test_an_artifact_cannot_be_changed(made: Artifact) -> None:
     with pytest.raises(ValidationError):
         made.stage = "prune"  # type: ignore[misc]
-
-
-def test_a_detail_that_is_not_declared_is_refused(made: Artifact) -> None:
-    with pytest.raises(ValidationError, match="Extra inputs"):
-        made.telling(unheard_of=1)
-
-
-def test_details_are_set_one_by_one(made: Artifact) -> None:
-    told = made.telling(note="slow").telling(winner="0")
-    assert (told.details.trials, told.details.note, told.details.winner) == ([], "slow", "0")
-
-
-def test_the_file_has_the_details_that_were_set_and_no_others(made: Artifact) -> None:
-    made.telling(against=None, history={"train/loss": [1.0, None]}).save()
-    written = json.loads((made.directory / FILE).read_text())["details"]
-    assert written == {"trials": [], "against": None, "history": {"train/loss": [1.0, None]}}
 
 
 # load

@@ -1,89 +1,19 @@
 """The guardrail: the strongest settings that keep val accuracy above a floor."""
 
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import keras
 import pytest
-from pydantic import Field
-from support.context import make_context
+from support.guarded import RUNGS, Config, Stage, run
+from support.guarded import accuracy as accuracy
+from support.guarded import ctx as ctx
+from support.guarded import source as source
 
 from pipeline import guardrail
 from pipeline.artifact import Artifact
-from pipeline.data.datasets import Dataset
-from pipeline.details import Details
-from pipeline.errors import ModelError, ParityError
-from pipeline.guardrail import Guardrail
-from pipeline.measure import metrics
-from pipeline.stage import Context, Ladder, StageConfig
+from pipeline.stage import Context
 from pipeline.stages import cluster, prune, quantize
 from pipeline.tflite.classifier import Runner
-
-
-class Config(StageConfig):
-    """A stage whose accuracy falls with its strength."""
-
-    strength: float = Field(0.9, description="What it costs")
-
-
-class Stage:
-    """Notes what it is run with; each run leaves a model."""
-
-    Config = Config
-
-    def __init__(self, rungs: tuple[float, ...], start: int, goes_on: bool = False) -> None:
-        self.rungs, self.start, self.goes_on = rungs, start, goes_on
-        self.ran: list[float] = []
-        self.sources: list[str] = []
-
-    def ladder(self, config: Config) -> Ladder:
-        rungs = tuple(config.model_copy(update={"strength": one}) for one in self.rungs)
-        return Ladder(rungs, self.start, self.goes_on)
-
-    def run(self, source: Artifact, config: Config, ctx: Context) -> Artifact:
-        self.ran.append(config.strength)
-        self.sources.append(source.directory.name)
-        ctx.curve(1, {"val/loss": config.strength})
-        model = keras.models.load_model(source.model_path, compile=False)
-        details = Details(history={"val/loss": [config.strength]})
-        own = {"strength": config.strength}
-        return ctx.save_keras(model, source, details=details, settings=own)
-
-
-@pytest.fixture
-def ctx(tmp_path: Path, squares: Dataset) -> Context:
-    (tmp_path / "01-finetune").mkdir()
-    return make_context(tmp_path / "02-shrink", squares, fingerprint="abc")
-
-
-@pytest.fixture
-def source(ctx: Context) -> Artifact:
-    image = keras.Input(ctx.data.image_shape)
-    scores = keras.layers.Dense(ctx.data.num_classes)(keras.layers.Flatten()(image))
-    directory = ctx.run_dir / "01-finetune"
-    keras.Model(image, scores).save(directory / "model.keras")
-    numbers = {"val_accuracy": 0.95}
-    return Artifact(
-        stage="finetune",
-        fingerprint="xyz",
-        model_file="model.keras",
-        metrics=numbers,
-        directory=directory,
-    )
-
-
-@pytest.fixture(autouse=True)
-def accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model loses a tenth of the strength that it was made with."""
-    monkeypatch.setattr(metrics, "val_accuracy", lambda made, _: 1 - made.settings["strength"] / 10)
-
-
-def run(stage: Stage, floor: float, ctx: Context, source: Artifact) -> Artifact:
-    return Guardrail(stage, floor).run(source, Config(), ctx)  # type: ignore[arg-type]
-
-
-RUNGS = (0.2, 0.4, 0.6, 0.8, 0.9)
 
 
 @pytest.mark.parametrize(
@@ -169,36 +99,6 @@ def test_the_input_is_passed_on_if_nothing_holds(
     assert "Allow more with max_accuracy_drop" in caplog.text
 
 
-def test_an_interrupted_search_for_the_strongest_goes_on(
-    ctx: Context, source: Artifact, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stage = Stage(RUNGS, start=2, goes_on=True)
-    whole = Stage.run
-
-    def interrupted(self: Stage, source: Artifact, config: Config, ctx: Context) -> Artifact:
-        if len(self.ran) == 2:
-            raise KeyboardInterrupt
-        return whole(self, source, config, ctx)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Stage, "run", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            run(stage, 0.915, ctx, source)
-    made = run(stage, 0.915, ctx, source)
-    assert stage.ran == [0.6, 0.8, 0.9]
-    assert made.settings["strength"] == 0.8
-
-
-def test_attempts_of_other_settings_are_made_again(ctx: Context, source: Artifact) -> None:
-    stage = Stage((0.5,), start=0)
-    guard = Guardrail(stage, 0.9)  # type: ignore[arg-type]
-    guard._attempt(source, Config(strength=0.5), ctx, 0, 0)
-    guard._attempt(source, Config(strength=0.5), ctx, 0, 0)
-    guard._attempt(source, Config(strength=0.6), ctx, 0, 0)
-    guard._attempt(source, Config(strength=0.6), replace(ctx, fingerprint="new"), 0, 0)
-    assert stage.ran == [0.5, 0.6, 0.6]
-
-
 def test_curves_of_later_attempts_come_after_those_of_earlier(
     ctx: Context, source: Artifact
 ) -> None:
@@ -237,65 +137,3 @@ def test_a_tflite_stage_passes_its_input_on_in_float32(
     scores = Runner(made.model_path.read_bytes()).scores(images)  # type: ignore[union-attr]
     assert scores == pytest.approx(keras.ops.convert_to_numpy(model(images)), abs=1e-3)
     assert (ctx.directory / "rejected.tflite").read_bytes() == b"int8"
-
-
-def test_a_kill_before_the_artifact_is_written_loses_no_attempt(
-    ctx: Context, source: Artifact
-) -> None:
-    for floor, count in ((0.915, 3), (0.99, 2)):  # one that is met, one that nothing meets
-        stage = Stage(RUNGS, start=2)
-        first = run(stage, floor, ctx, source)
-        again = run(stage, floor, ctx, source)
-        assert len(stage.ran) == count
-        assert again.details == first.details
-        guardrail.tidy(ctx.directory)
-
-
-def test_a_stronger_attempt_that_cannot_be_made_is_one_that_does_not_hold(
-    ctx: Context, source: Artifact, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = Stage.run
-
-    def refusing(self: Stage, source: Artifact, config: Config, ctx: Context) -> Artifact:
-        if config.strength > 0.6:
-            raise ModelError("nothing would be left")
-        return whole(self, source, config, ctx)
-
-    monkeypatch.setattr(Stage, "run", refusing)
-    assert run(Stage(RUNGS, start=2), 0.5, ctx, source).settings["strength"] == 0.6
-    with pytest.raises(ModelError, match="nothing would be left"):
-        run(Stage(RUNGS, start=4), 0.5, ctx, source)
-
-
-def test_what_computes_something_else_is_tried_milder(
-    ctx: Context, source: Artifact, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole, right = Stage.run, 0.4
-
-    def wrong(self: Stage, source: Artifact, config: Config, ctx: Context) -> Artifact:
-        if config.strength > right:
-            raise ParityError("LiteRT computes something else")
-        return whole(self, source, config, ctx)
-
-    monkeypatch.setattr(Stage, "run", wrong)
-    made = run(Stage(RUNGS, start=4), 0.5, ctx, source)
-    assert made.settings["strength"] == 0.4
-    assert "as asked: LiteRT computes something else" in made.details.note
-    guardrail.tidy(ctx.directory)
-    right = 0.0
-    with pytest.raises(ParityError):
-        run(Stage(RUNGS, start=4), 0.5, ctx, source)
-
-
-def test_the_input_is_passed_on_if_what_is_right_is_too_low(
-    ctx: Context, source: Artifact, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = Stage.run
-
-    def wrong(self: Stage, source: Artifact, config: Config, ctx: Context) -> Artifact:
-        if config.strength < 0.3:
-            raise ParityError("LiteRT computes something else")
-        return whole(self, source, config, ctx)
-
-    monkeypatch.setattr(Stage, "run", wrong)
-    assert run(Stage(RUNGS, start=4), 0.99, ctx, source).details.passed_on

@@ -4,14 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 from keras import layers
 from support.int8 import quantized
 
 from pipeline.errors import ModelError
-from pipeline.quantization.tfmot import affine, quantization
+from pipeline.quantization.tfmot import affine
 
 
 def conv(x: Any, filters: int = 8, **settings: Any) -> Any:
@@ -174,21 +173,6 @@ def test_a_replaced_layer_that_computes_something_else_is_an_error(
         quantized(layers.Rescaling([1.0, 2.0, 3.0]), tmp_path)
 
 
-def test_the_rows_say_what_became_of_each_layer(tmp_path: Path) -> None:
-    inputs = keras.Input((12, 12, 3))
-    x = layers.Conv2D(4, 3, name="conv")(layers.BatchNormalization(name="alone")(inputs))
-    x = layers.AveragePooling2D(2, name="pool")(layers.BatchNormalization(name="folded")(x))
-    outputs = layers.Dense(2, name="logits")(layers.GlobalAveragePooling2D()(x))
-    model = keras.Model(inputs, layers.Softmax(name="scores")(outputs))
-    _, rows = quantization.quantize_aware(model, lambda *_: None, np.ones((4, 12, 12, 3)))
-    said = {row["layer"]: (row["kind"], row["treatment"], row["reason"]) for row in rows}
-    assert said["conv"] == ("Conv2D", "quantized", None)
-    assert said["alone"][2] == "as a depthwise convolution of one pixel"
-    assert said["folded"][2] == "part of the layer before it"
-    assert said["pool"][2] == "the operator keeps the scale of its input"
-    assert said["scores"] == ("Softmax", "skipped", "int8 softmax has a fixed output scale")
-
-
 @pytest.mark.parametrize(
     "body",
     [
@@ -205,35 +189,3 @@ def test_a_layer_that_cannot_be_int8_is_an_error_that_names_it(
 ) -> None:
     with pytest.raises(ModelError, match="culprit"):
         quantized(body, tmp_path)
-
-
-def test_ranges_of_activations_begin_as_those_of_the_float_network(tmp_path: Path) -> None:
-    inputs = keras.Input((12, 12, 3))
-    x = layers.Conv2D(4, 3, activation="relu", name="conv")(inputs)
-    x = layers.Dense(3, activation="tanh", name="squashed")(layers.GlobalAveragePooling2D()(x))
-    model = keras.Model(inputs, layers.Dense(2, name="logits")(x))
-    images = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 3)).astype(np.float32)
-    found: dict[str, Any] = {}
-
-    def note(twin: Any, *_: Any) -> None:
-        found.update({v.name.rpartition("/")[2]: float(v) for v in twin.weights if not v.shape})
-        for layer in twin.layers:
-            found.update({f"{layer.name}/{v.name}": v.numpy() for v in layer.weights})
-
-    quantization.quantize_aware(model, note, images)
-
-    def ends(name: str) -> list[float]:
-        part = keras.Model(inputs, model.get_layer(name).output)
-        halves = [np.asarray(part(half)) for half in (images[:10], images[10:])]
-        return [float(np.mean([f(x) for x in halves])) for f in (np.min, np.max)]
-
-    def noted(name: str, kind: str) -> list[float]:
-        keys = [k for k in found if name in k and f"{kind}_activation_m" in k]
-        return sorted(float(found[key]) for key in keys)
-
-    assert noted("quant_conv", "post") == pytest.approx([0.0, ends("conv")[1]], rel=1e-4)
-    squashed = model.get_layer("squashed")
-    squashed.activation = keras.activations.linear
-    assert noted("squashed", "pre") == pytest.approx(
-        [min(0.0, ends("squashed")[0]), max(0.0, ends("squashed")[1])], rel=1e-3
-    )

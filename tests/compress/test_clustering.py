@@ -1,28 +1,18 @@
-"""Clustering: few values, the right ones, no zero made or lost, and a run that can be resumed."""
+"""Clustering: few values, the right ones, and no zero made or lost."""
 
-from pathlib import Path
 from typing import Any, get_args
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
-from pydantic import ValidationError
-from support.chain import run, saved, trained
 
-import search_spaces
-from pipeline.artifact import Artifact
 from pipeline.compress import clustering
 from pipeline.compress.clustering import Centroids, Plan
 from pipeline.data.datasets import Dataset
-from pipeline.data.stream import batch
-from pipeline.errors import ModelError
 from pipeline.graph import structure
-from pipeline.stage import Context
-from pipeline.stages.cluster import IMAGES, Config, ladder
 from pipeline.train import training
 from pipeline.train.settings import Settings
-from search_spaces.base import Cheapest, build
 
 STARTS: tuple[Centroids, ...] = get_args(Centroids)
 every_start = pytest.mark.parametrize("start", STARTS)
@@ -145,64 +135,6 @@ def test_an_exempt_layer_stays_whole() -> None:
     assert values(dense.variable) == 4
 
 
-@pytest.fixture
-def plain(few_digits: Dataset, tmp_path: Path) -> Artifact:
-    """A network of three dense layers."""
-    keras.utils.set_random_seed(0)
-    inputs = keras.Input(few_digits.image_shape)
-    x = layers.Flatten()(layers.Rescaling(1 / 128, -1.0)(inputs))
-    for name in ("first", "second"):
-        x = layers.Dense(12, activation="relu", name=name)(x)
-    model = keras.Model(inputs, layers.Dense(10, activation="softmax", name="last")(x))
-    return saved(trained(model, few_digits, epochs=5), tmp_path)
-
-
-def treatments(made: Artifact) -> dict[str, str]:
-    return {row["layer"]: row["treatment"] for row in made.details.layers}
-
-
-def test_layers_that_are_named_stay_whole(
-    plain: Artifact, few_digits: Dataset, tmp_path: Path
-) -> None:
-    made = run("cluster", plain, few_digits, tmp_path, clusters=8, epochs=1, exempt=["last"])
-    assert treatments(made) == {"first": "clustered", "second": "clustered", "last": "skipped"}
-    with pytest.raises(ModelError, match=r"cluster\.exempt: .*'lost'. Did you mean last"):
-        run("cluster", plain, few_digits, tmp_path, exempt=["lost"])
-
-
-def test_the_kernels_that_cost_most_stay_whole(
-    plain: Artifact, few_digits: Dataset, tmp_path: Path
-) -> None:
-    split, losses = few_digits.val, {}
-    seen, _ = batch(few_digits.train, IMAGES, 0)
-    for number in range(3):
-        model = keras.models.load_model(plain.model_path, compile=False)
-        kernel = clustering.find(model, images=seen)[number]
-        clustering.share(kernel, Plan(3, 3))
-        scores = np.asarray(model(split.images[split.index].astype(np.float32)))
-        losses[kernel.name] = -np.mean(np.log(scores[np.arange(len(split)), split.labels]))
-    order = sorted(losses, key=lambda name: -losses[name])
-    for count in (1, 2):
-        settings = {"clusters": 3, "epochs": 1, "exempt_sensitive": count}
-        found = treatments(run("cluster", plain, few_digits, tmp_path, **settings))
-        assert {name for name in found if found[name] == "skipped"} == {*order[:count]}
-
-
-def test_a_count_that_is_given_is_tried_milder_with_kernels_whole_first() -> None:
-    def changes(**settings: Any) -> list[dict[str, Any]]:
-        steps = ladder(Config(**settings))
-        given, rungs = steps.rungs[-1].model_dump(), [one.model_dump() for one in steps.rungs]
-        assert steps.start == len(rungs) - 1
-        return [{k: v for k, v in one.items() if v != given[k]} for one in rungs[-2::-1]]
-
-    whole = [{"exempt_sensitive": 1}, {"exempt_sensitive": 2}]
-    assert changes(clusters=8) == [*whole, {"clusters": 16}, {"clusters": 32}, {"clusters": 64}]
-    assert changes(clusters=128) == [*whole, {"clusters": 256}]
-    assert changes(clusters=256) == whole
-    both = {"clusters": 256, "dense_clusters": 64}
-    assert changes(clusters=128, dense_clusters=32)[2] == both
-
-
 @pytest.mark.parametrize(("name", "axis"), [("conv", -1), ("transposed", -2), ("dense", -1)])
 def test_every_channel_can_have_values_of_its_own(name: str, axis: int) -> None:
     model = network()
@@ -223,76 +155,7 @@ def test_the_seed_decides_what_is_drawn(start: Centroids) -> None:
     assert np.any(kernels[0] != kernels[2])
 
 
-# the stage
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory, few_digits: Dataset) -> Artifact:
-    """A network whose kernels have lost half of their weights."""
-    keras.utils.set_random_seed(0)
-    arch = search_spaces.family("mobilenet").sample(Cheapest())
-    model = build("mobilenet", arch, few_digits.image_shape, few_digits.num_classes)
-    for layer, kernel in structure.kernels(model):
-        if not isinstance(layer, layers.DepthwiseConv2D):
-            weights = np.asarray(kernel)
-            kernel.assign(np.where(np.abs(weights) < np.median(np.abs(weights)), 0, weights))
-    return saved(model, tmp_path_factory.mktemp("pruned"))
-
-
-def kernels(artifact: Artifact) -> dict[str, np.ndarray]:
-    model = keras.models.load_model(artifact.model_path, compile=False)
-    return {layer.name: np.asarray(kernel) for layer, kernel in structure.kernels(model)}
-
-
-@pytest.mark.parametrize("per", ["layer", "channel"])
-def test_training_moves_the_values_and_adds_none(
-    source: Artifact, few_digits: Dataset, tmp_path: Path, per: str
-) -> None:
-    made = run("cluster", source, few_digits, tmp_path, clusters=6, per=per, epochs=2)
-    before, after = kernels(source), kernels(made)
-    rows = {row["layer"]: row for row in made.details.layers}
-    assert set(rows) == set(after)
-    assert len(made.details.history["val/loss"]) == 2
-    for name, kernel in after.items():
-        if rows[name]["treatment"] == "clustered":
-            assert values(kernel, -1 if per == "channel" else None) <= 6
-            np.testing.assert_array_equal(kernel == 0, before[name] == 0)
-    start = keras.models.load_model(source.model_path, compile=False)
-    clustering.cluster(start, Plan(6, 6, per="channel" if per == "channel" else "layer"))
-    first = next(name for name, row in rows.items() if row["treatment"] == "clustered")
-    assert np.any(np.asarray(start.get_layer(first).kernel) != after[first])
-
-
-@pytest.mark.slow
-def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
-    source: Artifact, few_digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = {"clusters": 8, "dense_clusters": 4, "centroids": "kmeans++", "epochs": 3}
-    (tmp_path / "straight").mkdir()
-    straight = run("cluster", source, few_digits, tmp_path / "straight", **settings)
-    reported: list[int] = []
-
-    def die(self: Context, epoch: int, point: Any) -> None:
-        reported.append(epoch)
-        if len(reported) == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Context, "curve", die)
-    with pytest.raises(KeyboardInterrupt):
-        run("cluster", source, few_digits, tmp_path, **settings)
-    resumed = run("cluster", source, few_digits, tmp_path, **settings)
-    assert reported == [1, 2, 2, 3]
-    expected = kernels(straight)
-    for name, kernel in kernels(resumed).items():
-        np.testing.assert_allclose(kernel, expected[name], rtol=1e-6, atol=1e-7)
-
-
-@pytest.mark.parametrize(
-    "settings", [{"clusters": 2}, {"clusters": 257}, {"dense_clusters": 2}, {"per": "weight"}]
-)
-def test_numbers_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        Config(**settings)
+# what a shared value is
 
 
 @pytest.mark.parametrize("paced", [{}, {"old_rate": 0.5, "new_layers": ("dense",)}])

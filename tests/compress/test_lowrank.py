@@ -1,16 +1,12 @@
 """Factors of kernels: exact at full rank, cheaper below it, and only where that is cheaper."""
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 from keras import layers
-from support.chain import run, saved
 
 from pipeline.compress import lowrank
 from pipeline.compress.lowrank import Factors, Method
-from pipeline.data.datasets import Dataset
 from pipeline.errors import BudgetError
 from pipeline.graph import complexity, walk
 
@@ -116,18 +112,3 @@ def test_tucker_has_no_part_that_saves_nothing(
     made = lowrank.replaced(model, {id(model.layers[0]): factors})
     images = random.normal(size=(2, 9, 9, 4))
     np.testing.assert_allclose(made(images), model(images), atol=1e-3)
-
-
-def test_the_stage_says_what_it_did_to_every_layer(few_digits: Dataset, tmp_path: Path) -> None:
-    keras.utils.set_random_seed(0)
-    inputs = keras.Input(few_digits.image_shape)
-    x = layers.Flatten()(layers.Rescaling(1 / 128, -1.0)(inputs))
-    x = layers.Dense(32, activation="relu", name="hidden")(x)
-    network = keras.Model(inputs, layers.Dense(few_digits.num_classes, "softmax", name="out")(x))
-    made = run("factorize", saved(network, tmp_path / "float"), few_digits, tmp_path,
-               energy=0.5, epochs=1)  # fmt: skip
-    rows = {row["layer"]: row for row in made.details.layers}
-    assert rows["hidden"]["treatment"].startswith("svd of rank")
-    assert rows["hidden_rank"]["treatment"] == "new"
-    assert made.details.flops_after < made.details.flops_before
-    assert made.arch is None

@@ -53,9 +53,9 @@ def test_counting_a_network_of_50_layers_takes_less_than_20_ms() -> None:
     counted("resnet34")
     seconds = []
     for _ in range(10):
-        start = time.perf_counter()
+        start = time.process_time()  # not of what else runs on the machine
         layers = counted("resnet34").layers
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert len(layers) > 50
     assert min(seconds) < 0.02
 

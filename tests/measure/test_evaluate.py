@@ -1,13 +1,11 @@
 """Accuracy of a model file: over one view of every image, or the mean of many."""
 
-import json
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from pipeline import __main__
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
 from pipeline.measure import evaluate
@@ -70,33 +68,3 @@ def test_many_views_are_averaged(saved: Path, model: keras.Model, few_digits: Da
 def test_a_model_of_other_images_or_classes_is_refused(saved: Path, squares: Dataset) -> None:
     with pytest.raises(ModelError, match=r"images of 4x4x1, a model for 32x32x1.*--image-size 32"):
         evaluate.accuracy(saved, squares, "test", "one")
-
-
-@pytest.mark.parametrize("content", [b"", b"no model"])
-def test_a_broken_file_is_one_line(
-    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "m.keras").write_bytes(content)
-    assert __main__.main(["evaluate", str(tmp_path / "m.keras"), "--data", "digits"]) == 2
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
-
-
-def test_the_command_prints_accuracy_by_class(
-    saved: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert __main__.main(["evaluate", str(saved), "--data", "digits", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["images"] == 359
-    assert 0 <= found["accuracy"] <= 1
-    assert len(found["per_class"]) == 10
-
-
-def test_fractions_divide_the_images_as_a_recipe_does(
-    saved: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = ["evaluate", str(saved), "--data", "digits", "--test-fraction", "0.1", "--json"]
-    assert __main__.main(command) == 0
-    assert json.loads(capsys.readouterr().out)["images"] == 180
-    command[5] = "2"
-    assert __main__.main(command) == 2
-    assert "--test-fraction" in capsys.readouterr().err

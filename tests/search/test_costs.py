@@ -2,26 +2,24 @@
 
 import json
 import random
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.costs import CLASSES, FAMILIES, FILE_COSTS, SHAPE, VGG, cheapest
+from support.costs import content as content
+from support.costs import conversions as conversions
+from support.costs import refused as refused
 
 from pipeline.budget import Budget
-from pipeline.errors import BudgetError, ModelError, RecipeError
 from pipeline.graph import complexity
 from pipeline.search import costs
 from pipeline.search.costs import Costs
 from pipeline.tflite import convert
 from pipeline.tflite.read import read
 from search_spaces import family
-from search_spaces.base import ArchBase, Cheapest, build
-
-SHAPE, CLASSES = (12, 12, 1), 4
-FAMILIES = ("mobilenet", "resnet", "vgg")
-FILE_COSTS = Budget(tflite_bytes="1G", latency_ms=1e6)
+from search_spaces.base import ArchBase, build
 
 
 class Random:
@@ -30,47 +28,6 @@ class Random:
 
     def Choice(self, name: str, values: Any) -> Any:
         return self._random.choice(list(values))
-
-
-def cheapest(name: str) -> ArchBase:
-    return family(name).sample(Cheapest())
-
-
-VGG = cheapest("vgg")
-
-
-@pytest.fixture(scope="module")
-def content() -> bytes:
-    """The int8 file of the cheapest vgg."""
-    images = np.random.default_rng(0).uniform(0, 255, (2, *SHAPE)).astype(np.float32)
-    return convert.ptq(build("vgg", VGG, SHAPE, CLASSES), images)
-
-
-@pytest.fixture
-def conversions(content: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """Count conversions, which take no time here, and start without any in memory."""
-    made: list[Any] = []
-
-    def ptq(model: Any, images: Any) -> bytes:
-        made.append(model)
-        return content
-
-    monkeypatch.setattr(convert, "ptq", ptq)
-    costs._convert.cache_clear()
-    yield made
-    costs._convert.cache_clear()
-
-
-@pytest.fixture
-def refused(conversions: list[Any], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """As `conversions`, but the converter takes nothing."""
-
-    def ptq(model: Any, images: Any) -> bytes:
-        conversions.append(model)
-        raise ModelError("operators stay in floating point. Received: POW")
-
-    monkeypatch.setattr(convert, "ptq", ptq)
-    return conversions
 
 
 # count
@@ -250,66 +207,3 @@ def test_the_kernels_alone_are_smaller_than_the_file() -> None:
         size = int(some.exported(name, cheapest(name))["tflite_bytes"])
         budget = Budget(tflite_bytes=size)
         assert Costs((28, 28, 1), 10, budget).broken_by(name, cheapest(name)) == []
-
-
-# families
-
-
-@pytest.fixture(scope="module")
-def flops() -> Mapping[str, int]:
-    """What the cheapest network of each family needs."""
-    some = Costs(SHAPE, CLASSES, Budget())
-    return {name: int(some.of(name, cheapest(name))["flops"]) for name in FAMILIES}
-
-
-def fitting(budget: Budget, families: Any = FAMILIES, targets: Any = ()) -> tuple[str, ...]:
-    return Costs(SHAPE, CLASSES, budget).fitting(families, targets)
-
-
-def test_every_family_fits_without_a_budget() -> None:
-    assert fitting(Budget()) == FAMILIES
-
-
-def test_a_family_fits_a_budget_of_exactly_its_cheapest_network(flops: Mapping[str, int]) -> None:
-    assert fitting(Budget(flops=max(flops.values()))) == FAMILIES
-
-
-def test_a_family_that_cannot_fit_is_dropped(flops: Mapping[str, int]) -> None:
-    most = max(flops.values()) - 1
-    assert set(fitting(Budget(flops=most))) == {n for n in FAMILIES if flops[n] <= most}
-
-
-def test_the_lower_bound_does_not_drop_a_family(flops: Mapping[str, int]) -> None:
-    assert fitting(Budget(flops=100 * max(flops.values()), flops_at_least=0.9)) == FAMILIES
-
-
-def test_a_family_that_cannot_be_converted_is_dropped_if_its_file_is_asked_for() -> None:
-    assert fitting(Budget(), ("vit", "vgg")) == ("vit", "vgg")
-    assert fitting(Budget(tflite_bytes="1G"), ("vit", "vgg")) == ("vgg",)
-
-
-def test_a_budget_below_every_family_says_in_one_line_what_each_needs(
-    flops: Mapping[str, int],
-) -> None:
-    with pytest.raises(BudgetError) as caught:
-        fitting(Budget(flops=1234, params=10))
-    said = str(caught.value)
-    assert "Received: budget.flops=1,234, budget.params=10. " in said
-    for name in FAMILIES:
-        assert f"{name} needs flops={flops[name]:,} (budget.flops=1,234) and params=" in said
-    assert "\n" not in said
-
-
-def test_a_latency_is_said_in_milliseconds(conversions: list[Any]) -> None:
-    with pytest.raises(BudgetError, match=r"vgg needs latency_ms=\S+ \(budget.latency_ms=1e-09\)"):
-        fitting(Budget(latency_ms=1e-9), ["vgg"])
-
-
-def test_a_budget_says_that_no_family_can_be_converted(refused: list[Any]) -> None:
-    with pytest.raises(BudgetError, match="vgg needs an int8 file, but operators stay in floating"):
-        fitting(Budget(tflite_bytes="1G"), ["vgg"])
-
-
-def test_families_that_run_on_no_target_say_why() -> None:
-    with pytest.raises(RecipeError, match=r"vit \(mobile_cpu: "):
-        fitting(Budget(), ["vit"], ["mobile_cpu"])

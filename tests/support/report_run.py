@@ -4,7 +4,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipeline.artifact import Artifact
+from pipeline.report.page import render_html
 
 RECIPE = "description: a phone's <best> network\nseed: 7\nstages:\n- search: {trials: 8}\n"
 FLOAT = {
@@ -140,3 +143,17 @@ class Page(HTMLParser):
 
     def row(self, first: str) -> list[str]:
         return next(row for row in self.rows if row[0] == first)
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return render_html(RUN, "mobile", RECIPE)
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def plain(*artifacts: Artifact) -> Page:
+    return Page(render_html(artifacts, "mobile", RECIPE))

@@ -1,14 +1,8 @@
-"""MLflow: what ends up in a real store, read back with MLflow's own client."""
+"""MLflow: which runs there are and what they hold, read back with MLflow's own client."""
 
-import os
-import shlex
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
@@ -17,7 +11,6 @@ from pipeline.tracking import runs
 from pipeline.tracking.runs import PARENT, flat
 
 pytestmark = pytest.mark.usefixtures("workplace", "new_process")
-
 ROW: dict[str, Any] = {
     "trial_id": "3",
     "family": "resnet",
@@ -33,17 +26,6 @@ ROW: dict[str, Any] = {
     "error": None,
 }
 FAILED = ROW | {"status": "FAILED", "val_accuracy": None, "history": {}, "error": "Traceback\nOOM"}
-
-
-@pytest.fixture(scope="module")
-def client(workplace: Path) -> MlflowClient:
-    return MlflowClient()
-
-
-@pytest.fixture
-def parent(client: MlflowClient) -> Any:
-    with runs.start("mobile") as run:
-        yield run
 
 
 def nested(client: MlflowClient, run: runs.Run) -> list[Run]:
@@ -265,52 +247,6 @@ def test_a_run_that_ended_keeps_its_status(client: MlflowClient) -> None:
 
 def test_a_run_that_the_store_does_not_hold_is_passed_over() -> None:
     runs.end_abandoned("0123456789abcdef0123456789abcdef")
-
-
-# how to see it
-
-
-def test_the_hint_names_the_store_and_the_run(workplace: Path, parent: runs.Run) -> None:
-    command, address = runs.ui_hint(parent).splitlines()
-    assert command.startswith(f"mlflow ui --backend-store-uri sqlite:///{workplace}/mlflow.db ")
-    assert address.endswith(f"#/experiments/{parent.experiment_id}/runs/{parent.run_id}")
-
-
-def test_the_hint_can_be_pasted_into_a_shell(
-    parent: runs.Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "sqlite:////my place/mlflow.db")
-    words = shlex.split(runs.ui_hint(parent).splitlines()[0])
-    assert words[2:4] == ["--backend-store-uri", "sqlite:////my place/mlflow.db"]
-
-
-def test_the_hint_for_a_server_is_its_address(
-    parent: runs.Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "http://here:5000/")
-    page = f"#/experiments/{parent.experiment_id}/runs/{parent.run_id}"
-    assert runs.ui_hint(parent) == f"http://here:5000/{page}"
-
-
-def test_without_a_tracking_uri_the_store_is_a_file_where_the_command_runs(
-    tmp_path: Path, empty_store: Path
-) -> None:
-    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
-    code = "from pipeline.tracking import runs as t\nwith t.start('x') as r: print(t.ui_hint(r))"
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-    root = str(Path(runs.__file__).parents[2])
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**clean, "PYTHONPATH": root},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "--backend-store-uri sqlite:///mlflow.db " in ended.stdout
-    there = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
-    (experiment,) = there.search_experiments(filter_string="name = 'flopsmith'")
-    assert [run.info.run_name for run in there.search_runs([experiment.experiment_id])] == ["x"]
 
 
 # flat

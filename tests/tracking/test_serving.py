@@ -3,100 +3,27 @@
 import base64
 import io
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-import keras
-import mlflow
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 import pytest
-from keras import layers
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 from mlflow.pyfunc.scoring_server import invocations
 from PIL import Image
+from support.served import SHAPE, check, picture, png, saved, text
+from support.served import content as content
+from support.served import expected as expected
+from support.served import images as images
+from support.served import model as model
+from support.served import registered as registered
 
 from pipeline.data import pictures
-from pipeline.tflite import convert
-from pipeline.tflite.classifier import Runner
-from pipeline.tracking import registry, runs, serving
-from pipeline.tracking.registry import Candidate
+from pipeline.tracking import serving
 
 pytestmark = pytest.mark.usefixtures("workplace")
-
-LABELS = ["cat", "dog", "owl", "ünsal"]
-URI = "models:/flopsmith-pets@champion"
-SHAPE = (6, 5, 3)
-
-
-@pytest.fixture(scope="module")
-def images() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (12, *SHAPE), np.uint8)
-
-
-@pytest.fixture(scope="module")
-def content(images: np.ndarray) -> bytes:
-    keras.utils.set_random_seed(1)
-    x = inputs = keras.Input(SHAPE)
-    x = layers.Flatten()(layers.Rescaling(1 / 64, -2.0)(x))
-    return convert.ptq(
-        keras.Model(inputs, layers.Softmax()(layers.Dense(len(LABELS))(x))),
-        images.astype(np.float32),
-    )
-
-
-@pytest.fixture(scope="module")
-def expected(content: bytes, images: np.ndarray) -> np.ndarray:
-    scores = Runner(content).scores(images)
-    assert len(set(scores.argmax(axis=1))) > 1  # or a mix-up would not be seen
-    return scores
-
-
-@pytest.fixture(scope="module")
-def registered(content: bytes, images: np.ndarray, workplace: Path) -> str:
-    (workplace / registry.MODEL).write_bytes(content)
-    (workplace / registry.LABELS).write_text("\n".join(LABELS) + "\n", encoding="utf-8")
-    with runs.start("pets") as run:
-        registry.register(Candidate("pets", workplace, images[0], 0.9, "split", {}), run)
-    return URI
-
-
-@pytest.fixture(scope="module")
-def model(registered: str) -> PyFuncModel:
-    return mlflow.pyfunc.load_model(registered)
-
-
-def saved(image: Image.Image, kind: str, **settings: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **settings)
-    return file.getvalue()
-
-
-def picture(mode: str, size: tuple[int, int]) -> Image.Image:
-    height, width = size
-    rng = np.random.default_rng(3)
-    if mode == "I;16":
-        return Image.fromarray(rng.integers(0, 65536, size).astype(np.uint16))
-    colours = Image.fromarray(rng.integers(0, 256, (height, width, 4), np.uint8), "RGBA")
-    return colours.convert(mode)
-
-
-def png(image: Any) -> bytes:
-    return saved(Image.fromarray(np.asarray(image)), "PNG")
-
-
-def text(image: Any) -> str:
-    return base64.b64encode(png(image)).decode()
 
 
 def answers(model: PyFuncModel, request: Any) -> list[dict[str, Any]]:
@@ -107,14 +34,8 @@ def answers(model: PyFuncModel, request: Any) -> list[dict[str, Any]]:
     return list(json.loads(reply.response)["predictions"])
 
 
-def check(rows: list[dict[str, Any]], expected: np.ndarray) -> None:
-    assert [list(row["scores"].values()) for row in rows] == expected.tolist()
-    assert all(list(row["scores"]) == LABELS for row in rows)
-    assert [row["label"] for row in rows] == [LABELS[best] for best in expected.argmax(axis=1)]
-    assert [row["score"] for row in rows] == expected.max(axis=1).tolist()
-
-
 # every way of asking
+
 
 WAYS = {
     "instances, files": lambda images: {"instances": [{"image": text(one)} for one in images]},
@@ -247,102 +168,3 @@ def test_a_file_is_decoded_as_flopsmith_predict_does_it(kind: str, channels: int
 
 def test_the_same_files_are_unreadable() -> None:
     assert serving.UNREADABLE == pictures.UNREADABLE
-
-
-# in processes of its own
-
-
-def post(port: int, request: Any) -> Any:
-    body = json.dumps(request).encode()
-    headers = {"Content-Type": "application/json"}
-    asked = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, headers)
-    with urllib.request.urlopen(asked, timeout=60) as reply:
-        return json.load(reply)["predictions"]
-
-
-def mlflow_models(command: str, *more: str) -> list[str]:
-    options = ["-m", URI, "--env-manager", "local", *more]
-    return [sys.executable, "-m", "mlflow", "models", command, *options]
-
-
-def test_neither_tensorflow_nor_flopsmith_is_imported(
-    registered: str, images: np.ndarray, expected: np.ndarray, workplace: Path
-) -> None:
-    code = f"""
-import sys
-for name in ("tensorflow", "keras", "tf_keras", "pipeline", "search_spaces"):
-    sys.modules[name] = None
-import json, mlflow, pandas
-table = pandas.DataFrame({{"image": json.load(sys.stdin)}})
-print(mlflow.pyfunc.load_model({registered!r}).predict(table).to_json(orient="records"))
-"""
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        input=json.dumps([text(one) for one in images]),
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=workplace,
-    )
-    check_close(json.loads(ended.stdout), expected)
-
-
-def check_close(rows: Any, expected: np.ndarray) -> None:
-    """`DataFrame.to_json` keeps ten digits."""
-    scores = [list(row["scores"].values()) for row in rows]
-    assert np.allclose(scores, expected, atol=1e-9, rtol=0)
-
-
-@pytest.mark.slow
-def test_mlflow_models_predict(
-    registered: str, images: np.ndarray, expected: np.ndarray, workplace: Path
-) -> None:
-    (workplace / "input.json").write_text(json.dumps({"inputs": [text(one) for one in images]}))
-    ended = subprocess.run(
-        mlflow_models("predict", "-i", "input.json"),
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=workplace,
-        timeout=300,
-    )
-    check(json.loads(ended.stdout)["predictions"], expected)
-
-
-@pytest.mark.slow
-def test_mlflow_models_serve(
-    registered: str, images: np.ndarray, expected: np.ndarray, workplace: Path
-) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = (workplace / "serve.log").open("w")
-    server = subprocess.Popen(
-        mlflow_models("serve", "--port", str(port)),
-        stdout=log,
-        stderr=log,
-        cwd=workplace,
-        start_new_session=True,
-    )
-    try:
-        wait_for(port, server)
-        check(post(port, {"instances": [text(one) for one in images]}), expected)
-        check(post(port, {"inputs": images.tolist()}), expected)
-        with pytest.raises(urllib.error.HTTPError, match="400"):
-            post(port, {"inputs": ["not an image"]})
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
-        log.close()
-
-
-def wait_for(port: int, server: "subprocess.Popen[bytes]", seconds: float = 200) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "the server ended"
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise TimeoutError(f"no answer from port {port} within {seconds} s")

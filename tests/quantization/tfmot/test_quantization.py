@@ -92,6 +92,38 @@ def test_a_layer_without_a_quantizer_for_its_kernel_is_an_error() -> None:
         quantization._constrain(model, {"culprit": None})
 
 
+def test_ranges_of_activations_begin_as_those_of_the_float_network(tmp_path: Path) -> None:
+    inputs = keras.Input((12, 12, 3))
+    x = layers.Conv2D(4, 3, activation="relu", name="conv")(inputs)
+    x = layers.Dense(3, activation="tanh", name="squashed")(layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(inputs, layers.Dense(2, name="logits")(x))
+    images = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 3)).astype(np.float32)
+    found: dict[str, Any] = {}
+
+    def note(twin: Any, *_: Any) -> None:
+        found.update({v.name.rpartition("/")[2]: float(v) for v in twin.weights if not v.shape})
+        for layer in twin.layers:
+            found.update({f"{layer.name}/{v.name}": v.numpy() for v in layer.weights})
+
+    quantization.quantize_aware(model, note, images)
+
+    def ends(name: str) -> list[float]:
+        part = keras.Model(inputs, model.get_layer(name).output)
+        halves = [np.asarray(part(half)) for half in (images[:10], images[10:])]
+        return [float(np.mean([f(x) for x in halves])) for f in (np.min, np.max)]
+
+    def noted(name: str, kind: str) -> list[float]:
+        keys = [k for k in found if name in k and f"{kind}_activation_m" in k]
+        return sorted(float(found[key]) for key in keys)
+
+    assert noted("quant_conv", "post") == pytest.approx([0.0, ends("conv")[1]], rel=1e-4)
+    squashed = model.get_layer("squashed")
+    squashed.activation = keras.activations.linear
+    assert noted("squashed", "pre") == pytest.approx(
+        [min(0.0, ends("squashed")[0]), max(0.0, ends("squashed")[1])], rel=1e-3
+    )
+
+
 # what is asked before
 
 
@@ -152,3 +184,18 @@ def test_what_is_saved_takes_one_image_and_scores_it(
     assert serve.structured_input_signature[1]["image"].shape == (1, 8, 8, 3)
     found = serve(tf.constant(scaled[:1]))["scores"]
     np.testing.assert_allclose(found, twin(scaled[:1], training=False), atol=1e-6)
+
+
+def test_the_rows_say_what_became_of_each_layer(tmp_path: Path) -> None:
+    inputs = keras.Input((12, 12, 3))
+    x = layers.Conv2D(4, 3, name="conv")(layers.BatchNormalization(name="alone")(inputs))
+    x = layers.AveragePooling2D(2, name="pool")(layers.BatchNormalization(name="folded")(x))
+    outputs = layers.Dense(2, name="logits")(layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(inputs, layers.Softmax(name="scores")(outputs))
+    _, rows = quantization.quantize_aware(model, lambda *_: None, np.ones((4, 12, 12, 3)))
+    said = {row["layer"]: (row["kind"], row["treatment"], row["reason"]) for row in rows}
+    assert said["conv"] == ("Conv2D", "quantized", None)
+    assert said["alone"][2] == "as a depthwise convolution of one pixel"
+    assert said["folded"][2] == "part of the layer before it"
+    assert said["pool"][2] == "the operator keeps the scale of its input"
+    assert said["scores"] == ("Softmax", "skipped", "int8 softmax has a fixed output scale")

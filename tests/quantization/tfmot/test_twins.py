@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 from keras import layers
-from support.crossing import assert_same, conv, network
+from support.crossing import assert_same, conv, images, network, outputs
 
 from pipeline.errors import ModelError
 from pipeline.quantization.tfmot import bridge, twins
@@ -123,6 +124,10 @@ def adapted(layer: Any) -> Any:
     return layer
 
 
+# A dilated transposed convolution; TensorFlow uses oneDNN by itself on some CPUs only.
+ONEDNN_ALONE = {("Conv2DTranspose", 2)}
+
+
 def test_every_kind_of_layer_that_crosses_is_tried_here() -> None:
     assert set(TWINS) == {*twins.SETTINGS, *twins.CHAINS}
 
@@ -133,6 +138,11 @@ def test_every_kind_of_layer_that_crosses_is_tried_here() -> None:
 def test_a_layer_computes_the_same_on_the_other_side(kind: str, number: int) -> None:
     model = network(TWINS[kind][number])
     assert kind in [type(layer).__name__ for layer in model.layers]
+    if (kind, number) in ONEDNN_ALONE:
+        try:
+            outputs(model, images(model))
+        except tf.errors.InvalidArgumentError as error:
+            pytest.skip(f"TensorFlow computes it with oneDNN alone, not on this CPU: {error}")
     legacy = bridge.to_legacy(model)
     assert isinstance(legacy, tf_keras.Model)
     assert_same(model, legacy)
