@@ -1,13 +1,15 @@
 """A `.tflite` classifier that runs one image at a time; without Keras, so it starts at once."""
 
+import functools
 import statistics
 import time
 from typing import Any
 
 import numpy as np
 
+from pipeline.data.pictures import Form
 from pipeline.errors import ModelError
-from pipeline.tflite import interpreter
+from pipeline.tflite import interpreter, metadata
 from pipeline.tflite.read import Graph, read
 
 
@@ -29,6 +31,7 @@ class Runner:
             ModelError: LiteRT refuses the file, or it is not an image classifier.
         """
         self.graph = graph or read(model)
+        self._content = model
         self._interpreter = interpreter.open(model, threads, keep)
         interpreter.invoke(self._interpreter)
         inputs, outputs = interpreter.ends(self._interpreter)
@@ -46,6 +49,11 @@ class Runner:
             )
         self.image_shape = shape[1:]
         self.num_classes = int(self._output["shape"][1])
+
+    @functools.cached_property
+    def form(self) -> Form:
+        """How a picture becomes one of its images, of `image_shape`."""
+        return metadata.form(self._content)
 
     def scores(self, images: Any) -> np.ndarray:
         """Classify raw images `[N, H, W, C]`, 0..255; returns float32 scores `[N, K]`."""

@@ -5,15 +5,18 @@ a float model. It is a flatbuffer of its own, https://ai.google.dev/edge/litert/
 tensorflow/metadata, whose tables are written here by the slots of the published schema (1.5.0).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import flatbuffers
 
+from pipeline.data.pictures import Fit, Form
 from pipeline.errors import ModelError
 from pipeline.tflite import write
 from pipeline.tflite.read import Graph, Tensor, read
 
+FORM = "form.json"  # how a picture becomes an image, where it is not done in the usual way
 LABELS = "labels.txt"  # the names of the classes, a line each, in the order of the scores
 SCHEMA = b"M001"
 PARSER = "1.0.0"  # the oldest version of the metadata parser that knows every field used here
@@ -22,6 +25,7 @@ RGB, GREY = 1, 2  # colour spaces
 NORMALIZATION = 1  # kind of processing
 AXIS_LABELS = 2  # kind of file
 HIGHEST = 255  # largest value of a pixel
+_FITS: dict[str, Fit] = {"crop": "crop", "pad": "pad", "stretch": "stretch"}
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,14 @@ class About:
     license: str = ""
 
 
-def put(model: bytes, about: About, labels: Sequence[str]) -> bytes:
+def put(model: bytes, about: About, labels: Sequence[str], form: Form | None = None) -> bytes:
     """Write metadata and `labels.txt` into an image classifier that has none.
+
+    Args:
+        model: The `.tflite` file.
+        about: What people want to know.
+        labels: Names of the classes, in order.
+        form: How a picture becomes an image of the model, see `with_form`.
 
     Raises:
         ModelError: it is not a `.tflite` file, has metadata already, or the number of labels is not
@@ -53,7 +63,39 @@ def put(model: bytes, about: About, labels: Sequence[str]) -> bytes:
         )
     text = "".join(f"{label}\n" for label in labels)
     told = write.noted(model, write.METADATA, _written(graph, about))
-    return write.attach(told, {LABELS: text.encode()})
+    return with_form(write.attach(told, {LABELS: text.encode()}), form or Form())
+
+
+def with_form(model: bytes, form: Form) -> bytes:
+    """Attach how a picture becomes an image of the model, unless it is done in the usual way.
+
+    The usual way is to crop, and to judge the range of more than 8 bits by each picture alone. Size
+    and channels are those of the model's input.
+    """
+    if (form.fit, form.levels) == (Form().fit, None):
+        return model
+    told = {"fit": form.fit, "levels": form.levels}
+    return write.attach(model, {FORM: json.dumps(told).encode()})
+
+
+def form(model: bytes) -> Form:
+    """How a picture becomes an image of the model, as `with_form` has attached it.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    told = write.attached(model).get(FORM)
+    if told is None:
+        return Form()
+    try:
+        found = json.loads(told)
+        levels = found["levels"] and (float(found["levels"][0]), float(found["levels"][1]))
+        return Form(fit=_FITS[found["fit"]], levels=levels)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise ModelError(
+            f"{FORM} within the model does not say how pictures are fitted. Received: {told!r}. "
+            "Export it again"
+        ) from error
 
 
 def labels(model: bytes) -> list[str] | None:

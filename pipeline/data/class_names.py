@@ -1,0 +1,55 @@
+"""Names of classes that every file and terminal can hold: one line each, no two alike."""
+
+import unicodedata
+from collections.abc import Sequence
+
+UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, bytes that are no UTF-8, ends of lines
+
+
+def printable(text: str) -> str:
+    r"""Write what cannot be printed as an escape; all other text stays as it is.
+
+    A folder whose name is no UTF-8 comes from Python with its bytes as surrogates.
+
+    >>> printable("caf\udce9"), printable("two\nlines"), printable("café")
+    ('caf\\xe9', 'two\\nlines', 'café')
+    """
+    return "".join(map(_escaped, text))
+
+
+def _escaped(letter: str) -> str:
+    if unicodedata.category(letter) not in UNPRINTABLE:
+        return letter
+    if "\udc80" <= letter <= "\udcff":  # how Python holds a byte that is no UTF-8
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode("ascii")
+
+
+def distinct(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Make names printable and different.
+
+    Args:
+        names: Of all classes, as the source has them.
+
+    Returns:
+        The names, and a line for every one that had to be changed.
+    """
+    made: list[str] = []
+    for name in names:
+        wanted = shown = printable(name) or "(no name)"
+        count = 1
+        while shown in made:
+            count += 1
+            shown = f"{wanted} ({count})"
+        made.append(shown)
+    changed = [(old, new) for old, new in zip(names, made, strict=True) if old != new]
+    lines = (f"the class {printable(old)} is called {new}: {_why(old)}" for old, new in changed)
+    return tuple(made), tuple(lines)
+
+
+def _why(name: str) -> str:
+    if not name:
+        return "it has no name"
+    if name != printable(name):
+        return "its name is no UTF-8, or holds characters that cannot be printed"
+    return "another class has that name"
