@@ -43,13 +43,12 @@ def distinct(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
             shown = f"{wanted} ({count})"
         made.append(shown)
     changed = [(old, new) for old, new in zip(names, made, strict=True) if old != new]
-    lines = (f"the class {printable(old)} is called {new}: {_why(old)}" for old, new in changed)
-    return tuple(made), tuple(lines)
+    return tuple(made), tuple(f"a class is called {new}, {_why(old)}" for old, new in changed)
 
 
 def _why(name: str) -> str:
     if not name:
-        return "it has no name"
+        return "because it has no name"
     if name != printable(name):
-        return "its name is no UTF-8, or holds characters that cannot be printed"
-    return "another class has that name"
+        return "because its name is no UTF-8, or holds what cannot be printed"
+    return "because another one has the same name"

@@ -25,7 +25,6 @@ from pipeline.system.files import fingerprint
 CHANCE = 1.2  # an accuracy up to this times the share of the largest class is chance
 
 SOURCES = "pipeline.data.sources"
-
 DEFAULT = Form()
 Side = Annotated[int, Field(ge=8)]  # pixels
 
@@ -47,8 +46,7 @@ class DataConfig(BaseModel):
     )
     channels: Channels | None = Field(
         default=None,
-        description="1: grey, 3: colour; pictures of the other kind are converted; none: as they "
-        "are",
+        description="1: grey, 3: colour, whatever the pictures are; none: as they are",
     )
     fit: Literal["auto", "crop", "pad", "stretch"] = Field(
         default="auto",
@@ -260,14 +258,12 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], config: DataConfig, seed
 
     contents = _named(read(arrays, config.source, config.form))
     images = np.stack(list(contents.images(None)))
-    watch = inspection.Watch()
-    for image in images:
-        watch.see(image)
+    notes = (*contents.notes, *inspection.seen(images))
     digest = hashlib.sha256(images.tobytes()).hexdigest()
     mark = fingerprint(digest, contents.labels.tolist(), contents.class_names, contents.spans)
     whole = Decoded(
         *(contents.class_names, contents.labels, images, contents.spans, mark),
-        *((*contents.notes, *watch.notes()), contents.levels),
+        *(notes, contents.levels),
     )
     return _dataset(whole, config, seed)
 
@@ -276,19 +272,17 @@ def _dataset(found: Decoded, config: DataConfig, seed: int, more: tuple[str, ...
     rows = _divided(found, config, seed)
     parts = {part: Split(found.images, found.labels[at], at) for part, at in rows.items()}
     hashes = {part: hashlib.sha256(at.tobytes()).hexdigest() for part, at in rows.items()}
-    whole = fingerprint(found.fingerprint, hashes)
+    mark = fingerprint(found.fingerprint, hashes)
     notes = tuple(map(printable, (*more, *found.notes)))
     height, width, channels = found.images.shape[1:]
     form = replace(config.form, size=(height, width), channels=channels, levels=found.levels)
     dataset = Dataset(
-        config.source, found.class_names, **parts, fingerprint=whole, notes=notes, form=form
+        config.source, found.class_names, **parts, fingerprint=mark, notes=notes, form=form
     )
     for note in notes:
         log.info("%s: %s", config.source, note)
-    counts = {part: len(at) for part, at in rows.items()}
-    shape = dataset.image_shape
-    told = inspection.overview(found.class_names, found.labels, counts, shape, form.fit)
-    log.info("%s: %s", config.source, told)
+    whole = found.class_names, found.labels, {part: len(at) for part, at in rows.items()}
+    log.info("%s: %s", config.source, inspection.overview(*whole, dataset.image_shape, form.fit))
     return dataset
 
 
@@ -300,8 +294,7 @@ def _divided(found: Contents | Decoded, config: DataConfig, seed: int) -> dict[s
 def chance(val: Split) -> float:
     """The accuracy that a network has to exceed to have learned anything.
 
-    1.2 times the share of the largest class; where that is most of the images, half of the way
-    from it to 1.
+    1.2 times the share of the largest class; where that is most images, half of the way to 1.
     """
     share = float(np.bincount(val.labels).max() / len(val))
     return min(CHANCE * share, (1 + share) / 2)

@@ -1,7 +1,7 @@
 """What a user has to know of pictures and images, in lines: how they differ, what they become."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,14 @@ class Watch:
                 "smaller"
             )
         return tuple(found)
+
+
+def seen(images: Iterable[npt.NDArray[np.uint8]]) -> tuple[str, ...]:
+    """What `Watch` notes of images that are there already."""
+    watch = Watch()
+    for image in images:
+        watch.see(image)
+    return watch.notes()
 
 
 def kinds(headers: Sequence[Header], channels: int) -> list[str]:
