@@ -1,6 +1,6 @@
 """Fit a trained network to other images: another size, one channel, another range of pixels."""
 
-from typing import Any, Literal
+from typing import Any
 
 import keras
 
@@ -9,9 +9,7 @@ from pipeline.graph import walk
 from pipeline.graph.rebuild import ImageShape, copy_weights, first_convolution, on_images
 from pipeline.pretrained import heads
 from pipeline.pretrained.heads import Head
-
-Pixels = Literal["0..255", "0..1", "-1..1"]
-RESCALING = {"0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}  # scale, offset of 0..255
+from pipeline.pretrained.pixels import AS_THEY_ARE, Pixels
 
 
 def adapt(
@@ -20,7 +18,7 @@ def adapt(
     num_classes: int,
     head: Head = "auto",
     imagenet: bool = False,
-    pixels: Pixels = "0..255",
+    pixels: Pixels = AS_THEY_ARE,
 ) -> tuple[keras.Model, list[str]]:
     """Rebuild a functional model for a data set, with the weights that it has.
 
@@ -33,7 +31,7 @@ def adapt(
             1x1 convolution, and of what follows it. "keep": it stays. "auto": it stays if it has as
             many classes, unless those are ImageNet's.
         imagenet: Whether the classes of `model` are ImageNet's.
-        pixels: The range of pixels that `model` was trained on; the adapted model takes 0..255.
+        pixels: What `model` was trained on; the adapted model takes 0..255 in R, G, B.
 
     Returns:
         The model, and the names of layers that start from random weights.
@@ -50,10 +48,14 @@ def adapt(
     grey = _is_grey(model, input_shape)
     kept = heads.keeps(model, num_classes, head, imagenet)
     folded = first_convolution(model) if grey else None
+    turned = _turned(model) if pixels.reverse else None
 
     def first(image: Any) -> Any:
-        if pixels in RESCALING:
-            scale, offset = RESCALING[pixels]
+        if not pixels.are_bytes:
+            scale, offset = (
+                list(one) if isinstance(one, tuple) else one
+                for one in (pixels.scale, pixels.offset)
+            )
             name = heads.free_name("pixels", model)
             image = keras.layers.Rescaling(scale, offset, name=name)(image)
         if len(model.inputs[0].shape) == 3:
@@ -65,7 +67,28 @@ def adapt(
     outputs, new = (heads.scores(body), []) if kept else heads.new(body, num_classes)
     made = keras.Model(rebuilt.inputs, outputs, name=model.name)
     copy_weights(made, rebuilt, folded)
+    for layer in made.layers:
+        if turned is not None and rebuilt.origins.get(id(layer)) is turned:
+            kernel, *bias = layer.get_weights()
+            layer.set_weights([kernel[:, :, ::-1], *bias])
     return made, new
+
+
+def reversible(model: keras.Model) -> bool:
+    """Whether a network can be made to read its channels in the other order."""
+    shape = tuple(model.inputs[0].shape[1:])
+    return len(shape) == 3 and shape[-1] == 3 and first_convolution(model) is not None
+
+
+def _turned(model: keras.Model) -> keras.layers.Conv2D:
+    """The convolution whose kernel's channels B, G, R become R, G, B."""
+    found = first_convolution(model) if reversible(model) else None
+    if found is None:
+        raise ModelError(
+            f"the channels of model {model.name!r} cannot be put into another order. Received: a "
+            "model that does not begin with a convolution of three channels. Turn them within it"
+        )
+    return found
 
 
 def _is_grey(model: keras.Model, input_shape: ImageShape) -> bool:
