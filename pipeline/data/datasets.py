@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from pipeline.data import cache, class_names
 from pipeline.data.cache import Contents, Decoded, Source
@@ -27,6 +27,7 @@ SOURCES = "pipeline.data.sources"
 
 DEFAULT = Form()
 Side = Annotated[int, Field(ge=8)]  # pixels
+ClassName = Annotated[str, BeforeValidator(str)]  # 7 in YAML is the folder named 7
 
 log = logging.getLogger("flopsmith")
 
@@ -54,7 +55,7 @@ class DataConfig(BaseModel):
         description="What becomes of pictures of other proportions: crop the centre, pad with "
         "black, stretch as Keras does; auto: crop, or what a loaded model was trained with",
     )
-    classes: tuple[str, ...] | None = Field(
+    classes: tuple[ClassName, ...] | None = Field(
         default=None,
         description="Names of all classes in the order that their numbers have; none: sorted, or "
         "as in the source",

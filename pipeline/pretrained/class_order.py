@@ -99,7 +99,7 @@ def _gained(outputs: Places, labels: Places, places: Places) -> bool:
     """Whether an order is right about more images than that of the data, beyond chance."""
     right, was = places[outputs] == labels, outputs == labels
     gained, lost = int(np.sum(right & ~was)), int(np.sum(was & ~right))
-    return gained - lost > CERTAIN * np.sqrt(gained + lost)
+    return bool(gained - lost > CERTAIN * np.sqrt(gained + lost))
 
 
 def _assigned(outputs: Places, labels: Places, count: int) -> Places:

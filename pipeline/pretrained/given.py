@@ -199,13 +199,14 @@ def _accuracy(score: Score, pixels: Pixels, split: Split) -> float:
 
 def _resized(dataset: Dataset, shape: ImageShape) -> Dataset:
     """Images in memory at another size; they are stretched, having been fitted already."""
-    parts = {}
-    for name in ("train", "val", "test"):
-        split: Split = getattr(dataset, name)
-        count = presentation.TRAINED if name == "train" else len(split)
+
+    def part(split: Split, count: int) -> Split:
         images = [_stretched(split.images[row], shape) for row in split.index[:count]]
-        parts[name] = Split(np.stack(images), split.labels[:count], np.arange(len(images)))
-    return replace(dataset, **parts)
+        return Split(np.stack(images), split.labels[:count], np.arange(len(images)))
+
+    train = part(dataset.train, presentation.TRAINED)
+    val, test = (part(one, len(one)) for one in (dataset.val, dataset.test))
+    return replace(dataset, train=train, val=val, test=test)
 
 
 def _stretched(image: Any, shape: ImageShape) -> Any:

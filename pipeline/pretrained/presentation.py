@@ -44,9 +44,9 @@ class Sample:
     @classmethod
     def of(cls, val: Split, train: Split) -> "Sample":
         """Take some of each, the classes as evenly as possible."""
-        some, more = batch(val, SAMPLE, seed=0), batch(train, TRAINED, seed=0)
-        images, labels = (np.concatenate(pair) for pair in zip(some, more, strict=True))
-        return cls(images, labels, len(some[1]))
+        images, labels = batch(val, SAMPLE, seed=0)
+        more, theirs = batch(train, TRAINED, seed=0)
+        return cls(np.concatenate([images, more]), np.concatenate([labels, theirs]), len(labels))
 
     def few(self) -> "Sample":
         """Enough of both for a first look."""
