@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from pipeline.data import cache, inspection
+from pipeline.data import cache, class_names, inspection
 from pipeline.data.cache import Contents, Decoded, Source
 from pipeline.data.class_names import distinct, printable
 from pipeline.data.division import Rows, divide
@@ -27,6 +27,7 @@ CHANCE = 1.2  # an accuracy up to this times the share of the largest class is c
 SOURCES = "pipeline.data.sources"
 DEFAULT = Form()
 Side = Annotated[int, Field(ge=8)]  # pixels
+ClassName = Annotated[str, BeforeValidator(str)]  # 7 in YAML is the folder named 7
 
 log = logging.getLogger("flopsmith")
 
@@ -52,6 +53,11 @@ class DataConfig(BaseModel):
         default="auto",
         description="What becomes of pictures of other proportions: crop the centre, pad with "
         "black, stretch as Keras does; auto: crop, or what a loaded model was trained with",
+    )
+    classes: tuple[ClassName, ...] | None = Field(
+        default=None,
+        description="Names of all classes in the order that their numbers have; none: sorted, or "
+        "as in the source",
     )
     val_fraction: float = Field(
         default=0.15,
@@ -221,11 +227,12 @@ def sample(
     rows = _divided(found, config, seed)[part]
     if count < len(rows):
         rows = np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
-    labels = found.labels[rows]
+    names, numbers = class_names.ordered(found.class_names, config.classes, config.source)
+    labels = numbers[found.labels[rows]]
     if isinstance(found, Decoded):
-        return Split(found.images, labels, rows), found.class_names
+        return Split(found.images, labels, rows), names
     images = np.stack(list(found.images(rows.tolist())))
-    return Split(images, labels, np.arange(len(rows))), found.class_names
+    return Split(images, labels, np.arange(len(rows))), names
 
 
 def _find(config: DataConfig) -> Source:
@@ -270,15 +277,14 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], config: DataConfig, seed
 
 def _dataset(found: Decoded, config: DataConfig, seed: int, more: tuple[str, ...] = ()) -> Dataset:
     rows = _divided(found, config, seed)
-    parts = {part: Split(found.images, found.labels[at], at) for part, at in rows.items()}
+    names, numbers = class_names.ordered(found.class_names, config.classes, config.source)
+    parts = {part: Split(found.images, numbers[found.labels[at]], at) for part, at in rows.items()}
     hashes = {part: hashlib.sha256(at.tobytes()).hexdigest() for part, at in rows.items()}
-    mark = fingerprint(found.fingerprint, hashes)
+    mark = fingerprint(found.fingerprint, hashes, *([names] if config.classes else []))
     notes = tuple(map(printable, (*more, *found.notes)))
     height, width, channels = found.images.shape[1:]
     form = replace(config.form, size=(height, width), channels=channels, levels=found.levels)
-    dataset = Dataset(
-        config.source, found.class_names, **parts, fingerprint=mark, notes=notes, form=form
-    )
+    dataset = Dataset(config.source, names, **parts, fingerprint=mark, notes=notes, form=form)
     for note in notes:
         log.info("%s: %s", config.source, note)
     whole = found.class_names, found.labels, {part: len(at) for part, at in rows.items()}
