@@ -23,7 +23,7 @@ from pipeline.export import card, requantize
 from pipeline.export.requantize import Quantized
 from pipeline.stage import Context
 from pipeline.system.files import write_atomic
-from pipeline.tflite import convert, metadata, parity, write
+from pipeline.tflite import convert, metadata, parity, scoring, write
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.metadata import About
 from pipeline.tflite.read import Graph, read
@@ -155,6 +155,7 @@ class Bundle:
             budget=self.ctx.budget,
             graph=self.graph,
             files={name: len(content) for name, content in self.files.items()},
+            scores=scoring.kind(self.graph, Runner(self.files[MODEL], graph=self.graph)),
         )
         self.files[CARD] = card.render([*self.ctx.earlier(), made], facts).encode()
 
@@ -193,7 +194,7 @@ def golden(runner: Runner, dataset: Dataset, seed: int) -> bytes:
     """Test images and the scores that LiteRT gives them, as an `.npz`.
 
     `images` uint8 [N, H, W, C], `labels` int32 [N], `scores` float32 [N, K] and `raw` [N, K], the
-    output as the file has it.
+    output as the file has it; K is 1 where two classes have one score.
     """
     images, labels = batch(dataset.test, EXAMPLES, seed)
     whole = io.BytesIO()

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
+from pipeline.graph import scores as score
 from pipeline.pretrained import sources
 from pipeline.tflite import predict
 
@@ -78,12 +79,12 @@ def accuracy(path: Path, dataset: Dataset, part: str, kind: Views) -> dict[str, 
     """
     split: Split = getattr(dataset, part)
     found = scores(path, split, kind)
-    if found.shape[1] != dataset.num_classes:
+    if not score.fit(found.shape[1], dataset.num_classes):
         raise ModelError(
             f"{path}: knows other classes than the data has. Received: {found.shape[1]} scores, "
             f"{dataset.num_classes} classes. Give the data it was trained on"
         )
-    hits = np.argmax(found, axis=-1) == split.labels
+    hits = score.classes(found) == split.labels
     names = enumerate(dataset.class_names)
     own = {name: hits[split.labels == i] for i, name in names}
     return {

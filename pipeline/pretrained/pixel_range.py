@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pipeline.data import datasets
 from pipeline.data.datasets import Dataset, Split
 from pipeline.data.stream import batch
+from pipeline.graph import scores as score
 from pipeline.pretrained.adaptation import Pixels
 
 SAMPLE = 1000  # val images at most
@@ -36,9 +37,9 @@ def recognized(adapted: Callable[[Pixels], Any], dataset: Dataset, name: str) ->
     sample = Split(images, labels, np.arange(len(images)))
     made = {pixels: adapted(pixels) for pixels in get_args(Pixels)}
     scores = {pixels: _scores(model, images) for pixels, model in made.items()}
-    found = {kind: float(np.mean(np.argmax(s, -1) == labels)) for kind, s in scores.items()}
+    found = {kind: float(np.mean(score.classes(s) == labels)) for kind, s in scores.items()}
     close = [kind for kind in found if found[kind] >= max(found.values()) - CLOSE]
-    best = min(close, key=lambda kind: surprise(scores[kind], labels))
+    best = min(close, key=lambda kind: surprise(score.shares(scores[kind]), labels))
     if max(found.values()) <= datasets.chance(sample):
         best = get_args(Pixels)[0]
         log.warning(

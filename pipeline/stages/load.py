@@ -113,10 +113,14 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     if config.model is not None:
         head = "with a new head" if made.new_layers else "with the head that it has"
         log.info("load: %s, %s for %d classes", config.model, head, ctx.data.num_classes)
+    note = {"note": f"{config.model}: {made.scores}"} if made.scores else {}
+    if made.scores:
+        log.info("load: %s: %s", config.model, made.scores)
     details = Details(
         source=config.model or config.network,
         new_layers=made.new_layers,
         pretrained=config.model is not None,
+        **note,
     )
     return ctx.save_keras(
         made.model, source, family=made.family, arch=made.arch, settings={}, details=details
@@ -147,26 +151,28 @@ class Made(NamedTuple):
     new_layers: list[str]  # names of layers that have not been trained
     family: str | None
     arch: dict[str, Any] | None
+    scores: str | None = None  # what they are, where they are not what most networks give
 
 
 def _made(config: Config, dataset: Dataset, weights: bool = True) -> Made:
     """Load or build the network; without weights where only its costs are wanted."""
-    from pipeline.pretrained import sources
+    from pipeline.pretrained import heads, sources
     from pipeline.train import preprocessing
     from search_spaces import base, published
 
-    shape, classes = dataset.image_shape, dataset.num_classes
+    shape, classes, told = dataset.image_shape, dataset.num_classes, None
     if config.model is not None:
         loaded = sources.load(config.model, weights)
         model, new = _adapted(config, loaded, dataset, measured=weights)
         family, arch = loaded.family, loaded.arch
+        told = heads.told(loaded.model, dataset.class_names) if weights and not new else None
     else:
         family, net = published.find(config.network or "")
         arch = net.arch.model_dump(mode="json")
         model = base.build(family, arch, shape, classes)
         preprocessing.apply(model, config.preprocessing, dataset.train)
         new = [layer.name for layer in model.layers if layer.weights]
-    return Made(model, new, family, arch)
+    return Made(model, new, family, arch, told)
 
 
 def _cost(config: Config, dataset: Dataset, budget: Budget) -> dict[str, float]:

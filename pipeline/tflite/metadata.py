@@ -11,16 +11,19 @@ from dataclasses import dataclass
 import flatbuffers
 
 from pipeline.errors import ModelError
-from pipeline.tflite import write
+from pipeline.graph import scores as score
+from pipeline.tflite import scoring, write
+from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import Graph, Tensor, read
 
 LABELS = "labels.txt"  # the names of the classes, a line each, in the order of the scores
+SCORED = "scored.txt"  # where two classes have one score: the name of the class that it is of
 SCHEMA = b"M001"
 PARSER = "1.0.0"  # the oldest version of the metadata parser that knows every field used here
 IMAGE, FEATURE = 2, 1  # kinds of content
 RGB, GREY = 1, 2  # colour spaces
 NORMALIZATION = 1  # kind of processing
-AXIS_LABELS = 2  # kind of file
+DESCRIPTIONS, AXIS_LABELS = 1, 2  # kinds of files
 HIGHEST = 255  # largest value of a pixel
 
 
@@ -37,6 +40,9 @@ class About:
 def put(model: bytes, about: About, labels: Sequence[str]) -> bytes:
     """Write metadata and `labels.txt` into an image classifier that has none.
 
+    Image libraries want as many labels as there are scores. Where two classes have one score, they
+    are told the name of the class that it is of, and `labels.txt` is there for other readers.
+
     Raises:
         ModelError: it is not a `.tflite` file, has metadata already, or the number of labels is not
             that of its classes.
@@ -47,13 +53,19 @@ def put(model: bytes, about: About, labels: Sequence[str]) -> bytes:
             f"the model has metadata already. Received: {len(model)} bytes. "
             "Start from a file without metadata"
         )
-    if (found := graph.outputs[0].shape[-1]) != len(labels):
+    found = graph.outputs[0].shape[-1]
+    if not score.fit(found, len(labels)):
         raise ModelError(
             f"labels do not belong to the model. Received: {len(labels)} labels for {found} classes"
         )
-    text = "".join(f"{label}\n" for label in labels)
-    told = write.noted(model, write.METADATA, _written(graph, about))
-    return write.attach(told, {LABELS: text.encode()})
+    kind = scoring.kind(graph, Runner(model, graph=graph))
+    files = {LABELS: "".join(f"{label}\n" for label in labels).encode()}
+    own = LABELS if found == len(labels) else SCORED
+    if own == SCORED:
+        files[SCORED] = f"{labels[1]}\n".encode()
+    note = _written(graph, about, score.text(kind, labels), own)
+    told = write.noted(model, write.METADATA, note)
+    return write.attach(told, files)
 
 
 def labels(model: bytes) -> list[str] | None:
@@ -86,8 +98,15 @@ def normalization(tensor: Tensor) -> tuple[float, float]:
     return float(tensor.zero_points[0]), float(1 / tensor.scales[0])
 
 
-def _written(graph: Graph, about: About) -> bytes:
-    """The flatbuffer; what a table refers to is written before it."""
+def _written(graph: Graph, about: About, meaning: str, own: str) -> bytes:
+    """The flatbuffer; what a table refers to is written before it.
+
+    Args:
+        graph: The model.
+        about: What people want to know about it.
+        meaning: Of its scores.
+        own: Name of the file with a label for each score.
+    """
     to = _Writer()
     image = graph.inputs[0]
     _, height, width, channels = image.shape
@@ -107,20 +126,24 @@ def _written(graph: Graph, about: About) -> bytes:
             5: to.table({0: to.floats([high]), 1: to.floats([low])}),
         }
     )
-    names = to.table({0: to.text(LABELS), 1: to.text("names of the classes")}, {2: AXIS_LABELS})
+    names = to.table({0: to.text(own), 1: to.text("names of the classes")}, {2: AXIS_LABELS})
     scores = to.table(
         {
             0: to.text("scores"),
-            1: to.text("probability of each class"),
+            1: to.text(meaning),
             3: to.table({1: to.table({})}, {0: FEATURE}),
             5: to.table({0: to.floats([1.0]), 1: to.floats([0.0])}),
             6: to.tables([names]),
         }
     )
     whole = to.table({2: to.tables([first]), 3: to.tables([scores])})
+    more = {}
+    if own != LABELS:
+        every = to.table({0: to.text(LABELS), 1: to.text("all classes")}, {2: DESCRIPTIONS})
+        more = {6: to.tables([every])}
     texts = {0: about.name, 1: about.description, 4: about.author, 5: about.license, 7: PARSER}
     known = {slot: to.text(text) for slot, text in texts.items() if text}
-    return to.finish(to.table({3: to.tables([whole]), **known}))
+    return to.finish(to.table({3: to.tables([whole]), **known, **more}))
 
 
 class _Writer:
