@@ -77,17 +77,27 @@ def kind(model: keras.Model) -> scores.Kind:
     if end.function in ("softmax", "sigmoid", "hardsigmoid"):
         whole: scores.Kind = "softmax" if end.function == "softmax" else "sigmoids"
         return "sigmoid" if one else whole
-    if end.function in SIGNED or getattr(end.layer, "weights", None):
+    if getattr(end.layer, "weights", None) or is_signed(model):
         return "logits"
     found = scores.kind(_sample(model))
-    bounded = {*_behind(model)} & {*BOUNDED}
+    bounded = {function for _, function, _ in _behind(model)} & {*BOUNDED}
     return found if bounded or found in ("softmax", "shares") else "logits"
 
 
 def is_signed(model: keras.Model) -> bool:
     """Whether the scores are of -1..1, those of a hinge loss, and so no logits."""
-    behind = {*_behind(model)}
-    return bool(behind & {*SIGNED}) and kind(model) == "logits" and not behind & {*ALONE}
+    behind = _behind(model)
+    functions = {function for _, function, _ in behind}
+    shifted = any(_shifts(layer, sources) for layer, _, sources in behind)
+    return bool(functions & {*SIGNED}) and not functions & {*ALONE} and not shifted
+
+
+def _shifts(layer: Any, sources: list[Any]) -> bool:
+    """Whether a constant is added, as in `(tanh(x) + 1) / 2`."""
+    kind = type(layer).__name__
+    return (kind in ("Add", "Subtract") and len(sources) == 1) or (
+        kind == "Rescaling" and np.any(np.asarray(layer.offset) != 0)
+    )
 
 
 def _function(layer: Any, tensor: Any) -> str:
@@ -134,11 +144,14 @@ def _keeps_off_ends(layer: Any) -> bool:
     return bool(0 <= low <= CLIPPED and 1 - CLIPPED <= high <= 1)
 
 
-def _behind(model: keras.Model) -> list[str]:
-    """The functions between the output and the last layers with weights, these included."""
+def _behind(model: keras.Model) -> list[tuple[Any, str, list[Any]]]:
+    """Layers between the output and the last ones with weights or a bound, these included.
+
+    Each comes with its function and with what it reads.
+    """
     calls = list(walk.calls(model))
     made = {id(out): (layer, sources) for layer, sources, out in calls}
-    waiting, seen, found = [model.outputs[0]], set[int](), list[str]()
+    waiting, seen, found = [model.outputs[0]], set[int](), list[Any]()
     while waiting:
         tensor = waiting.pop()
         if id(tensor) in seen or id(tensor) not in made:
@@ -148,7 +161,7 @@ def _behind(model: keras.Model) -> list[str]:
         function = _function(layer, tensor)
         if type(layer).__name__ == "ReLU" and layer.max_value is not None:
             function = "relu6"
-        found.append(function)
+        found.append((layer, function, sources))
         if not getattr(layer, "weights", None) and function not in BOUNDED:
             waiting += sources
     return found

@@ -87,7 +87,7 @@ def text(found: Kind, class_names: Sequence[str]) -> str:
     """What scores of that kind are, in words."""
     if found == "sigmoid":
         first, second = class_names
-        return f"probability of {second}; that of {first} is the rest to one"
+        return f"probability of class {second!r}; that of {first!r} is one minus it"
     return {
         "softmax": "probability of each class",
         "shares": "score of each class; they do not sum to one",

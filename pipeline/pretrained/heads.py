@@ -113,8 +113,8 @@ def told(given: keras.Model, class_names: Sequence[str]) -> str | None:
         return f"its scores are {what}; a {wanted} makes probabilities of them"
     if kind == "sigmoid":
         return (
-            f"its one score is the {score.text(kind, class_names)}; above 0.5 an image is "
-            f"{class_names[1]}"
+            f"its one score is the {score.text(kind, class_names)}; above 0.5 an image is of "
+            f"class {class_names[1]!r}"
         )
     if kind == "softmax":
         return None

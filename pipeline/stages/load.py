@@ -113,7 +113,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     if config.model is not None:
         head = "with a new head" if made.new_layers else "with the head that it has"
         log.info("load: %s, %s for %d classes", config.model, head, ctx.data.num_classes)
-    note = {"note": f"{config.model}: {made.scores}"} if made.scores else {}
+    note = {"note": made.scores[:1].upper() + made.scores[1:]} if made.scores else {}
     if made.scores:
         log.info("load: %s: %s", config.model, made.scores)
     details = Details(
