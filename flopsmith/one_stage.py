@@ -94,7 +94,7 @@ class Workshop:
         return made
 
     def loaded(self, model: keras.Model | str | Path, pixels: str) -> Artifact:
-        """Bring a model of one's own in: on images of `data`, 0..255, with softmax scores."""
+        """Bring a model of one's own in: on images of `data`, 0..255, with its own scores."""
         path = self.place / "given.keras"
         if isinstance(model, keras.Model):
             model.save(path)

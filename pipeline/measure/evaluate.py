@@ -16,7 +16,7 @@ from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
 from pipeline.graph import scores as score
 from pipeline.pretrained import sources
-from pipeline.tflite import predict
+from pipeline.tflite import predict, scoring
 
 Views = Literal["one", "flip", "ten_crop"]
 CROP = 7 / 8  # side of a crop: 224 of 256 pixels
@@ -100,7 +100,7 @@ def _classifier(path: Path) -> tuple[tuple[int, ...], Any]:
     """The image shape of a model, and its scores of float images 0..255."""
     if path.suffix != ".keras" and not path.is_dir():
         runner, _ = predict.load(path)
-        return tuple(runner.image_shape), runner.scores
+        return tuple(runner.image_shape), lambda x: scoring.each(runner.graph, runner.scores(x))
     model = sources.load(str(path)).model
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.inputs[0].shape) != 4:
         raise ModelError(f"not an image classifier. Received: {path}")

@@ -68,12 +68,24 @@ def scores(body: keras.Model, kind: score.Kind) -> Any:
         function = "sigmoid" if _outputs(body) == 1 else "softmax"
         return _behind(function, body, end.tensor)
     if function not in ending.ALONE:
-        return _flat(body, end.tensor)
+        return _flat(body, _merged(body, end))
     layer = keras.layers.Softmax if function == "softmax" else keras.layers.Activation
     if isinstance(end.layer, layer) and function == end.function and len(end.tensor.shape) == 2:
         return end.tensor
     logits = _before(body, end)
     return _flat(body, end.tensor) if logits is None else _behind(function, body, logits)
+
+
+def _merged(body: keras.Model, end: Ending) -> Any:
+    """The scores; several heads that are stacked and averaged, or summed, by a layer for that."""
+    kind = {"Mean": keras.layers.Average, "Sum": keras.layers.Add}.get(type(end.layer).__name__)
+    made = {id(out): (layer, sources) for layer, sources, out in walk.calls(body)}
+    layer, sources = made[id(end.tensor)]
+    stack, several = made.get(id(sources[0]), (None, []))
+    stacked = type(stack).__name__ == "Stack" and len(several) > 1
+    if kind is None or not stacked or layer.axis not in (stack.axis, [stack.axis], (stack.axis,)):
+        return end.tensor
+    return kind(name=free_name("mean", body))(several)
 
 
 def _before(body: keras.Model, end: Ending) -> Any:

@@ -105,6 +105,7 @@ OPEN: dict[str, Callable[[Any, Maker], Any]] = {  # a sum of one, which no last 
     "average": lambda x, m: _mean(x, m, "softmax"),
     "half the sum": lambda x, m: sum(_two(x, m, "softmax")) / 2.0,
     "weighted mean": _weighted,
+    "stacked mean": lambda x, m: ops.mean(ops.stack(_two(x, m, "softmax"), axis=1), axis=1),
     "by hand": _by_hand,
 }
 SIGMOID: dict[str, Callable[[Any, Maker], Any]] = {

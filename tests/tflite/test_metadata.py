@@ -200,6 +200,49 @@ def test_metadata_is_written_once(told: dict[str, bytes]) -> None:
         metadata.put(told["uint8"], ABOUT, LABELS)
 
 
+# one score for two classes
+
+
+@pytest.fixture(scope="module")
+def single(images: np.ndarray) -> bytes:
+    inputs = keras.Input((SIDE, SIDE, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 127.5, -1.0)(inputs))
+    dense = layers.Dense(1, activation="sigmoid")
+    model = keras.Model(inputs, dense(x))
+    dense.set_weights([np.array([[4.0], [-4.0], [0.0]]), np.zeros(1)])
+    bare = convert.ptq(model, images.astype(np.float32))
+    return metadata.put(bare, ABOUT, LABELS[:2])
+
+
+def test_one_score_keeps_the_names_of_both_classes(single: bytes) -> None:
+    assert metadata.labels(single) == LABELS[:2]
+    found = parsed(single)
+    ((scores,),) = (found.subgraphMetadata[0].outputTensorMetadata,)
+    assert scores.description == b"probability of class 'dog'; that of 'cat' is one minus it"
+    assert [(one.name, one.type) for one in scores.associatedFiles] == [(b"scored.txt", 2)]
+    assert [(one.name, one.type) for one in found.associatedFiles] == [(b"labels.txt", 1)]
+    assert found.minParserVersion == b"1.0.0"
+
+
+def test_mediapipe_shows_the_class_that_one_score_is_of(single: bytes, images: np.ndarray) -> None:
+    expected = Runner(single).scores(images)
+    assert 0 < np.mean(expected > 0.5) < 1
+    with classifier(single) as model:
+        for image, (score,) in zip(images, expected, strict=True):
+            (head,) = model.classify(picture(image)).classifications
+            found = [(one.category_name, one.score) for one in head.categories]
+            assert found == [("dog", pytest.approx(score, abs=1e-5))]
+
+
+def test_scores_that_do_not_sum_to_one_say_so(images: np.ndarray) -> None:
+    inputs = keras.Input((SIDE, SIDE, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 127.5, -1.0)(inputs))
+    model = keras.Model(inputs, layers.Dense(len(LABELS), activation="sigmoid")(x))
+    told = metadata.put(convert.convert_float(model), ABOUT, LABELS)
+    (scores,) = parsed(told).subgraphMetadata[0].outputTensorMetadata
+    assert scores.description == b"independent score of each class; they do not sum to one"
+
+
 # MediaPipe
 
 

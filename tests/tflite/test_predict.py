@@ -157,3 +157,25 @@ def test_predict_starts_without_keras() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert ended.stdout == "set()\n"
+
+
+# one score for two classes
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", None])
+def test_one_score_gives_both_classes_best_first(activation: str | None, tmp_path: Path) -> None:
+    """As a probability, or as a logit in a file from elsewhere."""
+    inputs = keras.Input((8, 8, 1))
+    dense = layers.Dense(1, activation=activation)
+    model = keras.Model(
+        inputs, dense(layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 255)(inputs)))
+    )
+    dense.set_weights([np.log([[4.0]]) - np.log([[0.25]]), np.log([0.25])])
+    path = tmp_path / "model.tflite"
+    path.write_bytes(convert.convert_float(model))
+    white, black = (picture(tmp_path / f"{c}.png", colour=c) for c in ("white", "black"))
+    best = predict.classify(*predict.load(path), white, 3)
+    assert best == [{"label": "1", "score": 0.8}, {"label": "0", "score": 0.2}]
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    best = predict.classify(*predict.load(path), black, 3)
+    assert best == [{"label": "cat", "score": 0.8}, {"label": "dog", "score": 0.2}]

@@ -168,3 +168,11 @@ def test_a_file_is_decoded_as_flopsmith_predict_does_it(kind: str, channels: int
 
 def test_the_same_files_are_unreadable() -> None:
     assert serving.UNREADABLE == pictures.UNREADABLE
+
+
+def test_one_score_is_a_probability_for_each_of_two_classes() -> None:
+    served = serving.Classifier()
+    served._labels = ["cat", "dog"]
+    row = served._row(np.float32([0.25]))
+    assert row == {"label": "cat", "score": 0.75, "scores": {"cat": 0.75, "dog": 0.25}}
+    assert served._row(np.float32([0.75]))["label"] == "dog"
