@@ -97,7 +97,7 @@ class Workshop:
         return made
 
     def loaded(self, config: StageConfig) -> Artifact:
-        """Bring a model of one's own in: on images of `data`, 0..255, with softmax scores."""
+        """Bring a model of one's own in: on images of `data`, 0..255, with its own scores."""
         made = self.run("load", None, config)
         accuracy = metrics.val_accuracy(made, self.data)
         return made.model_copy(update={"metrics": {"val_accuracy": accuracy}})

@@ -23,9 +23,9 @@ from pipeline.export import card, requantize
 from pipeline.export.requantize import Quantized
 from pipeline.stage import Context
 from pipeline.system.files import write_atomic
-from pipeline.tflite import convert, metadata, parity, write
+from pipeline.tflite import convert, metadata, metadata_writer, parity, scoring, write
 from pipeline.tflite.classifier import Runner
-from pipeline.tflite.metadata import About
+from pipeline.tflite.metadata_writer import About
 from pipeline.tflite.read import Graph, read
 
 MODEL, EDGETPU, FLOAT = "model.tflite", "model_edgetpu.tflite", "model_float.tflite"
@@ -114,13 +114,15 @@ class Bundle:
                 "export: %s names another class than %s on %.2f%% of the val images",
                 *(EDGETPU, MODEL, 100 * (1 - same["agreement"])),
             )
-        self.files[EDGETPU] = metadata.with_form(content, self.ctx.data.form)
+        self.files[EDGETPU] = metadata_writer.with_form(content, self.ctx.data.form)
 
     def _finished(self, content: bytes) -> bytes:
         content = write.stripped(content) if self.strip else content
         if not self.tell:
-            return metadata.with_form(content, self.ctx.data.form)
-        return metadata.put(content, self.about, self.ctx.data.class_names, self.ctx.data.form)
+            return metadata_writer.with_form(content, self.ctx.data.form)
+        return metadata_writer.put(
+            content, self.about, self.ctx.data.class_names, self.ctx.data.form
+        )
 
     def add_examples(self) -> None:
         """Add the names of the classes, and images with the scores that they must get."""
@@ -155,6 +157,7 @@ class Bundle:
             budget=self.ctx.budget,
             graph=self.graph,
             files={name: len(content) for name, content in self.files.items()},
+            scores=scoring.kind(self.graph, Runner(self.files[MODEL], graph=self.graph)),
         )
         self.files[CARD] = card.render([*self.ctx.earlier(), made], facts).encode()
 
@@ -193,7 +196,7 @@ def golden(runner: Runner, dataset: Dataset, seed: int) -> bytes:
     """Test images and the scores that LiteRT gives them, as an `.npz`.
 
     `images` uint8 [N, H, W, C], `labels` int32 [N], `scores` float32 [N, K] and `raw` [N, K], the
-    output as the file has it.
+    output as the file has it; K is 1 where two classes have one score.
     """
     images, labels = batch(dataset.test, EXAMPLES, seed)
     whole = io.BytesIO()

@@ -12,6 +12,7 @@ import pipeline
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
+from pipeline.graph import scores as score
 from pipeline.report import markdown, page
 from pipeline.report.verdict import (
     COLUMNS,
@@ -25,7 +26,7 @@ from pipeline.report.verdict import (
     verdict,
 )
 from pipeline.tflite import read
-from pipeline.tflite.metadata import About
+from pipeline.tflite.metadata_writer import About
 
 TEMPLATE = "card.md.j2"
 NOT_STATED = "not stated"
@@ -53,6 +54,7 @@ class Facts:
     budget: Budget
     graph: read.Graph  # of model.tflite
     files: Mapping[str, int]  # bytes by name
+    scores: score.Kind = "softmax"  # of model.tflite
 
 
 def render(artifacts: Sequence[Artifact], facts: Facts) -> str:
@@ -86,6 +88,9 @@ def render(artifacts: Sequence[Artifact], facts: Facts) -> str:
         dtype=image.dtype.lower(),
         scale=float(scores.scales[0]) if scores.scales.size else None,
         zero_point=int(scores.zero_points[0]) if scores.zero_points.size else None,
+        kind=facts.scores,
+        one=scores.shape[-1] == 1,
+        meaning=score.text(facts.scores, facts.data.class_names),
         memory=facts.graph.peak_memory_bytes,
         classes=_classes(last),
         left_out=last.details.left_out,

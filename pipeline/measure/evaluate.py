@@ -16,12 +16,13 @@ import numpy.typing as npt
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset, Split
 from pipeline.errors import ModelError
+from pipeline.graph import scores as score
 from pipeline.graph import walk
 from pipeline.pretrained import fitting, given, sources, worth
 from pipeline.pretrained.fitting import Network
 from pipeline.pretrained.given import Wish
 from pipeline.pretrained.pixels import AS_THEY_ARE, Pixels
-from pipeline.tflite import predict
+from pipeline.tflite import predict, scoring
 
 Views = Literal["one", "flip", "ten_crop"]
 CROP = 7 / 8  # side of a crop: 224 of 256 pixels
@@ -99,7 +100,7 @@ def accuracy(path: Path, dataset: Dataset, part: str, kind: Views) -> dict[str, 
     if doubt := worth.doubt(found, dataset.class_names):
         log.warning("%s: %s", path, doubt.text)
     result = _scores(path, network, split, kind, found.best.pixels)
-    hits = np.argmax(result, axis=-1) == split.labels
+    hits = score.classes(result) == split.labels
     names = enumerate(dataset.class_names)
     own = {name: hits[split.labels == i] for i, name in names}
     return {
@@ -161,7 +162,7 @@ def _of_tflite(path: Path, classes: int | None) -> Network:
     return Network(
         str(path),
         (height, width, channels),
-        lambda _: lambda images: _of_both(runner.scores(images)),
+        lambda _: lambda images: scoring.each(runner.graph, runner.scores(images)),
         reversible=True,
         usual="crop" if given.is_own(str(path)) else "stretch",
         pixels="0..255" if stated else "auto",
@@ -169,17 +170,8 @@ def _of_tflite(path: Path, classes: int | None) -> Network:
     )
 
 
-def _of_both(found: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The scores of two classes where a model has only that of the second."""
-    if found.shape[-1] != 1:
-        return found
-    inside = found.min(initial=0) >= 0 and found.max(initial=0) <= 1
-    second = found if inside else 1 / (1 + np.exp(-found))
-    return np.concatenate([1 - second, second], axis=-1)
-
-
 def _refuse_other_classes(path: Path, count: int, classes: int | None) -> None:
-    if classes is not None and count != classes and (count, classes) != (1, 2):
+    if classes is not None and not score.fit(count, classes):
         raise ModelError(
             f"{path}: knows other classes than the data has. Received: {count} scores, "
             f"{classes} classes. Give the data it was trained on"

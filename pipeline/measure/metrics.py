@@ -16,6 +16,7 @@ from pipeline.data.datasets import Dataset, Split
 from pipeline.data.stream import stream
 from pipeline.details import ClassRow, LedgerRow
 from pipeline.graph import complexity
+from pipeline.graph.scores import classes
 from pipeline.measure import ledger
 from pipeline.tflite import convert
 from pipeline.tflite.classifier import Runner
@@ -128,19 +129,19 @@ def tflite_numbers(graph: Graph, rows: Sequence[LedgerRow]) -> dict[str, float]:
 
 
 def keras_hits(model: keras.Model, split: Split) -> np.ndarray:
-    """Whether the highest score of each image is that of its label, bool `[N]`."""
+    """Whether the scores of each image name the class of its label, bool `[N]`."""
     scores = model.predict(stream(split, 256).map(lambda x, _: x), verbose=0)
     return _hits(scores, split)
 
 
 def tflite_hits(runner: Runner, split: Split) -> np.ndarray:
-    """Whether the highest score of each image is that of its label, bool `[N]`."""
+    """Whether the scores of each image name the class of its label, bool `[N]`."""
     return np.asarray(tflite_classes(runner, split) == split.labels)
 
 
 def tflite_classes(runner: Runner, split: Split) -> np.ndarray:
-    """The class with the highest score of each image, `[N]`."""
-    return np.asarray(np.argmax(runner.scores(_images(split)), axis=-1))
+    """The class of each image, `[N]`."""
+    return classes(runner.scores(_images(split)))
 
 
 def gzip_bytes(content: bytes) -> int:
@@ -163,7 +164,7 @@ def _images(split: Split) -> Iterable[np.ndarray]:
 
 
 def _hits(scores: np.ndarray, split: Split) -> np.ndarray:
-    return np.asarray(np.argmax(scores, axis=-1) == split.labels)
+    return np.asarray(classes(scores) == split.labels)
 
 
 def _per_class(hits: np.ndarray, dataset: Dataset) -> list[ClassRow]:

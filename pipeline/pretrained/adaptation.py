@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from pipeline.errors import ModelError
-from pipeline.graph import walk
+from pipeline.graph import ending, walk
 from pipeline.graph.rebuild import ImageShape, copy_weights, first_convolution, on_images
 from pipeline.pretrained import heads
 from pipeline.pretrained.heads import Head
@@ -27,7 +27,7 @@ def adapt(
         model: Takes images `[B, H, W, C]`, or `[B, H, W]` of one channel.
         input_shape: `(H, W, C)` of the images. Images of one channel suit a network of three: they
             are seen as grey.
-        num_classes: Length of the vector of scores.
+        num_classes: Of the data; one output may stand for two classes.
         head: "new": a new dense layer and softmax take the place of the last dense layer, or last
             1x1 convolution, and of what follows it. "keep": it stays. "auto": it stays if it has as
             many classes, unless those are ImageNet's.
@@ -39,7 +39,8 @@ def adapt(
         The model, and the names of layers that start from random weights.
 
     Raises:
-        ModelError: the model cannot take such images, or keeps a head with other classes.
+        ModelError: the model cannot take such images, or keeps a head that scores other
+            classes or gives no probabilities.
     """
     walk.graph(model)  # refuses what is no graph of layers
     if len(model.inputs) != 1 or len(model.outputs) != 1:
@@ -73,7 +74,10 @@ def adapt(
 
     rebuilt = on_images(model, input_shape, first)
     body = keras.Model(rebuilt.inputs, rebuilt.outputs, name=model.name)
-    outputs, new = (heads.scores(body), []) if kept else heads.new(body, num_classes)
+    if kept:  # judged with the weights that the model has
+        outputs, new = heads.scores(body, ending.kind(model)), list[str]()
+    else:
+        outputs, new = heads.new(body, num_classes)
     made = keras.Model(rebuilt.inputs, outputs, name=model.name)
     copy_weights(made, rebuilt, folded)
     for layer in made.layers:

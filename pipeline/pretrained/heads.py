@@ -1,35 +1,140 @@
 """The head of a trained network: whether it stays, what its scores are, or a new one."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
 
 from pipeline.errors import ModelError
-from pipeline.graph import walk
+from pipeline.graph import ending, walk
+from pipeline.graph import scores as score
+from pipeline.graph.ending import Ending
 from pipeline.graph.kinds import table
 
 Head = Literal["auto", "keep", "new"]
+LOGS = {"logsoftmax": "softmax", "logsigmoid": "sigmoid"}  # logarithms of what the second gives
+NEW = "Replace its head: head: new"
 
 
 def keeps(model: keras.Model, num_classes: int, head: Head, imagenet: bool) -> bool:
-    """Whether the head stays."""
+    """Whether the head stays.
+
+    Raises:
+        ModelError: it is to stay, and scores other classes or gives no probabilities.
+    """
     shape = tuple(model.outputs[0].shape[1:])
-    same = shape == (num_classes,)
+    sides = [side for side in shape if side != 1] or [1]
+    same = len(sides) == 1 and sides[0] is not None and score.fit(sides[0], num_classes)
     if head == "keep" and not same:
         raise ModelError(
             f"model {model.name!r} scores other classes. Received: outputs={shape} for "
-            f"{num_classes} classes of the data. Replace its head: head: new"
+            f"{num_classes} classes of the data. {NEW}"
         )
-    return head == "keep" or (head == "auto" and same and not imagenet)
+    kept = head == "keep" or (head == "auto" and same and not imagenet)
+    if kept:
+        _refuse(model, sides[0])
+    return kept
 
 
-def scores(body: keras.Model) -> Any:
-    """The outputs, with a softmax where they are logits."""
-    last = next(layer for layer, _, out in walk.calls(body) if out is body.outputs[0])
-    function = getattr(getattr(last, "activation", None), "__name__", "")
-    if isinstance(last, keras.layers.Softmax) or function == "softmax":
-        return body.outputs[0]
-    return keras.layers.Softmax(name=free_name("scores", body))(body.outputs[0])
+def _refuse(model: keras.Model, outputs: int) -> None:
+    """Refuse scores that no probability can be made of."""
+    function = ending.of(model).function
+    if outputs == 1 and function in ("softmax", "logsoftmax"):
+        raise ModelError(
+            f"model {model.name!r} gives every image the same score. Received: {function} over "
+            f"one output, which is always {int(function == 'softmax')}. {NEW}, or train it with "
+            "a sigmoid"
+        )
+    if ending.is_signed(model):
+        raise ModelError(
+            f"model {model.name!r} gives scores of -1 to 1, as for a hinge loss, which are no "
+            f"probabilities. Received: {function or 'tanh'} at its end. {NEW}"
+        )
+
+
+def scores(body: keras.Model, kind: score.Kind) -> Any:
+    """Scores `[B, K]`, with a softmax or, of one output, a sigmoid where they are logits.
+
+    What is behind the last softmax or sigmoid and changes nothing is left out, and that function
+    becomes a layer of its own, so that training can end before it.
+
+    Args:
+        body: The network, whose last layer is no longer in use elsewhere.
+        kind: Of its scores, see `ending.kind`.
+    """
+    end = ending.of(body)
+    function = LOGS.get(end.function, end.function)
+    if kind == "logits" and function not in ending.ALONE:
+        function = "sigmoid" if _outputs(body) == 1 else "softmax"
+        return _behind(function, body, end.tensor)
+    if function not in ending.ALONE:
+        return _flat(body, _merged(body, end))
+    layer = keras.layers.Softmax if function == "softmax" else keras.layers.Activation
+    if isinstance(end.layer, layer) and function == end.function and len(end.tensor.shape) == 2:
+        return end.tensor
+    logits = _before(body, end)
+    return _flat(body, end.tensor) if logits is None else _behind(function, body, logits)
+
+
+def _merged(body: keras.Model, end: Ending) -> Any:
+    """The scores; several heads that are stacked and averaged, or summed, by a layer for that."""
+    kind = {"Mean": keras.layers.Average, "Sum": keras.layers.Add}.get(type(end.layer).__name__)
+    made = {id(out): (layer, sources) for layer, sources, out in walk.calls(body)}
+    layer, sources = made[id(end.tensor)]
+    stack, several = made.get(id(sources[0]), (None, []))
+    stacked = type(stack).__name__ == "Stack" and len(several) > 1
+    if kind is None or not stacked or layer.axis not in (stack.axis, [stack.axis], (stack.axis,)):
+        return end.tensor
+    return kind(name=free_name("mean", body))(several)
+
+
+def _before(body: keras.Model, end: Ending) -> Any:
+    """What the last function is given; None where a layer does more and is called again."""
+    if end.logits is not None:
+        return end.logits
+    if sum(layer is end.layer for layer, _, _ in walk.calls(body)) > 1:
+        return None
+    end.layer.activation = keras.activations.linear
+    return end.tensor
+
+
+def _behind(function: str, body: keras.Model, logits: Any) -> Any:
+    """A layer that computes the function of a vector of logits."""
+    name = free_name("scores", body)
+    if function == "softmax":
+        return keras.layers.Softmax(name=name)(_flat(body, logits))
+    return keras.layers.Activation(function, name=name)(_flat(body, logits))
+
+
+def _flat(body: keras.Model, tensor: Any) -> Any:
+    if len(tensor.shape) == 2:
+        return tensor
+    return keras.layers.Flatten(name=free_name("vector", body))(tensor)
+
+
+def _outputs(model: keras.Model) -> int:
+    return max(side or 0 for side in model.outputs[0].shape[1:])
+
+
+def told(given: keras.Model, class_names: Sequence[str]) -> str | None:
+    """What a network that was given says with its scores, in a line; None: what most do."""
+    kind, function = ending.kind(given), ending.of(given).function
+    if kind == "logits":
+        wanted = LOGS.get(function) or ("sigmoid" if _outputs(given) == 1 else "softmax")
+        what = "logarithms of probabilities" if function in LOGS else "logits"
+        return f"its scores are {what}; a {wanted} makes probabilities of them"
+    if kind == "sigmoid":
+        return (
+            f"its one score is the {score.text(kind, class_names)}; above 0.5 an image is of "
+            f"class {class_names[1]!r}"
+        )
+    if kind == "softmax":
+        return None
+    loss = "binary" if kind in score.INDEPENDENT else "categorical"
+    return (
+        f"its scores are kept as they are: {score.text(kind, class_names)}; the highest one is "
+        f"that of the class, and it is trained with {loss} cross-entropy"
+    )
 
 
 def new(body: keras.Model, num_classes: int) -> tuple[Any, list[str]]:

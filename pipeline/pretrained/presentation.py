@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pipeline.data import datasets
 from pipeline.data.datasets import Split
 from pipeline.data.stream import batch
+from pipeline.graph import scores
 from pipeline.pretrained import class_order
 from pipeline.pretrained.pixels import AS_THEY_ARE, PLAIN, Pixels, Statistics
 
@@ -216,5 +217,5 @@ def as_probabilities(scores: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 
 
 def keras_score(model: Any) -> Score:
-    """Scores of a Keras model."""
-    return lambda images: np.asarray(model.predict_on_batch(images))
+    """Scores of a Keras model, `[N, K]`; of one output, those of both classes."""
+    return lambda images: scores.each(np.asarray(model.predict_on_batch(images)))

@@ -17,7 +17,7 @@ from pipeline.stage import Context, Kind, StageConfig
 from pipeline.system.files import write_atomic
 
 if TYPE_CHECKING:
-    from pipeline.tflite.metadata import About
+    from pipeline.tflite.metadata_writer import About
 
 
 class Config(StageConfig):
@@ -67,7 +67,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
 
 def _about(config: Config, ctx: Context) -> "About":
-    from pipeline.tflite.metadata import About
+    from pipeline.tflite.metadata_writer import About
 
     description = config.description or ctx.description
     return About(ctx.recipe_name, description, config.author or "", config.license or "")

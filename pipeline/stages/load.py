@@ -146,10 +146,14 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     if config.model is not None:
         head = "with a new head" if made.new_layers else "with the head that it has"
         log.info("load: %s, %s for %d classes", config.model, head, ctx.data.num_classes)
+    note = {"note": made.scores[:1].upper() + made.scores[1:]} if made.scores else {}
+    if made.scores:
+        log.info("load: %s: %s", config.model, made.scores)
     details = Details(
         source=config.model or config.network,
         new_layers=made.new_layers,
         pretrained=config.model is not None,
+        **note,
         **({"given": made.given} if made.given else {}),
     )
     return ctx.save_keras(
@@ -169,7 +173,7 @@ def _given(config: Config, ctx: Context) -> "Made":
     Raises:
         ModelError: it is below its worth, and that is not accepted.
     """
-    from pipeline.pretrained import given, sources, worth
+    from pipeline.pretrained import given, heads, sources, worth
 
     loaded = sources.load(config.model or "")
     fitted = given.adapted(_wish(config), loaded, ctx.data, ctx.pictures, ctx.seed)
@@ -180,7 +184,9 @@ def _given(config: Config, ctx: Context) -> "Made":
             way = MEND_ORDER if doubt.order else MEND
             raise ModelError(f"{told}. {way}; {ACCEPT}")
         log.warning("%s", told)
-    return Made(fitted.model, fitted.new_layers, loaded.family, loaded.arch, fitted.given)
+    kept = not fitted.new_layers
+    scores = heads.told(loaded.model, ctx.data.class_names) if kept else None
+    return Made(fitted.model, fitted.new_layers, loaded.family, loaded.arch, scores, fitted.given)
 
 
 class Made(NamedTuple):
@@ -190,6 +196,7 @@ class Made(NamedTuple):
     new_layers: list[str]  # names of layers that have not been trained
     family: str | None
     arch: dict[str, Any] | None
+    scores: str | None = None  # what they are, where they are not what most networks give
     given: Given | None = None  # the trained network at its own size, if the data have another
 
 

@@ -178,14 +178,18 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
     import numpy as np
 
     from pipeline.errors import ModelError
+    from pipeline.graph import ending
     from pipeline.quantization.tfmot import bridge, quantization, trainer
     from pipeline.tflite import convert, parity
 
     bits = 4 if config.precision == "int4" else 8
     settings = mending(source.settings, config.epochs, config.learning_rate)
-    train = trainer.Trainer(
-        ctx.data, settings, ctx.seed, lambda x: bridge.rescaled(model, x), ctx.curve
-    )
+
+    def prepare(images: Any) -> Any:
+        return bridge.rescaled(model, images)
+
+    kind = ending.kind(model)
+    train = trainer.Trainer(ctx.data, settings, ctx.seed, prepare, ctx.curve, kind)
     quantized, layers = quantization.quantize_aware(model, train, images, bits)
     saved_model = ctx.directory / "qat"
     quantization.save(quantized, saved_model)

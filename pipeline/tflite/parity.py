@@ -17,6 +17,7 @@ from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
 from pipeline.errors import ParityError
 from pipeline.graph import rebuild
+from pipeline.graph import scores as score
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import Graph, named_after
 
@@ -101,9 +102,11 @@ def measured(content: bytes, reference: Reference, images: Images) -> dict[str, 
     parts = [reference.scores(images[i : i + CHUNK]) for i in range(0, len(images), CHUNK)]
     expected, received = np.concatenate(parts), runner.scores(images)
     differences = np.max(np.abs(expected - received), axis=-1)
-    given = np.take_along_axis(expected, np.argmax(received, axis=-1)[:, None], axis=-1)[:, 0]
-    lead = np.max(expected, axis=-1) - given  # of Keras's class over LiteRT's
-    agreed = np.argmax(expected, axis=-1) == np.argmax(received, axis=-1)
+    best = score.classes(received)
+    each = score.each(expected)
+    given = np.take_along_axis(each, best[:, None], axis=-1)[:, 0]
+    lead = np.max(each, axis=-1) - given  # of Keras's class over LiteRT's
+    agreed = score.classes(expected) == best
     step = float(np.max(runner.graph.outputs[0].scales, initial=0.0))
     parted = None
     if not np.all(agreed) or np.max(differences) > OUTPUT_STEPS * step:

@@ -8,7 +8,8 @@ import numpy as np
 
 from pipeline.data import pictures
 from pipeline.errors import DataError, ModelError
-from pipeline.tflite import metadata, read
+from pipeline.graph import scores as score
+from pipeline.tflite import metadata, read, scoring
 from pipeline.tflite.classifier import Runner
 
 log = logging.getLogger("flopsmith")
@@ -27,7 +28,7 @@ def load(path: Path) -> tuple[Runner, list[str] | None]:
         raise ModelError(f"{path}: {error}") from error
     names = path.parent / metadata.LABELS
     labels = _read(names) if names.is_file() else metadata.labels(content)
-    if labels is not None and len(labels) != runner.num_classes:
+    if labels is not None and not score.fit(runner.num_classes, len(labels)):
         place = names if names.is_file() else f"{names.name} in {path}"
         raise ModelError(
             f"{place}: does not belong to the model. Received: {len(labels)} labels for "
@@ -58,6 +59,8 @@ def classify(
 ) -> list[dict[str, Any]]:
     """Best classes of one image file, as `label` and `score`, best first.
 
+    A file with one score for two classes gives a probability for each.
+
     Raises:
         DataError: the file is not an image.
     """
@@ -68,7 +71,7 @@ def classify(
     except pictures.UNREADABLE as error:
         reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
         raise DataError(f"an image cannot be read: {reason}. Received: {path}") from error
-    scores = runner.scores([image])[0]
+    scores = scoring.each(runner.graph, runner.scores([image]))[0]
     best = np.argsort(-scores, kind="stable")[:top]
     return [
         {"label": labels[i] if labels else str(i), "score": round(float(scores[i]), 4)}

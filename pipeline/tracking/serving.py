@@ -87,6 +87,8 @@ class Classifier(PythonModel):
         return pd.DataFrame(rows, columns=["label", "score", "scores"])
 
     def _row(self, scores: npt.NDArray[np.float32]) -> dict[str, Any]:
+        if len(scores) == 1:  # the probability of the second of two classes
+            scores = np.concatenate([1 - scores, scores])
         named = dict(zip(self._labels, scores.tolist(), strict=True))
         best = int(np.argmax(scores))
         return {"label": self._labels[best], "score": float(scores[best]), "scores": named}

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
-from keras.distillation import LogitsDistillation
 
+from pipeline.graph import ending
+from pipeline.graph.ending import logits
+from pipeline.graph.scores import HALF, INDEPENDENT
+from pipeline.train import distillation
 from search_spaces import families, family
 
 HEAD_WEIGHT = 0.3  # of the loss of each auxiliary classifier; Szegedy et al. 2015, section 5
-FLOOR = 1e-7  # smaller probabilities are raised to this before the logarithm
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,9 @@ class Lessons:
     with the logits `z`, those of the teacher `v` and a temperature `T`:
     `(1 - d) H(q, softmax(z)) + d T^2 KL(softmax(v / T) || softmax(z / T))`. Hinton et al. 2015,
     section 2, https://arxiv.org/abs/1503.02531; the divergence differs from the cross-entropy
-    there by the entropy of the teacher, which has no gradient. The teacher sees the images that
-    the network sees, augmented and mixed: Beyer et al. 2022, https://arxiv.org/abs/2106.05237.
+    there by the entropy of the teacher, which has no gradient; `pipeline.train.distillation` has
+    the other kinds of scores. The teacher sees the images that the network sees, augmented and
+    mixed: Beyer et al. 2022, https://arxiv.org/abs/2106.05237.
     """
 
     heads: Sequence[Any] = ()  # scores of auxiliary classifiers, tensors of the network's graph
@@ -48,6 +51,14 @@ def heads(family_name: str | None, arch: Any, model: Any, num_classes: int) -> S
     return found
 
 
+class View(NamedTuple):
+    """What is trained in place of a model, whose weights it shares."""
+
+    model: Any  # ends before the function that makes probabilities
+    loss: Any  # of labels and what it gives, [B]
+    accuracy: Any  # a metric of the same
+
+
 def view(
     model: keras.Model,
     lessons: Lessons,
@@ -55,31 +66,31 @@ def view(
     smoothing: float,
     *,
     stepping: bool = False,
-) -> tuple[Any, Any]:
-    """Make a model for training that shares the weights of `model`, and its loss function.
+) -> View:
+    """Make a model for training that shares the weights of `model`, its loss and its metric.
 
-    It ends before a final softmax: training on logits keeps small gradients exact. With
-    auxiliary classifiers, their scores follow those of the network: `[B, K (1 + heads)]`.
+    It ends before a final softmax or sigmoid: training on logits keeps small gradients exact.
+    Scores of which each is independent of the others, and the one output of two classes, learn
+    from binary cross-entropy, others from categorical.
+
+    With auxiliary classifiers, their scores follow those of the network: `[B, K (1 + heads)]`.
     With `stepping`, its attribute `after_step`, a function, is called in every training step.
     """
     ends = [logits(scores) for scores in (model.outputs[0], *lessons.heads)]
     from_logits = None not in ends
     scores = ends if from_logits else [model.outputs[0], *lessons.heads]
-    loss = cross_entropy(smoothing, from_logits, num_classes)
+    found = ending.kind(model)
+    entropy = binary_cross_entropy if found in INDEPENDENT else cross_entropy
+    loss = entropy(smoothing, from_logits, num_classes)
     kind: Any = _Stepping if stepping else keras.Model
     if lessons.heads or lessons.teacher:
-        kind = _taught(kind, lessons, loss, from_logits, num_classes)
+        distilled = None
+        if lessons.teacher:
+            distilled = distillation.loss(lessons.teacher, lessons.temperature, found, from_logits)
+        kind = _taught(kind, lessons, loss, distilled, model.outputs[0].shape[-1])
     output = keras.layers.Concatenate()(scores) if len(scores) > 1 else scores[0]
-    return kind(model.inputs, output, name=f"{model.name}_trained"), loss
-
-
-def logits(scores: Any) -> Any:
-    """The input of the softmax layer whose output is `scores`; None if there is no such layer."""
-    last, node, _ = scores._keras_history
-    if not isinstance(last, keras.layers.Softmax):
-        return None
-    before = last._inbound_nodes[node].input_tensors
-    return before[0] if isinstance(before, list) else before
+    trained = kind(model.inputs, output, name=f"{model.name}_trained")
+    return View(trained, loss, accuracy(num_classes, 0.0 if from_logits else HALF))
 
 
 def cross_entropy(smoothing: float, from_logits: bool, num_classes: int) -> Any:
@@ -101,17 +112,41 @@ def cross_entropy(smoothing: float, from_logits: bool, num_classes: int) -> Any:
     return loss
 
 
-def accuracy(num_classes: int) -> Any:
-    """Make the metric: the highest score is that of the label, or of its largest share."""
+def binary_cross_entropy(smoothing: float, from_logits: bool, num_classes: int) -> Any:
+    """Make `-sum_k q_k log p_k + (1 - q_k) log(1 - p_k)` with the `q` of `cross_entropy`.
+
+    The sum over the classes makes the loss of one output for two classes the cross-entropy of
+    their probabilities `1 - p` and `p`. Labels are as there. The result is [B].
+    """
+
+    def loss(labels: Any, scores: Any) -> Any:
+        if not _is_soft(labels, num_classes):
+            whole = keras.ops.cast(keras.ops.reshape(labels, (-1,)), "int32")
+            labels = keras.ops.one_hot(whole, num_classes)
+        wanted = (1 - smoothing) * keras.ops.cast(labels, scores.dtype) + smoothing / num_classes
+        if scores.shape[-1] == 1:
+            wanted = wanted[:, 1:]
+        each = keras.ops.binary_crossentropy(wanted, scores, from_logits=from_logits)
+        return keras.ops.sum(each, axis=-1)
+
+    return loss
+
+
+def accuracy(num_classes: int, half: float = HALF) -> Any:
+    """Make the metric: the highest score is that of the label, or of its largest share.
+
+    Args:
+        num_classes: K.
+        half: Of one output, what it must be above for the second of two classes.
+    """
 
     def hits(labels: Any, scores: Any) -> Any:
         if _is_soft(labels, num_classes):
             labels = keras.ops.argmax(labels, axis=-1)
         right = keras.ops.cast(keras.ops.reshape(labels, (-1,)), "int32")
-        return keras.ops.cast(
-            keras.ops.equal(right, keras.ops.cast(keras.ops.argmax(scores, axis=-1), "int32")),
-            "float32",
-        )
+        one = scores.shape[-1] == 1
+        best = scores[:, 0] > half if one else keras.ops.argmax(scores, axis=-1)
+        return keras.ops.cast(keras.ops.equal(right, keras.ops.cast(best, "int32")), "float32")
 
     return keras.metrics.MeanMetricWrapper(hits, name="accuracy")
 
@@ -132,9 +167,16 @@ class _Stepping(keras.Model):  # type: ignore[misc]
         return logs
 
 
-def _taught(kind: Any, lessons: Lessons, loss: Any, from_logits: bool, num_classes: int) -> Any:
-    """Derive a model class whose training loss has the terms of `lessons`; validation has not."""
-    distilled = _distilled(lessons, from_logits) if lessons.teacher else None
+def _taught(kind: Any, lessons: Lessons, loss: Any, distilled: Any, width: int) -> Any:
+    """Derive a model class whose training loss has the terms of `lessons`; validation has not.
+
+    Args:
+        kind: The class of models.
+        lessons: What is learned from.
+        loss: Of labels.
+        distilled: The loss against the teacher, of images and scores; None without a teacher.
+        width: Number of outputs of the network, and of each auxiliary classifier.
+    """
 
     class Taught(kind):  # type: ignore[misc, valid-type]
         def compute_loss(
@@ -145,39 +187,18 @@ def _taught(kind: Any, lessons: Lessons, loss: Any, from_logits: bool, num_class
             sample_weight: Any = None,
             training: bool = True,
         ) -> Any:
-            own = y_pred[:, :num_classes]
+            own = y_pred[:, :width]
             total = super().compute_loss(x, y, own, sample_weight, training)
             if not training:
                 return total
             for i in range(1, len(lessons.heads) + 1):
-                scores = y_pred[:, i * num_classes : (i + 1) * num_classes]
+                scores = y_pred[:, i * width : (i + 1) * width]
                 total += HEAD_WEIGHT * keras.ops.mean(loss(y, scores))
             if distilled:
                 total += lessons.weight * (distilled(x, own) - keras.ops.mean(loss(y, own)))
             return total
 
         def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-            return super().compute_metrics(x, y, y_pred[:, :num_classes], sample_weight)
+            return super().compute_metrics(x, y, y_pred[:, :width], sample_weight)
 
     return Taught
-
-
-def _distilled(lessons: Lessons, from_logits: bool) -> Any:
-    """Make the loss against the teacher, of images and the network's scores."""
-    teacher = lessons.teacher
-    ends = logits(teacher.outputs[0])
-    sharp = keras.Model(teacher.inputs, teacher.outputs[0] if ends is None else ends)
-    # an object: given its name, Keras 3.15 takes the divergence of the raw logits
-    divergence = LogitsDistillation(lessons.temperature, keras.losses.KLDivergence())
-
-    def as_logits(scores: Any) -> Any:
-        return keras.ops.log(keras.ops.maximum(scores, FLOOR))
-
-    def loss(images: Any, scores: Any) -> Any:
-        wanted = sharp(images, training=False)
-        return divergence.compute_loss(
-            as_logits(wanted) if ends is None else wanted,
-            scores if from_logits else as_logits(scores),
-        )
-
-    return loss

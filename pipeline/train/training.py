@@ -63,7 +63,8 @@ def fit(
     """Train `model` in place and leave it with the weights of its best epoch on val.
 
     Args:
-        model: Softmax scores or logits of `[B, H, W, C]` pixels; it is itself not compiled.
+        model: Scores of `[B, H, W, C]` pixels, of any kind of `pipeline.graph.scores`; it is
+            itself not compiled.
         dataset: Its train part is trained on, its val part decides which epoch is best.
         settings: How the network is trained.
         seed: Decides the order of the images and what augmentation does to them.
@@ -122,7 +123,7 @@ def _compiled(
 ) -> keras.Model:
     """Make a compiled model for training that shares the weights of `model`."""
     classes = dataset.num_classes
-    view, loss = losses.view(
+    view, loss, accuracy = losses.view(
         model, lessons, classes, settings.label_smoothing, stepping=settings.ema is not None
     )
     optimizer = optimizers.make(settings, inputs.steps_per_epoch(dataset, settings))
@@ -130,7 +131,7 @@ def _compiled(
     view.compile(
         optimizer=optimizer,
         loss=loss,
-        metrics=[losses.accuracy(classes)],
+        metrics=[accuracy],
         jit_compile=False,  # XLA on a CPU was measured 5 to 10 times slower
     )
     return view

@@ -24,7 +24,7 @@ from pipeline.targets.browser import chromium, litertjs
 from pipeline.targets.browser.server import serving
 from pipeline.tflite import convert
 from pipeline.tflite.classifier import Runner
-from pipeline.tflite.metadata import About
+from pipeline.tflite.metadata_writer import About
 from pipeline.tflite.read import read
 
 CLASSES = ("cat", "dog", "a|b <i>")
@@ -265,3 +265,44 @@ def test_the_javascript_of_the_card_classifies_a_photo(
 def test_every_file_of_a_bundle_has_a_purpose_on_the_card() -> None:
     models = {bundle.MODEL, bundle.EDGETPU, bundle.FLOAT}
     assert set(card.FILES) == {*models, "labels.txt", bundle.GOLDEN, bundle.DEMO}
+
+
+# other scores than those of a softmax
+
+
+@pytest.mark.parametrize(("colour", "best"), [("black", "cat"), ("white", "dog")])
+def test_one_score_for_two_classes_is_explained_and_its_code_runs(
+    tmp_path: Path, colour: str, best: str
+) -> None:
+    inputs = keras.Input((10, 8, 3))
+    dense = layers.Dense(1, activation="sigmoid")
+    model = keras.Model(
+        inputs, dense(layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 255)(inputs)))
+    )
+    dense.set_weights([np.full((3, 1), 2.0), np.array([-3.0])])
+    ends = np.zeros((2, 10, 8, 3), np.float32)
+    ends[1] = 255
+    content = convert.ptq(model, ends)
+    told = facts(content)
+    told = replace(told, data=replace(told.data, class_names=("cat", "dog")), scores="sigmoid")
+    page = card.render(artifacts(), told)
+    assert "Output: uint8 `[1, 1]`, the probability of class 'dog'; that of 'cat' is one" in page
+    assert "it shows the second class alone" in page
+    (tmp_path / "model.tflite").write_bytes(content)
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    Image.new("RGB", (50, 30), colour).save(tmp_path / "photo.jpg")
+    (code,) = blocks(page, "python")
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    first, second = (line.split(" ") for line in ran.stdout.splitlines())
+    assert first[0] == best
+    assert float(first[1]) + float(second[1]) == pytest.approx(1, abs=1e-3)
+    assert float(first[1]) == pytest.approx(0.953, abs=0.01)
+
+
+def test_independent_scores_are_said_to_be_so(content: bytes) -> None:
+    page = card.render(artifacts(), replace(facts(content), scores="sigmoids"))
+    assert "(independent score of each class; they do not sum to one)" in page
+    assert "independent" not in card.render(artifacts(), facts(content))

@@ -281,3 +281,20 @@ def test_a_stage_that_quantizes_says_how_its_file_compares(
     metrics = measure(made, few_digits).metrics
     assert made.details.parity["compared_with"] == against
     assert metrics["parity_agreement"] == made.details.parity["agreement"]
+
+
+def test_one_output_is_compared_as_two_classes(images: np.ndarray) -> None:
+    inputs = keras.Input(SHAPE)
+    dense = layers.Dense(1, activation="sigmoid", name="score")
+    x = layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 8, -16.0)(inputs))
+    model = keras.Model(inputs, dense(x))
+    dense.set_weights([np.ones((3, 1)), np.zeros(1)])
+    content = convert.convert_float(model)
+    found = parity.measured(content, parity.floating(model), images)
+    assert (found["agreement"], found["contradicted"]) == (1.0, 0.0)
+    opposite = Reference(
+        "float", lambda x: 1 - np.asarray(model(x.astype(np.float32))), lambda x: []
+    )
+    found = parity.measured(content, opposite, images)
+    assert found["agreement"] < 0.1
+    assert found["contradicted"] > 0.5

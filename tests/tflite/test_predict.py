@@ -11,7 +11,7 @@ from keras import layers
 from PIL import Image
 
 from pipeline.errors import DataError, ModelError
-from pipeline.tflite import convert, metadata, predict, write
+from pipeline.tflite import convert, metadata_writer, predict, write
 
 CLASSES = 3
 
@@ -71,14 +71,18 @@ def test_classes_without_names_have_numbers(model: Path) -> None:
 
 def test_labels_inside_the_model_are_used_where_there_is_no_file_beside_it(model: Path) -> None:
     (model.parent / "labels.txt").unlink()
-    inside = metadata.put(model.read_bytes(), metadata.About("x"), ["in", "side", "it"])
+    inside = metadata_writer.put(
+        model.read_bytes(), metadata_writer.About("x"), ["in", "side", "it"]
+    )
     model.write_bytes(inside)
     best = predict.classify(*predict.load(model), picture(model.parent / "a.png"), 3)
     assert [one["label"] for one in best] == ["it", "side", "in"]
 
 
 def test_labels_beside_the_model_count_more_than_those_inside(model: Path) -> None:
-    inside = metadata.put(model.read_bytes(), metadata.About("x"), ["in", "side", "it"])
+    inside = metadata_writer.put(
+        model.read_bytes(), metadata_writer.About("x"), ["in", "side", "it"]
+    )
     model.write_bytes(inside)
     assert predict.load(model)[1] == ["cat", "dog", "blåbær"]
 
@@ -157,3 +161,25 @@ def test_predict_starts_without_keras() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert ended.stdout == "set()\n"
+
+
+# one score for two classes
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", None])
+def test_one_score_gives_both_classes_best_first(activation: str | None, tmp_path: Path) -> None:
+    """As a probability, or as a logit in a file from elsewhere."""
+    inputs = keras.Input((8, 8, 1))
+    dense = layers.Dense(1, activation=activation)
+    model = keras.Model(
+        inputs, dense(layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 255)(inputs)))
+    )
+    dense.set_weights([np.log([[4.0]]) - np.log([[0.25]]), np.log([0.25])])
+    path = tmp_path / "model.tflite"
+    path.write_bytes(convert.convert_float(model))
+    white, black = (picture(tmp_path / f"{c}.png", colour=c) for c in ("white", "black"))
+    best = predict.classify(*predict.load(path), white, 3)
+    assert best == [{"label": "1", "score": 0.8}, {"label": "0", "score": 0.2}]
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    best = predict.classify(*predict.load(path), black, 3)
+    assert best == [{"label": "cat", "score": 0.8}, {"label": "dog", "score": 0.2}]

@@ -24,7 +24,7 @@ from support.served import registered as registered
 
 from pipeline.data import pictures
 from pipeline.data.pictures import Form
-from pipeline.tflite import metadata
+from pipeline.tflite import metadata_writer
 from pipeline.tracking import serving
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -199,7 +199,7 @@ def test_the_form_within_the_model_decides(
 ) -> None:
     plain, told = workplace / "plain.tflite", workplace / "told.tflite"
     plain.write_bytes(content)
-    told.write_bytes(metadata.with_form(content, Form(fit="stretch", levels=(0, 4095))))
+    told.write_bytes(metadata_writer.with_form(content, Form(fit="stretch", levels=(0, 4095))))
     assert serving.form(plain) == {}
     assert serving.form(told) == {"how": "stretch", "levels": [0, 4095]}
     wide = saved(picture("RGB", (6, 40)), "PNG")
@@ -211,3 +211,11 @@ def test_the_form_within_the_model_decides(
 
 def test_the_same_files_are_unreadable() -> None:
     assert serving.UNREADABLE == pictures.UNREADABLE
+
+
+def test_one_score_is_a_probability_for_each_of_two_classes() -> None:
+    served = serving.Classifier()
+    served._labels = ["cat", "dog"]
+    row = served._row(np.float32([0.25]))
+    assert row == {"label": "cat", "score": 0.75, "scores": {"cat": 0.75, "dog": 0.25}}
+    assert served._row(np.float32([0.75]))["label"] == "dog"

@@ -144,3 +144,60 @@ def test_the_teacher_stays_as_it_is(few_digits: Dataset) -> None:
     _, teacher, _ = distilled(few_digits, 0.5, learning_rate=0.1)
     for a, b in zip(teacher.get_weights(), network(few_digits, 1).get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+# scores that are independent of each other
+
+
+def binary(z: np.ndarray, q: np.ndarray) -> np.ndarray:
+    return (np.logaddexp(0, z) - q * z).sum(axis=1)
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize(
+    ("labels", "shares"), [(SOFT, SOFT), (np.int32([2, 0]), np.eye(3)[[2, 0]])]
+)
+def test_the_binary_loss_takes_labels_and_shares_of_them(
+    labels: Any, shares: Any, smoothing: float, from_logits: bool
+) -> None:
+    loss = losses.binary_cross_entropy(smoothing, from_logits, 3)
+    expected = binary(SCORES, (1 - smoothing) * shares + smoothing / 3)
+    scores = SCORES if from_logits else 1 / (1 + np.exp(-SCORES))
+    np.testing.assert_allclose(np.asarray(loss(labels, scores)), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("labels", [np.int32([1, 0]), np.float32([[0.3, 0.7], [0.9, 0.1]])])
+def test_one_output_has_the_loss_of_two(labels: Any, smoothing: float) -> None:
+    z = SCORES[:, :1]
+    one = losses.binary_cross_entropy(smoothing, True, 2)(labels, z)
+    two = losses.cross_entropy(smoothing, True, 2)(labels, np.concatenate([0 * z, z], axis=1))
+    np.testing.assert_allclose(np.asarray(one), np.asarray(two), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("half", "right"), [(0.0, 1.0), (0.5, 0.5)])
+@pytest.mark.parametrize("labels", [np.int32([1, 0]), np.float32([[0.2, 0.8], [0.9, 0.1]])])
+def test_one_output_counts_as_the_second_class_above_the_half(
+    labels: Any, half: float, right: float
+) -> None:
+    metric = losses.accuracy(2, half)
+    metric.update_state(labels, np.float32([[0.3], [-0.2]]))
+    assert float(metric.result()) == right
+
+
+@pytest.mark.parametrize("units", [1, 2])
+@pytest.mark.parametrize("mixed", [{}, {"augmentation": {"mixup": 0.4}, "label_smoothing": 0.1}])
+def test_sigmoids_learn(units: int, mixed: Any, squares: Dataset) -> None:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4, 4, 1))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 128, -1.0)(inputs))
+    x = keras.layers.Activation("sigmoid")(keras.layers.Dense(units)(x))
+    model = keras.Model(inputs, x)
+    start = np.array([[0.5, -0.5]], np.float32)[:, -units:]
+    model.layers[-2].set_weights([start, np.zeros(units)])
+    settings = Settings(epochs=8, batch_size=8, learning_rate=0.3, **mixed)
+    history = training.fit(model, squares, settings, 0, Session(""))
+    assert history["val/accuracy"][-1] == 1.0
+    white = np.full((1, 4, 4, 1), 255, np.float32)
+    assert float(np.asarray(model(white))[0, -1]) > 0.6

@@ -14,6 +14,7 @@ import tensorflow as tf
 import tf_keras
 
 from pipeline.data.datasets import Dataset
+from pipeline.graph.scores import HALF, INDEPENDENT, Kind
 from pipeline.system import progress
 from pipeline.train import inputs, layer_rates
 from pipeline.train.settings import Settings, mending
@@ -30,6 +31,7 @@ class Trainer:
         seed: int,
         prepare: Callable[[Any], Any],
         on_epoch: Report,
+        kind: Kind = "softmax",
     ) -> None:
         """Decide how to train.
 
@@ -39,6 +41,7 @@ class Trainer:
             seed: Decides the order of the images, augmentation and dropout.
             prepare: Applied to batches of images 0..255 before the model sees them.
             on_epoch: Called with the number of the epoch, from 1, and its point of every curve.
+            kind: Of the network's scores; decides the loss, as in `pipeline.train.losses`.
 
         Raises:
             ValueError: a setting has no effect in this training.
@@ -50,7 +53,7 @@ class Trainer:
                 f"{', '.join(f'{key}={value}' for key, value in unknown.items())}. Leave it out"
             )
         self._dataset, self._settings, self._seed = dataset, settings, seed
-        self._prepare, self._on_epoch = prepare, on_epoch
+        self._prepare, self._on_epoch, self._kind = prepare, on_epoch, kind
         self.history: History = {}
 
     def __call__(self, model: tf_keras.Model) -> None:
@@ -61,7 +64,7 @@ class Trainer:
         keras.utils.set_random_seed(self._seed)
         settings = self._settings
         with layer_rates.held(model, settings):
-            view = _compiled(model, self._dataset, settings)
+            view = _compiled(model, self._dataset, settings, self._kind)
             batches = inputs.streams(self._dataset, settings, self._seed)
             train, val = (part.map(lambda x, y: (self._prepare(x), y)) for part in batches)
             with progress.bar("quantize", settings.epochs) as advance:
@@ -101,8 +104,13 @@ class _Best(tf_keras.callbacks.Callback):  # type: ignore[misc]
         self.model.stop_training |= not math.isfinite(point["train/loss"])
 
 
-def _compiled(model: tf_keras.Model, dataset: Dataset, settings: Settings) -> tf_keras.Model:
-    """Make a compiled model that shares the weights of `model`; it ends before a final softmax."""
+def _compiled(
+    model: tf_keras.Model, dataset: Dataset, settings: Settings, kind: Kind
+) -> tf_keras.Model:
+    """Make a compiled model that shares the weights of `model`.
+
+    It ends before a final softmax or sigmoid.
+    """
     scores = model.outputs[0]
     logits = _logits(scores)
     output = scores if logits is None else logits
@@ -110,20 +118,24 @@ def _compiled(model: tf_keras.Model, dataset: Dataset, settings: Settings) -> tf
     steps = settings.epochs * inputs.steps_per_epoch(dataset, settings)
     rate = tf_keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
     optimizer = tf_keras.optimizers.Adam(rate)
+    entropy = _binary_cross_entropy if kind in INDEPENDENT else _cross_entropy
     optimizer.build(view.trainable_variables)  # before training: one trace of the step, not two
     view.compile(
         optimizer=optimizer,
-        loss=_cross_entropy(logits is not None, dataset.num_classes),
-        metrics=[_accuracy(dataset.num_classes)],
+        loss=entropy(logits is not None, dataset.num_classes),
+        metrics=[_accuracy(dataset.num_classes, HALF if logits is None else 0.0)],
         jit_compile=False,  # XLA on a CPU was measured 5 to 10 times slower
     )
     return view
 
 
 def _logits(scores: Any) -> Any:
-    """The input of the softmax layer whose output is `scores`; None if there is no such layer."""
+    """The input of the softmax, or sigmoid, layer that makes the scores; None if there is none."""
     last, node, _ = scores._keras_history
-    if not isinstance(last, tf_keras.layers.Softmax):
+    layer = getattr(last, "layer", last)  # within the wrapper of tfmot
+    function = getattr(getattr(layer, "activation", None), "__name__", "")
+    sigmoid = isinstance(layer, tf_keras.layers.Activation) and function == "sigmoid"
+    if not sigmoid and not isinstance(layer, tf_keras.layers.Softmax):
         return None
     return last.get_input_at(node)
 
@@ -140,14 +152,33 @@ def _cross_entropy(from_logits: bool, num_classes: int) -> Callable[[Any, Any], 
     return loss
 
 
-def _accuracy(num_classes: int) -> tf_keras.metrics.Metric:
-    """Make the metric: the highest score is that of the label, or of its largest share."""
+def _binary_cross_entropy(from_logits: bool, num_classes: int) -> Callable[[Any, Any], Any]:
+    """Make the sum over the classes of the binary cross-entropy of each; labels are as above."""
+
+    def loss(labels: Any, scores: Any) -> Any:
+        if not _is_mixed(labels, num_classes):
+            labels = tf.one_hot(tf.cast(tf.reshape(labels, (-1,)), "int32"), num_classes)
+        wanted = tf.cast(labels, scores.dtype)
+        wanted = wanted[:, 1:] if scores.shape[-1] == 1 else wanted
+        each = tf_keras.backend.binary_crossentropy(wanted, scores, from_logits=from_logits)
+        return tf.reduce_sum(each, axis=-1)
+
+    return loss
+
+
+def _accuracy(num_classes: int, half: float) -> tf_keras.metrics.Metric:
+    """Make the metric: the highest score is that of the label, or of its largest share.
+
+    One output above `half` is the second of two classes.
+    """
 
     def hits(labels: Any, scores: Any) -> Any:
         if _is_mixed(labels, num_classes):
             labels = tf.argmax(labels, axis=-1)
         right = tf.cast(tf.reshape(labels, (-1,)), "int32")
-        return tf.cast(tf.equal(right, tf.argmax(scores, -1, "int32")), "float32")
+        one = scores.shape[-1] == 1
+        best = tf.cast(scores[:, 0] > half, "int32") if one else tf.argmax(scores, -1, "int32")
+        return tf.cast(tf.equal(right, best), "float32")
 
     return tf_keras.metrics.MeanMetricWrapper(hits, name="accuracy")
 

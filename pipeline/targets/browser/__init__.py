@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ModelError
+from pipeline.graph.scores import classes
 from pipeline.targets import Placement, Verdict
 from pipeline.targets.browser import chromium, inference, litertjs
 from pipeline.tflite.classifier import Runner
@@ -73,7 +74,7 @@ def _compare(model: bytes, runner: Runner, extras: dict[str, Any]) -> str | None
     if scores.shape != expected.shape or not np.isfinite(scores).all():
         return f"LiteRT.js gives no scores. Received: {outcome.scores[:1].tolist()}"[:300]
     worst = float(np.max(np.abs(scores - expected)))
-    same = np.argmax(scores, axis=1) == np.argmax(expected, axis=1)
+    same = classes(scores) == classes(expected)
     extras |= {"images": len(images), "worst_difference": worst}
     extras |= {"agreement": float(np.mean(same)), "latency_ms": outcome.latency_ms}
     allowed = STEPS * scale * 1.01 if scale else TOLERANCE * float(np.max(np.abs(expected)))

@@ -58,7 +58,12 @@ async function classify(file) {
   return { scores, pixels, milliseconds: times[times.length >> 1] };
 }
 
+// A share for each class; one score for two classes is the probability of the second.
 function shares(scores) {
+  if (scores.length === 1) {
+    const second = TASK.probabilities ? scores[0] : 1 / (1 + Math.exp(-scores[0]));
+    return [1 - second, second];
+  }
   if (TASK.probabilities) return scores;
   const largest = Math.max(...scores);
   const powers = scores.map((score) => Math.exp(score - largest));

@@ -9,8 +9,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.errors import ModelError
+from pipeline.graph import scores as score
 from pipeline.targets.browser import litertjs
-from pipeline.tflite import metadata
+from pipeline.tflite import metadata, scoring
+from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import read
 
 HERE = Path(__file__).parent
@@ -23,8 +25,6 @@ PARTS = {
     "glue": "@litertjs/core/wasm/litert_wasm_compat_internal.js",
     "wasm": "@litertjs/core/wasm/litert_wasm_compat_internal.wasm",
 }
-SHARES = ("LOGISTIC", "SOFTMAX")  # operators whose outputs are probabilities
-COPIES = ("DEQUANTIZE", "QUANTIZE", "RESHAPE")  # operators that keep the values of their input
 DTYPES = ("FLOAT32", "UINT8")
 
 
@@ -77,13 +77,12 @@ def _task(model: bytes, labels: Sequence[str]) -> dict[str, Any]:
             f"{' or '.join(DTYPES)}, [1, H, W, 1 or 3] and [1, K], no dynamic side"
         )
     source, output = ends
-    if len(labels) != output.shape[1]:
+    if not score.fit(output.shape[1], len(labels)):
         raise ModelError(
             "the number of labels is not that of the model's classes. "
             f"Received: {len(labels)} labels for {output.shape[1]} classes"
         )
     form = metadata.form(model)
-    last = next((op.name for op in reversed(graph.operators) if op.name not in COPIES), None)
     return {
         "labels": list(labels),
         "shape": list(source.shape[1:]),
@@ -92,7 +91,7 @@ def _task(model: bytes, labels: Sequence[str]) -> dict[str, Any]:
         "dtype": source.dtype.lower(),
         "scale": float(output.scales[0]) if output.scales.size else 1.0,
         "zero": int(output.zero_points[0]) if output.zero_points.size else 0,
-        "probabilities": last in SHARES,
+        "probabilities": scoring.kind(graph, Runner(model, graph=graph)) != "logits",
     }
 
 

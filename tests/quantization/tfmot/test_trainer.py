@@ -217,3 +217,38 @@ def test_fixed_norms_keep_what_they_have(few_digits: Dataset) -> None:
 def test_a_setting_without_effect_is_refused(squares: Dataset, setting: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"Received: {setting}={value}"):
         Trainer(squares, Settings(**{setting: value}), 0, scaled, lambda epoch, point: None)
+
+
+# scores that are independent of each other
+
+
+@pytest.mark.parametrize(("units", "kind"), [(1, "sigmoid"), (2, "sigmoids")])
+def test_sigmoids_learn_from_binary_cross_entropy(units: int, kind: Any, squares: Dataset) -> None:
+    inputs = tf_keras.Input((4, 4, 1))
+    x = tf_keras.layers.Dense(units)(tf_keras.layers.GlobalAveragePooling2D()(inputs))
+    model = tf_keras.Model(inputs, tf_keras.layers.Activation("sigmoid")(x))
+    z = np.array([[-1.0, 1.0]])[:, -units:] * 0.5
+    model.set_weights([z, np.zeros(units)])
+    settings = Settings(epochs=1, learning_rate=STILL, batch_size=8)
+    train = Trainer(squares, settings, 0, scaled, lambda epoch, point: None, kind)
+    train(model)
+    logits = PIXELS[:, None] * z
+    right = np.eye(2)[:, -units:]
+    expected = np.mean((np.logaddexp(0, logits) - right * logits).sum(axis=1))
+    assert train.history["val/loss"][0] == pytest.approx(expected, rel=1e-4)
+    assert train.history["val/accuracy"] == [1.0]
+
+
+def test_sigmoids_without_a_layer_of_their_own_learn_too(squares: Dataset) -> None:
+    inputs = tf_keras.Input((4, 4, 1))
+    pooled = tf_keras.layers.GlobalAveragePooling2D()(inputs)
+    ends = [tf_keras.layers.Dense(1, activation="sigmoid")(pooled) for _ in range(2)]
+    model = tf_keras.Model(inputs, tf_keras.layers.Average()(ends))
+    model.set_weights([np.array([[0.5]]), np.zeros(1)] * 2)
+    settings = Settings(epochs=1, learning_rate=STILL, batch_size=8)
+    train = Trainer(squares, settings, 0, scaled, lambda epoch, point: None, "sigmoid")
+    train(model)
+    logits = PIXELS * 0.5
+    expected = np.mean(np.logaddexp(0, logits) - np.array([0, 1]) * logits)
+    assert train.history["val/loss"][0] == pytest.approx(expected, rel=1e-3)
+    assert train.history["val/accuracy"] == [1.0]

@@ -4,8 +4,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 from PIL import Image
 from support.devtools import Tab, tab
 from support.networks import SHAPE, int8_ends, network, uint8_ends
@@ -165,3 +167,18 @@ def test_a_model_that_litert_js_refuses_gets_no_page() -> None:
 def test_labels_of_another_model_get_no_page() -> None:
     with pytest.raises(ModelError, match="2 labels for 3 classes"):
         demo(uint8_ends(), LABELS[:2], TITLE)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "linear"])
+def test_one_score_is_shown_as_two_classes(activation: str, tmp_path: Path) -> None:
+    inputs = keras.Input((16, 16, 3))
+    dense = layers.Dense(1, activation=activation)
+    mean = layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 255)(inputs))
+    model = keras.Model(inputs, dense(mean))
+    dense.set_weights([np.zeros((3, 1)), np.log([0.25])])
+    file = drawn(tmp_path / "picture.png", "RGB", 70, 50)
+    with tab() as opened:
+        start(opened, demo(convert.convert_float(model), LABELS[:2], "two"), tmp_path)
+        choose(opened, file)
+        assert text(opened, "#classes .label") == [*LABELS[:2]]
+        assert text(opened, "#classes .share") == ["80.0%", "20.0%"]

@@ -14,9 +14,9 @@ import pytest
 from keras import layers
 
 from pipeline.errors import ModelError
-from pipeline.tflite import convert, metadata, write
+from pipeline.tflite import convert, metadata, metadata_writer, write
 from pipeline.tflite.classifier import Runner
-from pipeline.tflite.metadata import About
+from pipeline.tflite.metadata_writer import About
 from pipeline.tflite.read import Tensor, read
 
 LABELS = ["cat", "dog", "blåbær", "two words"]
@@ -53,7 +53,7 @@ def bare(images: np.ndarray) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def told(bare: dict[str, bytes]) -> dict[str, bytes]:
-    return {name: metadata.put(model, ABOUT, LABELS) for name, model in bare.items()}
+    return {name: metadata_writer.put(model, ABOUT, LABELS) for name, model in bare.items()}
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def test_the_schema_finds_what_was_said_of_the_model(told: dict[str, bytes]) -> 
 
 
 def test_what_is_not_said_is_left_out(bare: dict[str, bytes]) -> None:
-    found = parsed(metadata.put(bare["uint8"], About("pets"), LABELS))
+    found = parsed(metadata_writer.put(bare["uint8"], About("pets"), LABELS))
     assert (found.description, found.author, found.license) == (None, None, None)
 
 
@@ -144,10 +144,12 @@ def test_float_pixels_go_in_as_they_are(told: dict[str, bytes]) -> None:
 def test_normalized_and_quantized_pixels_are_the_bytes_that_they_were() -> None:
     nothing, scale, zero = np.array([]), np.float32(2 / 255), 127
     image = Tensor("x", "UINT8", (1, 8, 8, 3), None, np.array([scale]), np.array([zero]))
-    mean, std = metadata.normalization(image)
+    mean, std = metadata_writer.normalization(image)
     pixels = np.arange(256)
     np.testing.assert_allclose((pixels - mean) / std / scale + zero, pixels, atol=1e-3)
-    assert metadata.normalization(Tensor("x", "FLOAT32", (1, 8, 8, 3), None, nothing, nothing)) == (
+    assert metadata_writer.normalization(
+        Tensor("x", "FLOAT32", (1, 8, 8, 3), None, nothing, nothing)
+    ) == (
         0.0,
         1.0,
     )
@@ -162,7 +164,7 @@ def test_the_scores_stay_the_same(
 
 
 def test_the_same_words_make_the_same_bytes(bare: dict[str, bytes], told: dict[str, bytes]) -> None:
-    assert metadata.put(bare["uint8"], ABOUT, LABELS) == told["uint8"]
+    assert metadata_writer.put(bare["uint8"], ABOUT, LABELS) == told["uint8"]
 
 
 def test_stripping_keeps_metadata_and_labels(told: dict[str, bytes]) -> None:
@@ -192,12 +194,55 @@ def test_labels_that_are_not_text_are_an_error(bare: dict[str, bytes]) -> None:
 
 def test_labels_of_another_number_are_refused(bare: dict[str, bytes]) -> None:
     with pytest.raises(ModelError, match="3 labels for 4 classes"):
-        metadata.put(bare["uint8"], ABOUT, LABELS[:3])
+        metadata_writer.put(bare["uint8"], ABOUT, LABELS[:3])
 
 
 def test_metadata_is_written_once(told: dict[str, bytes]) -> None:
     with pytest.raises(ModelError, match=r"Received: \d+ bytes"):
-        metadata.put(told["uint8"], ABOUT, LABELS)
+        metadata_writer.put(told["uint8"], ABOUT, LABELS)
+
+
+# one score for two classes
+
+
+@pytest.fixture(scope="module")
+def single(images: np.ndarray) -> bytes:
+    inputs = keras.Input((SIDE, SIDE, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 127.5, -1.0)(inputs))
+    dense = layers.Dense(1, activation="sigmoid")
+    model = keras.Model(inputs, dense(x))
+    dense.set_weights([np.array([[4.0], [-4.0], [0.0]]), np.zeros(1)])
+    bare = convert.ptq(model, images.astype(np.float32))
+    return metadata_writer.put(bare, ABOUT, LABELS[:2])
+
+
+def test_one_score_keeps_the_names_of_both_classes(single: bytes) -> None:
+    assert metadata.labels(single) == LABELS[:2]
+    found = parsed(single)
+    ((scores,),) = (found.subgraphMetadata[0].outputTensorMetadata,)
+    assert scores.description == b"probability of class 'dog'; that of 'cat' is one minus it"
+    assert [(one.name, one.type) for one in scores.associatedFiles] == [(b"scored.txt", 2)]
+    assert [(one.name, one.type) for one in found.associatedFiles] == [(b"labels.txt", 1)]
+    assert found.minParserVersion == b"1.0.0"
+
+
+def test_mediapipe_shows_the_class_that_one_score_is_of(single: bytes, images: np.ndarray) -> None:
+    expected = Runner(single).scores(images)
+    assert 0 < np.mean(expected > 0.5) < 1
+    with classifier(single) as model:
+        for image, (score,) in zip(images, expected, strict=True):
+            (head,) = model.classify(picture(image)).classifications
+            found = [(one.category_name, one.score) for one in head.categories]
+            assert found == [("dog", pytest.approx(score, abs=1e-5))]
+
+
+def test_scores_that_do_not_sum_to_one_say_so(images: np.ndarray) -> None:
+    inputs = keras.Input((SIDE, SIDE, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 127.5, -1.0)(inputs))
+    model = keras.Model(inputs, layers.Dense(len(LABELS), activation="sigmoid")(x))
+    told = metadata_writer.put(convert.convert_float(model), ABOUT, LABELS)
+    (scores,) = parsed(told).subgraphMetadata[0].outputTensorMetadata
+    assert scores.description == b"independent score of each class; they do not sum to one"
 
 
 # MediaPipe
