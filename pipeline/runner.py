@@ -268,8 +268,22 @@ def _register(
         accuracy=made.metrics["test_accuracy"],
         split=dataset.fingerprint,
         tags={"data": dataset.name, "seed": str(recipe.seed)},
+        data=_short(dataset.name),
     )
     registry.register(candidate, parent)
+
+
+def _short(source: str) -> str | None:
+    """What a data set is called in the registry; None: the built-in images.
+
+    >>> [_short(one) for one in ("digits", "folder:my/photos/", "npz:a/b.npz", "tfds:mnist:3.0.1")]
+    [None, 'photos', 'b', 'mnist']
+    """
+    kind, _, rest = source.partition(":")
+    if kind in ("folder", "npz"):
+        path = Path(rest).resolve()
+        return path.stem if kind == "npz" else path.name
+    return rest.partition(":")[0].partition("/")[0] or None
 
 
 def _line(done: Artifact) -> str:

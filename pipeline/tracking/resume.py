@@ -138,7 +138,7 @@ def enter(client: MlflowClient, name: str, again: Run | None) -> Opened:
     if again is None:
         chosen = [os.environ.get(f"MLFLOW_EXPERIMENT_{key}") for key in ("ID", "NAME")]
         if not made and not any(chosen):
-            mlflow.set_experiment(EXPERIMENT)
+            _use_experiment(experiment_name=EXPERIMENT)
             mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")
         active = mlflow.start_run(run_name=None if made else name, nested=nested)
         if made:
@@ -147,7 +147,7 @@ def enter(client: MlflowClient, name: str, again: Run | None) -> Opened:
     run_id = again.info.run_id
     earlier = load(client, again)
     os.environ.pop("MLFLOW_RUN_ID", None)  # or another run of this process would take it up
-    mlflow.set_experiment(experiment_id=again.info.experiment_id)
+    _use_experiment(experiment_id=again.info.experiment_id)
     mlflow.start_run(run_id, nested=nested)
     log.info("MLflow: the run of the earlier command goes on: %s", run_id)
     inner = made if made and made != run_id else None
@@ -156,6 +156,16 @@ def enter(client: MlflowClient, name: str, again: Run | None) -> Opened:
         client.set_tag(inner, CONTINUES, run_id)
         log.info("MLflow: the run that `mlflow run` has made is nested in it: %s", inner)
     return Opened(run_id, again.info.experiment_id, earlier, inner)
+
+
+def _use_experiment(**named: str) -> None:
+    """Let new runs be in an experiment; leaves the environment as the user has set it."""
+    variable = "MLFLOW_EXPERIMENT_ID"
+    before = os.environ.get(variable)
+    mlflow.set_experiment(**named)
+    os.environ.pop(variable, None)
+    if before is not None:
+        os.environ[variable] = before
 
 
 def _wanted(client: MlflowClient, made: str | None, again: Run) -> tuple[str, ...]:

@@ -45,11 +45,14 @@ REASONS = (  # how the errors of MLflow's libraries tell what is wrong
     (r"(?:Connect|Read)TimeoutError|[Tt]imed out|timeout", "it does not answer"),
     (r"error code (\d{3})", r"HTTP \1"),
     (r"too many (\d{3}) error responses", r"HTTP \1"),
-    (r"\[Errno -?\d+\] [\w ,]+", None),
+    (r"\[Errno -?\d+\] [\w ,-]+", None),
+    (r"unsupported URI", "MLflow knows no such kind of store"),
     (r"\(\w+\.\w*Error\) [^\n]+", None),
 )
 ADVICE = (
     (r"HTTP 40[13]", "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+    (r"HTTP 404|valid JSON", "Give the address of an MLflow server in {variable}"),
+    (r"HTTP 5", "Look into the log of the server, or name another store with {variable}"),
     (r"certificate", "Set MLFLOW_TRACKING_SERVER_CERT_PATH, or renew the certificate"),
     (r"out-of-date database schema", "Back it up, then run: mlflow db upgrade {uri}"),
     (r"deleted", "Restore it in MLflow, or name another with MLFLOW_EXPERIMENT_NAME"),
@@ -126,7 +129,7 @@ def hidden(uri: str) -> str:
 
 def is_files(uri: str) -> bool:
     """Whether a store is a directory of files, which MLflow no longer develops."""
-    return uri.startswith("file:") or ("://" not in uri and uri not in ("databricks", "uc"))
+    return uri.startswith("file:") or (":" not in uri and uri not in ("databricks", "uc"))
 
 
 def _allow_files(uri: str) -> None:
