@@ -90,8 +90,8 @@ def find(client: MlflowClient, run_id: str | None) -> Run | None:
     return found if found.info.lifecycle_stage == LifecycleStage.ACTIVE else None
 
 
-def load(client: MlflowClient, run: Run) -> Earlier:
-    """Read what MLflow holds of a run and of those nested in it."""
+def load(client: MlflowClient, run: Run, levels: int = 2) -> Earlier:
+    """Read what MLflow holds of a run and of those nested in it: stages, and their trials."""
     found = Earlier(run.info.run_id, run.info.status, dict(run.data.params), dict(run.data.metrics))
     if not found.done:
         found.points = {
@@ -99,8 +99,8 @@ def load(client: MlflowClient, run: Run) -> Earlier:
             for key in found.latest
             for point in client.get_metric_history(found.run_id, key)
         }
-    for one in nested(client, run):
-        found.nested.setdefault(one.info.run_name, load(client, one))
+    for one in nested(client, run) if levels else []:
+        found.nested.setdefault(one.info.run_name, load(client, one, levels - 1))
     return found
 
 

@@ -15,8 +15,12 @@ def test_a_signal_arrives_as_ctrl_c_does(number: signal.Signals) -> None:
     with pytest.raises(KeyboardInterrupt) as caught, stopping.as_interrupt():
         os.kill(os.getpid(), number)
     assert isinstance(caught.value, StoppedError)
-    assert caught.value.number == number
+    assert stopping.exit_code(caught.value) == 128 + number
     assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_ctrl_c_has_the_exit_code_that_shells_know() -> None:
+    assert stopping.exit_code(KeyboardInterrupt()) == 130
 
 
 def test_a_second_one_does_not_disturb_the_end() -> None:
