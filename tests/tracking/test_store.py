@@ -4,7 +4,9 @@ import http.server
 import logging
 import os
 import resource
+import shutil
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import pytest
 
 from pipeline.errors import OutputError
 from pipeline.tracking import runs, store
+from pipeline.tracking.resume import EXPERIMENT
 
 ROOT = Path(store.__file__).parents[2]
 SECONDS = 30  # 0.1 on an idle machine; MLflow's own defaults add up to minutes
@@ -216,26 +219,21 @@ def test_no_room_for_a_database(refused: Callable[[str], str], place: Path) -> N
 def test_a_database_of_another_version_names_the_command(
     refused: Callable[[str], str], place: Path, empty_store: Path
 ) -> None:
-    import shutil
-    import sqlite3
-
     shutil.copyfile(empty_store, place / "mlflow.db")
     with sqlite3.connect(place / "mlflow.db") as opened:
         opened.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
-    assert "mlflow db upgrade sqlite:///mlflow.db" in refused("sqlite:///mlflow.db")
+    uri = f"sqlite:///{place}/mlflow.db"
+    assert f"mlflow db upgrade {uri}" in refused(uri)
 
 
 def test_a_deleted_experiment_can_be_put_right(
     refused: Callable[[str], str], place: Path, empty_store: Path
 ) -> None:
-    import shutil
-
-    from pipeline.tracking.resume import EXPERIMENT
-
     shutil.copyfile(empty_store, place / "mlflow.db")
-    client = mlflow.MlflowClient("sqlite:///mlflow.db")
+    uri = f"sqlite:///{place}/mlflow.db"
+    client = mlflow.MlflowClient(uri)
     client.delete_experiment(client.create_experiment(EXPERIMENT))
-    assert "MLFLOW_EXPERIMENT_NAME" in refused("sqlite:///mlflow.db")
+    assert "MLFLOW_EXPERIMENT_NAME" in refused(uri)
 
 
 @pytest.mark.slow
@@ -282,9 +280,9 @@ def test_a_store_of_files_is_used_and_the_log_says_so(
 
 
 def test_a_user_who_allows_files_is_told_nothing(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv(store.URI, "file:./mlruns")
+    monkeypatch.setenv(store.URI, f"file:{tmp_path}/mlruns")
     monkeypatch.setenv(store.FILE_STORE, "true")
     with caplog.at_level(logging.WARNING, "flopsmith"), runs.start("mobile"):
         pass
