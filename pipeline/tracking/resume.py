@@ -111,6 +111,11 @@ def nested(client: MlflowClient, run: Run, only: str = "") -> list[Run]:
     return list(found)
 
 
+def status_after(error: BaseException) -> str:
+    """What a run that an error has ended is called in MLflow."""
+    return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+
+
 def end_abandoned(client: MlflowClient, run_id: str) -> None:
     """Mark a run that a killed process left RUNNING, and its nested runs, as KILLED."""
     run = find(client, run_id)
@@ -179,7 +184,7 @@ def _use_experiment(**named: str) -> None:
 def _is_in(client: MlflowClient, run: Run, chosen: Mapping[str, str]) -> bool:
     """Whether a run is in the experiment that is asked for; none is, where ours is by default."""
     if "experiment_id" in chosen:
-        return run.info.experiment_id == chosen["experiment_id"]
+        return bool(run.info.experiment_id == chosen["experiment_id"])
     if not os.environ.get("MLFLOW_EXPERIMENT_NAME"):
         return True
     found = client.get_experiment_by_name(chosen["experiment_name"])
