@@ -55,6 +55,12 @@ class Config(StageConfig):
         "confidence, otherwise 0..255",
     )
 
+    trainable: Literal["all", "as_saved"] = Field(
+        "all",
+        description="With model: which layers later stages train: all; as_saved, not those that "
+        "were saved with trainable=False",
+    )
+
     @model_validator(mode="after")
     def _one(self) -> Self:
         if self.model is not None and self.network is not None:
@@ -110,6 +116,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
     keras.utils.set_random_seed(ctx.seed)
     made = _made(config, ctx.data)
+    for note in made.notes:
+        log.info("load: %s: %s", config.model, note)
     if config.model is not None:
         head = "with a new head" if made.new_layers else "with the head that it has"
         log.info("load: %s, %s for %d classes", config.model, head, ctx.data.num_classes)
@@ -147,6 +155,7 @@ class Made(NamedTuple):
     new_layers: list[str]  # names of layers that have not been trained
     family: str | None
     arch: dict[str, Any] | None
+    notes: tuple[str, ...] = ()  # what was changed of a network as it was saved
 
 
 def _made(config: Config, dataset: Dataset, weights: bool = True) -> Made:
@@ -157,16 +166,16 @@ def _made(config: Config, dataset: Dataset, weights: bool = True) -> Made:
 
     shape, classes = dataset.image_shape, dataset.num_classes
     if config.model is not None:
-        loaded = sources.load(config.model, weights)
+        loaded = sources.load(config.model, weights, config.trainable)
         model, new = _adapted(config, loaded, dataset, measured=weights)
-        family, arch = loaded.family, loaded.arch
+        family, arch, notes = loaded.family, loaded.arch, loaded.notes
     else:
         family, net = published.find(config.network or "")
         arch = net.arch.model_dump(mode="json")
         model = base.build(family, arch, shape, classes)
         preprocessing.apply(model, config.preprocessing, dataset.train)
-        new = [layer.name for layer in model.layers if layer.weights]
-    return Made(model, new, family, arch)
+        new, notes = [layer.name for layer in model.layers if layer.weights], ()
+    return Made(model, new, family, arch, notes)
 
 
 def _cost(config: Config, dataset: Dataset, budget: Budget) -> dict[str, float]:
