@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
+from pipeline.graph import keras_file
 from pipeline.pretrained import sources
 from pipeline.tflite import predict
 
@@ -97,7 +98,7 @@ def accuracy(path: Path, dataset: Dataset, part: str, kind: Views) -> dict[str, 
 
 def _classifier(path: Path) -> tuple[tuple[int, ...], Any]:
     """The image shape of a model, and its scores of float images 0..255."""
-    if path.suffix != ".keras" and not path.is_dir():
+    if path.suffix not in keras_file.SUFFIXES and not path.is_dir():
         runner, _ = predict.load(path)
         return tuple(runner.image_shape), runner.scores
     model = sources.load(str(path)).model

@@ -9,12 +9,12 @@ import keras
 
 from pipeline import artifact
 from pipeline.errors import ModelError
-from pipeline.graph import keras_file, plain
+from pipeline.graph import keras_file, legacy_file, plain
 from pipeline.graph.plain import Trainable
 from pipeline.pretrained import applications, efficientnet_lite
 from search_spaces import published
 
-KNOWN = f"{efficientnet_lite.NETWORK}, applications:NAME, PATH.keras, runs/DIR, mlflow:URI"
+KNOWN = f"{efficientnet_lite.NETWORK}, applications:NAME, PATH.keras, PATH.h5, runs/DIR, mlflow:URI"
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ def load(source: str, weights: bool = True, trainable: Trainable = "all") -> Loa
     """Load a trained network.
 
     Args:
-        source: `efficientnet_lite0`, `applications:NAME`, `PATH.keras`, the directory of a run or
-            of one of its stages, or `mlflow:URI` of a logged model or `.keras` file.
+        source: `efficientnet_lite0`, `applications:NAME`, `PATH.keras`, `PATH.h5`, the directory of a
+            run or of one of its stages, or `mlflow:URI` of a logged model or `.keras` file.
         weights: False where only the cost of the network counts: nothing large is downloaded from
             Keras, and weights may be random.
         trainable: Of a file, which layers can be trained further, see `pipeline.graph.plain.of`.
@@ -49,10 +49,10 @@ def load(source: str, weights: bool = True, trainable: Trainable = "all") -> Loa
         return Loaded(applications.load(rest, weights), imagenet=True)
     if kind == "mlflow":
         return _plain(_logged(rest), trainable)
+    if path.suffix in keras_file.SUFFIXES or legacy_file.is_legacy(path):
+        return _plain(Loaded(keras_file.from_file(path)), trainable)
     if path.is_dir():
         return _plain(_of_run(path), trainable)
-    if path.suffix == keras_file.SUFFIX:
-        return _plain(Loaded(keras_file.from_file(path)), trainable)
     if "/" in source:
         raise ModelError(f"no such directory. Received: {source}. Expected: that of a run")
     raise ModelError(f"unknown source of weights. Received: {source!r}. Expected: {KNOWN}")

@@ -30,7 +30,7 @@ class Config(StageConfig):
     model: ModelPath | None = Field(
         None,
         description="A trained network: efficientnet_lite0, applications:NAME, PATH.keras, "
-        "runs/DIR or mlflow:URI",
+        "PATH.h5, runs/DIR or mlflow:URI",
     )
     network: str | None = Field(
         None,
