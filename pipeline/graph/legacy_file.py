@@ -1,6 +1,9 @@
 """Read models in older formats: `.h5` files of Keras 2 and 3; say what to do with a SavedModel."""
 
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,9 @@ from pipeline.errors import ModelError
 SUFFIXES = (".h5", ".hdf5")
 GRAPH = "saved_model.pb"  # the file that a SavedModel has
 UNLOADABLE = (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError)
-# Settings of Keras 2 that Keras 3 does not know, with the only values that mean what it does.
-DROPPED = {"DepthwiseConv2D": {"groups": 1}, "Conv2DTranspose": {"groups": 1}}
+# Settings that Keras 2 wrote and Keras 3 does not know; none of them changes what is computed.
+UNUSED = ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint")
+DROPPED = {"Conv2DTranspose": ("groups",), "DepthwiseConv2D": UNUSED, "SeparableConv2D": UNUSED}
 ADVICE = (
     "Where it was made, load it with keras.models.load_model of Keras 2.13 or later, or of "
     "tf_keras, write model.save('model.h5'), and give that file"
@@ -54,10 +58,23 @@ def from_file(path: Path) -> keras.Model:
     if reason := _refusal(config):
         raise ModelError(f"{path}: {reason}")
     try:
-        return _loaded(path, config)
+        with _named(path) as file:
+            return _loaded(file, config)
     except UNLOADABLE as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(f"{path}: Keras 3 cannot load it: {reason}. {ADVICE}") from error
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[Path]:
+    """The path of a file under a name from which Keras knows what it is."""
+    if path.suffix in SUFFIXES:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / "model.h5"
+        link.symlink_to(path.resolve())
+        yield link
 
 
 def _loaded(path: Path, config: dict[str, Any]) -> keras.Model:
@@ -79,9 +96,8 @@ def _cleaned(config: Any) -> bool:
     found = False
     if isinstance(config, dict):
         inner = config.get("config")
-        dropped = DROPPED.get(str(config.get("class_name")), {})
-        for key, value in dropped.items():
-            if isinstance(inner, dict) and inner.get(key) == value:
+        for key in DROPPED.get(str(config.get("class_name")), ()):
+            if isinstance(inner, dict) and key in inner:
                 del inner[key]
                 found = True
     parts = config.values() if isinstance(config, dict) else config

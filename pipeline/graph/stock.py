@@ -1,7 +1,7 @@
 """Our own layers as stock layers of Keras: a file of them loads where Keras alone is installed.
 
-A stage that goes on training needs our own layers again, with every bit of their state: `restored`
-puts the state of stock layers into them.
+A stage that goes on training needs our own layers again: `restored` puts the weights of stock
+layers into them, bit for bit. Seeds are in no file of Keras; each layer draws a new one.
 """
 
 from collections.abc import Callable
@@ -40,16 +40,16 @@ def of(model: keras.Model) -> Stock:
         stands = replay.made[id(layer)][1]
         stands = getattr(stands, "keeper", stands)  # of a `_Parts`
         names.append(stands.name if isinstance(stands, keras.layers.Layer) else "")
-        for target, value in zip(*_states(layer, stands)[::-1], strict=True):
+        for target, value in zip(*_weights(layer, stands)[::-1], strict=True):
             target.assign(keras.ops.reshape(value, target.shape))
     return Stock(made, tuple(names))
 
 
 def restored(model: keras.Model, stock: Stock) -> None:
-    """Give a model the state of the stock layers that stand for its own."""
+    """Give a model the weights of the stock layers that stand for its own."""
     for layer, name in zip(_layers(model), stock.names, strict=True):
         if name:
-            for target, value in zip(*_states(layer, stock.model.get_layer(name)), strict=True):
+            for target, value in zip(*_weights(layer, stock.model.get_layer(name)), strict=True):
                 target.assign(keras.ops.reshape(value, target.shape))
 
 
@@ -57,12 +57,9 @@ def _layers(model: keras.Model) -> list[Any]:
     return [layer for layer in walk.layers(model) if isinstance(layer, keras.layers.Layer)]
 
 
-def _states(layer: Any, stock: Any) -> tuple[list[Any], list[Any]]:
-    """Variables of a layer and those of the stock layer that hold the same."""
-    if isinstance(layer, own.StochasticDepth):
-        has = [one.seed_generator.state for one in (layer, stock) if layer.rate]
-        return has[:1], has[1:]
-    if isinstance(layer, own.LocalResponseNormalization):
+def _weights(layer: Any, stock: Any) -> tuple[list[Any], list[Any]]:
+    """Weights of a layer and those of the stock layer that hold the same."""
+    if not layer.weights:
         return [], []
     if isinstance(layer, own.ChannelScale):
         return [layer.gamma], [stock.kernel]
@@ -70,7 +67,7 @@ def _states(layer: Any, stock: Any) -> tuple[list[Any], list[Any]]:
         return [layer.token], [stock.bias]
     if isinstance(layer, own.PositionEmbedding):
         return [layer.position], [stock.bias]
-    return list(layer.variables), list(stock.variables)
+    return list(layer.weights), list(stock.weights)
 
 
 @dataclass(frozen=True)

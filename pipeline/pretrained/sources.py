@@ -32,8 +32,8 @@ def load(source: str, weights: bool = True, trainable: Trainable = "all") -> Loa
     """Load a trained network.
 
     Args:
-        source: `efficientnet_lite0`, `applications:NAME`, `PATH.keras`, `PATH.h5`, the directory of a
-            run or of one of its stages, or `mlflow:URI` of a logged model or `.keras` file.
+        source: `efficientnet_lite0`, `applications:NAME`, `PATH.keras`, `PATH.h5`, the directory of
+            a run or of one of its stages, or `mlflow:URI` of a logged model or `.keras` file.
         weights: False where only the cost of the network counts: nothing large is downloaded from
             Keras, and weights may be random.
         trainable: Of a file, which layers can be trained further, see `pipeline.graph.plain.of`.

@@ -11,7 +11,7 @@ from support.chain import run, saved, trained
 
 from pipeline.data.datasets import Dataset
 from pipeline.graph import plain
-from pipeline.measure import ledger
+from pipeline.measure import ledger, metrics
 from pipeline.tflite.read import read
 
 CLUSTERS = 8
@@ -99,7 +99,7 @@ def network(body: Callable[[Any], Any], shape: tuple[int, ...], classes: int) ->
     inputs = keras.Input(shape)
     x = layers.Rescaling(1 / 128, -1.0)(inputs)
     x = body(layers.ReLU()(layers.Conv2D(8, 3, padding="same", name="stem")(x)))
-    x = layers.GlobalAveragePooling2D()(x) if len(x.shape) == 4 else x
+    x = layers.Flatten()(layers.MaxPooling2D(2)(x)) if len(x.shape) == 4 else x
     scores = layers.Softmax()(layers.Dense(classes, name="logits")(x))
     return plain.of(keras.Model(inputs, scores)).model
 
@@ -127,4 +127,4 @@ def test_zeros_and_values_of_a_shared_layer_are_in_the_file(
             assert now["sizes"] <= was["distinct"] <= CLUSTERS, (was, now)
             assert now["sparsity"] >= was["sparsity"], (was, now)
     assert seen == {name for name, row in rows.items() if row["treatment"] == "clustered"}
-    assert made.metrics["val_accuracy"] > 0.2  # ten classes
+    assert made.metrics["val_accuracy"] >= metrics.val_accuracy(clustered, data) - 0.1
