@@ -169,7 +169,9 @@ class Context:
 
     def save_keras(self, model: Any, source: Artifact, **changes: Unpack[Changes]) -> Artifact:
         """Save a Keras model as this stage's and build the artifact, as `done` does."""
-        model.save(self.directory / "model.keras")
+        from pipeline.graph import keras_file  # it imports Keras, which takes seconds
+
+        keras_file.save(model, self.directory / "model.keras")
         return self.done(source, model_file="model.keras", **changes)  # type: ignore[misc]
 
     def save_tflite(self, content: bytes, source: Artifact, **changes: Unpack[Changes]) -> Artifact:

@@ -164,16 +164,19 @@ def weighed(kernels: Sequence[Kernel], model: keras.Model, images: np.ndarray) -
         model: The model that the kernels belong to.
         images: `[N, H, W, C]`, on which the inputs are measured.
     """
-    sources = {id(layer): given for layer, given, _ in walk.calls(model)}
-    read = {id(k.layer): sources[id(k.layer)][0] for k in kernels if id(k.layer) in sources}
-    outputs = keras.Model(model.inputs, list(read.values()))
-    squares: list[Any] = [0.0 for _ in read]
+    wanted = {id(kernel.layer) for kernel in kernels}
+    calls = [(id(la), given[0]) for la, given, _ in walk.calls(model) if id(la) in wanted]
+    often = Counter(key for key, _ in calls)
+    outputs = keras.Model(model.inputs, [tensor for _, tensor in calls])
+    squares: dict[int, Any] = dict.fromkeys(often, 0.0)
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
         found = outputs.predict_on_batch(batch.astype(np.float32))
-        for i, values in enumerate(found if isinstance(found, list) else [found]):
-            squares[i] += np.square(values).mean(axis=tuple(range(values.ndim - 1))) * len(batch)
-    sizes = {key: np.sqrt(sums / len(images)) for key, sums in zip(read, squares, strict=True)}
+        each = found if isinstance(found, list) else [found]
+        for (key, _), values in zip(calls, each, strict=True):
+            means = np.square(values).mean(axis=tuple(range(values.ndim - 1)))
+            squares[key] += means * len(batch)
+    sizes = {key: np.sqrt(sums / (len(images) * often[key])) for key, sums in squares.items()}
     return [replace(kernel, inputs=_fitting(kernel, sizes)) for kernel in kernels]
 
 

@@ -12,7 +12,7 @@ def kernel_rows(model: keras.Model) -> list[dict[str, Any]]:
     """A row per layer with a kernel: its zeros and distinct values; not yet what was done to it."""
     return [
         kernel_row(layer.name, layer, layer.kernel, "", None)
-        for layer, _, _ in walk.calls(model)
+        for layer in walk.layers(model)
         if getattr(layer, "weights", None) and hasattr(layer, "kernel")
     ]
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from pipeline import artifact, targets
@@ -21,6 +20,7 @@ from pipeline.details import Details
 from pipeline.errors import ModelError, ToolError
 from pipeline.export import card, requantize
 from pipeline.export.requantize import Quantized
+from pipeline.graph import keras_file
 from pipeline.stage import Context
 from pipeline.system.files import write_atomic
 from pipeline.tflite import convert, metadata, metadata_writer, parity, scoring, write
@@ -89,7 +89,7 @@ class Bundle:
         return named
 
     def _quantize_after_training(self, count: int) -> Quantized:
-        model = keras.models.load_model(self.source.model_path, compile=False)
+        model = keras_file.load(self.source.model_path)
         saved_model = self.ctx.directory / "saved_model"
         convert.save_float(model, saved_model)
         images, _ = batch(self.ctx.data.train, count, self.ctx.seed)

@@ -85,11 +85,10 @@ def for_edgetpu(quantized: Quantized, model: Path | None) -> bytes:
 
 def _scaled(model: Path, images: npt.NDArray[np.float32]) -> Any:
     """Images as the SavedModel of quantization-aware training takes them."""
-    import keras
-
+    from pipeline.graph import keras_file
     from pipeline.quantization.tfmot import bridge
 
-    return bridge.rescaled(keras.models.load_model(model, compile=False), images)
+    return bridge.rescaled(keras_file.load(model), images)
 
 
 def _per_tensor(content: bytes) -> bytes:

@@ -41,15 +41,24 @@ class Replay:
             if isinstance(layer, keras.layers.InputLayer):
                 continue
             if isinstance(layer, keras.Model):
-                given = zip(layer.inputs, node.input_tensors, strict=True)
-                inside = {id(own): values[id(outer)] for own, outer in given}
-                self.run(layer, inside, f"{prefix}{layer.name}_")
-                results = [inside[id(own)] for own in layer.outputs]
+                results = self._opened(node, values, prefix)
             else:
                 args, kwargs = node.arguments.fill_in(values)
-                results = keras.tree.flatten(self._stand_in(layer, prefix)(*args, **kwargs))
+                results = keras.tree.flatten(self._called(node, prefix, args, kwargs))
             for tensor, result in zip(node.output_tensors, results, strict=True):
                 values[id(tensor)] = result
+
+    def _opened(self, node: Any, values: dict[int, Any], prefix: str) -> list[Any]:
+        """What a call of a nested model makes."""
+        nested = node.operation
+        given = zip(nested.inputs, node.input_tensors, strict=True)
+        inside = {id(own): values[id(outer)] for own, outer in given}
+        self.run(nested, inside, f"{prefix}{nested.name}_")
+        return [inside[id(own)] for own in nested.outputs]
+
+    def _called(self, node: Any, prefix: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What a call of a layer or operation makes."""
+        return self._stand_in(node.operation, prefix)(*args, **kwargs)
 
     def origins(self) -> dict[int, Any]:
         """The old layer by the id of the new one."""
@@ -61,13 +70,17 @@ class Replay:
             return layer  # an operation of keras.ops, without weights
         if id(layer) not in self.made:
             config = layer.get_config()
-            own = config["name"]
-            names = (own, *(f"{prefix}{own}_{n}" for n in range(len(self._names) + 1)))
-            config["name"] = next(name for name in names if name not in self._names)
-            self._names.add(config["name"])
+            config["name"] = self._free(config["name"], prefix)
             # both: ids are only good as long as the layers live
             self.made[id(layer)] = (layer, self.make(layer, config))
         return self.made[id(layer)][1]
+
+    def _free(self, own: str, prefix: str) -> str:
+        """A name that no layer made so far has: `own`, or one made of it and of the prefix."""
+        names = (own, *(f"{prefix}{own}_{n}" for n in range(len(self._names) + 1)))
+        free = next(name for name in names if name not in self._names)
+        self._names.add(free)
+        return free
 
 
 @dataclass

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset, Split
 from pipeline.errors import ModelError
+from pipeline.graph import keras_file, walk
 from pipeline.graph import scores as score
-from pipeline.graph import walk
 from pipeline.pretrained import fitting, given, sources, worth
 from pipeline.pretrained.fitting import Network
 from pipeline.pretrained.given import Wish
@@ -141,7 +141,7 @@ def _refuse_other_images(path: Path, network: Network, split: Split) -> None:
 
 def _network(path: Path, classes: int | None = None) -> Network:
     """A model file as a network with the classes of the data; None: whatever it has."""
-    if path.suffix != ".keras" and not path.is_dir():
+    if path.suffix not in keras_file.SUFFIXES and not path.is_dir():
         return _of_tflite(path, classes)
     loaded = sources.load(str(path))
     walk.graph(loaded.model)

@@ -78,8 +78,9 @@ def _dtypes(op: Operator) -> dict[str, str]:
 def named(rows: Sequence[LedgerRow], known: Sequence[LedgerRow]) -> list[LedgerRow]:
     """Give the rows of a `.tflite` the names of Keras layers.
 
-    A kernel belongs to the layer that its tensor is named after; failing that, to the first layer
-    not yet taken that has as many weights. A kernel that fits no layer keeps its tensor's name.
+    A kernel belongs to the layer that its tensor is named after, also where that has a kernel for
+    each of its calls; failing that, to the first layer not yet taken that has as many weights. A
+    kernel that fits no layer keeps its tensor's name.
 
     Args:
         rows: Of `of_tflite`, in the order of the file.
@@ -88,10 +89,12 @@ def named(rows: Sequence[LedgerRow], known: Sequence[LedgerRow]) -> list[LedgerR
     sizes = {row["layer"]: row["weights"] for row in known}
     found: dict[int, str] = {}
     for place, row in enumerate(rows):
-        free = [n for n in sizes if n not in found.values() and sizes[n] == row["weights"]]
+        fits = [n for n in sizes if sizes[n] == row["weights"]]
+        free = [n for n in fits if n not in found.values()]
         names = named_after(row["layer"], free) or named_after(row["also"], free)
+        names = names or named_after(row["layer"], fits)  # a second kernel of one layer
         if names:
-            found[place] = min(names, key=free.index)
+            found[place] = min(names, key=fits.index)
     for place, row in enumerate(rows):
         free = [n for n in sizes if n not in found.values() and sizes[n] == row["weights"]]
         if place not in found and free:

@@ -15,7 +15,7 @@ from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset, Split
 from pipeline.data.stream import stream
 from pipeline.details import ClassRow, LedgerRow
-from pipeline.graph import complexity
+from pipeline.graph import complexity, keras_file
 from pipeline.graph.scores import classes
 from pipeline.measure import ledger
 from pipeline.tflite import convert
@@ -55,7 +55,7 @@ def measure(
         numbers = tflite_numbers(graph, rows)
         hits = partial(tflite_hits, Runner(content, threads=2, graph=graph))
     else:
-        model = keras.models.load_model(path, compile=False)
+        model = keras_file.load(path)
         content = convert.convert_float(model)
         rows = rows or ledger.of_keras(model)
         numbers = keras_numbers(model, rows)
@@ -85,7 +85,7 @@ def val_accuracy(artifact: Artifact, dataset: Dataset) -> float:
     if path.suffix == ".tflite":
         hits = tflite_hits(Runner(path.read_bytes(), threads=2), dataset.val)
     else:
-        hits = keras_hits(keras.models.load_model(path, compile=False), dataset.val)
+        hits = keras_hits(keras_file.load(path), dataset.val)
     return float(hits.mean())
 
 

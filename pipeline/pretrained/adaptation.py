@@ -46,7 +46,8 @@ def adapt(
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ModelError(
             f"model {model.name!r} is no image classifier. Received: {len(model.inputs)} inputs, "
-            f"{len(model.outputs)} outputs. Expected: one of each"
+            f"{len(model.outputs)} outputs. Expected: one of each. Give the part that takes images "
+            "and gives scores: keras.Model(image, scores)"
         )
     grey = _is_grey(model, input_shape)
     kept = heads.keeps(model, num_classes, head, imagenet)

@@ -1,7 +1,7 @@
 """Trained networks by name: from a package, keras.applications, a file, a run or MLflow."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,12 @@ import keras
 
 from pipeline import artifact
 from pipeline.errors import ModelError
-from pipeline.graph import keras_file
+from pipeline.graph import keras_file, legacy_file, plain
+from pipeline.graph.plain import Trainable
 from pipeline.pretrained import applications, efficientnet_lite
 from search_spaces import published
 
-KNOWN = f"{efficientnet_lite.NETWORK}, applications:NAME, PATH.keras, runs/DIR, mlflow:URI"
+KNOWN = f"{efficientnet_lite.NETWORK}, applications:NAME, PATH.keras, PATH.h5, runs/DIR, mlflow:URI"
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,18 @@ class Loaded:
     imagenet: bool = False  # whether its classes are ImageNet's
     family: str | None = None
     arch: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()  # what was changed of the network as it was saved
 
 
-def load(source: str, weights: bool = True) -> Loaded:
+def load(source: str, weights: bool = True, trainable: Trainable = "all") -> Loaded:
     """Load a trained network.
 
     Args:
-        source: `efficientnet_lite0`, `applications:NAME`, `PATH.keras`, the directory of a run or
-            of one of its stages, or `mlflow:URI` of a logged model or `.keras` file.
+        source: `efficientnet_lite0`, `applications:NAME`, `PATH.keras`, `PATH.h5`, the directory of
+            a run or of one of its stages, or `mlflow:URI` of a logged model or `.keras` file.
         weights: False where only the cost of the network counts: nothing large is downloaded from
             Keras, and weights may be random.
+        trainable: Of a file, which layers can be trained further, see `pipeline.graph.plain.of`.
 
     Raises:
         ModelError: there is no such network, or it cannot be loaded; says what to do.
@@ -45,14 +48,20 @@ def load(source: str, weights: bool = True) -> Loaded:
     if kind == "applications":
         return Loaded(applications.load(rest, weights), imagenet=True)
     if kind == "mlflow":
-        return _logged(rest)
+        return _plain(_logged(rest), trainable)
+    if path.suffix in keras_file.SUFFIXES or legacy_file.is_legacy(path):
+        return _plain(Loaded(keras_file.from_file(path)), trainable)
     if path.is_dir():
-        return _of_run(path)
-    if path.suffix == keras_file.SUFFIX:
-        return Loaded(keras_file.from_file(path))
+        return _plain(_of_run(path), trainable)
     if "/" in source:
         raise ModelError(f"no such directory. Received: {source}. Expected: that of a run")
     raise ModelError(f"unknown source of weights. Received: {source!r}. Expected: {KNOWN}")
+
+
+def _plain(loaded: Loaded, trainable: Trainable) -> Loaded:
+    """The network as every stage can take it."""
+    made = plain.of(loaded.model, trainable)
+    return replace(loaded, model=made.model, notes=made.notes)
 
 
 def _lite(weights: bool) -> Loaded:

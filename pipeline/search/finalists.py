@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
 from pipeline.errors import ModelError
+from pipeline.graph import keras_file
 from pipeline.measure import metrics
 from pipeline.search import costs, isolation, trial
 from pipeline.system.files import write_atomic
@@ -34,7 +33,7 @@ def run(
     """
     images, _ = batch(dataset.train, CALIBRATION_IMAGES, seed)
     try:
-        content = convert.ptq(keras.models.load_model(model, compile=False), images)
+        content = convert.ptq(keras_file.load(model), images)
         runner = Runner(content)
         accuracy = metrics.tflite_hits(runner, dataset.val).mean()
     except ModelError as error:

@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
+from pipeline.graph import keras_file
 from pipeline.pretrained import family
 from pipeline.system.files import write_atomic
 from pipeline.train import losses, training
@@ -106,7 +107,7 @@ def run(task: Task, dataset: Dataset, send: Send | None = None) -> dict[str, Any
     try:
         model = _train(task, dataset, send, found)
         if found["error"] is None:
-            model.save(directory / MODEL)
+            keras_file.save(model, directory / MODEL)
     # Whatever a network raises (out of memory, a shape it cannot take) is this trial's result;
     # it must not end a night of search.
     except Exception:  # noqa: BLE001
@@ -187,7 +188,7 @@ def _take_over(checkpoint: Path, own: Path) -> None:
 def _model(task: Task, dataset: Dataset, begin: Path | None) -> tuple[keras.Model, list[str]]:
     """The network, and its layers with random weights if the others have trained ones."""
     if begin is not None:
-        return keras.models.load_model(begin, compile=False), []
+        return keras_file.load(begin), []
     model = build(task.family, task.arch, dataset.image_shape, dataset.num_classes)
     preprocess(model, task.preprocessing, dataset.train)
     fresh = family.fill(model, task.family, task.arch)

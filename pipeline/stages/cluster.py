@@ -73,11 +73,11 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     from pipeline.compress import clustering, kernels, sensitivity
     from pipeline.compress.rows import kernel_row
     from pipeline.data.stream import batch
-    from pipeline.graph import structure
+    from pipeline.graph import keras_file, structure
     from pipeline.train import training
 
     keras.utils.set_random_seed(ctx.seed)
-    model = keras.models.load_model(source.model_path, compile=False)
+    model = keras_file.load(source.model_path)
     count = FIRST if config.clusters == "auto" else config.clusters
     dense = config.dense_clusters or count
     plan = clustering.Plan(count, dense, config.centroids, config.per, ctx.seed)

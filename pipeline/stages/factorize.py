@@ -60,11 +60,11 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     import keras
 
     from pipeline.compress import lowrank
-    from pipeline.graph import complexity
+    from pipeline.graph import complexity, keras_file
     from pipeline.train import training
 
     keras.utils.set_random_seed(ctx.seed)
-    model = keras.models.load_model(source.model_path, compile=False)
+    model = keras_file.load(source.model_path)
     method, before = config.convolutions, complexity.profile(model).flops
     if config.flops is not None and config.flops < before:
         found = lowrank.within(model, config.flops, method)

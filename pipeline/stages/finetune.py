@@ -75,13 +75,13 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Train `source`'s model for up to `config.epochs` epochs."""
     import keras
 
-    from pipeline.graph import structure
+    from pipeline.graph import keras_file, structure
     from pipeline.train import augmented, losses
     from pipeline.train.finetune import FineTuning
     from pipeline.train.losses import Lessons
 
     keras.utils.set_random_seed(ctx.seed)  # a loaded Dropout draws a seed of its own
-    model = keras.models.load_model(source.model_path, compile=False)
+    model = keras_file.load(source.model_path)
     settings = merged(source.settings, config.settings())
     keras.utils.set_random_seed(ctx.seed)  # as if nothing had been drawn
     new_layers = source.details.new_layers if source.details.pretrained else None

@@ -41,7 +41,7 @@ class Config(StageConfig):
     model: ModelPath | None = Field(
         None,
         description="A trained network: efficientnet_lite0, applications:NAME, PATH.keras, "
-        "runs/DIR or mlflow:URI",
+        "PATH.h5, runs/DIR or mlflow:URI",
     )
     network: str | None = Field(
         None,
@@ -74,6 +74,12 @@ class Config(StageConfig):
         False,
         description="With model: go on although it is far below what its own scores claim, does no "
         "better than guessing, or has its classes in another order",
+    )
+
+    trainable: Literal["all", "as_saved"] = Field(
+        "all",
+        description="With model: which layers later stages train: all; as_saved, not those that "
+        "were saved with trainable=False",
     )
 
     @model_validator(mode="after")
@@ -143,17 +149,17 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
     keras.utils.set_random_seed(ctx.seed)
     made = _made(config, ctx.data) if config.model is None else _given(config, ctx)
+    for note in made.notes:
+        log.info("load: %s: %s", config.model, note)
     if config.model is not None:
         head = "with a new head" if made.new_layers else "with the head that it has"
         log.info("load: %s, %s for %d classes", config.model, head, ctx.data.num_classes)
-    note = {"note": made.scores[:1].upper() + made.scores[1:]} if made.scores else {}
-    if made.scores:
-        log.info("load: %s: %s", config.model, made.scores)
+    sentences = [f"{note[:1].upper()}{note[1:]}." for note in made.notes]
     details = Details(
         source=config.model or config.network,
         new_layers=made.new_layers,
         pretrained=config.model is not None,
-        **note,
+        **({"note": " ".join(sentences)} if sentences else {}),
         **({"given": made.given} if made.given else {}),
     )
     return ctx.save_keras(
@@ -175,18 +181,18 @@ def _given(config: Config, ctx: Context) -> "Made":
     """
     from pipeline.pretrained import given, heads, sources, worth
 
-    loaded = sources.load(config.model or "")
+    loaded = sources.load(config.model or "", trainable=config.trainable)
     fitted = given.adapted(_wish(config), loaded, ctx.data, ctx.pictures, ctx.seed)
     doubt = fitted.found and worth.doubt(fitted.found, ctx.data.class_names)
     if doubt:
-        told = f"load: {config.model} is not used as it was trained: {doubt.text}"
+        said = f"load: {config.model} is not used as it was trained: {doubt.text}"
         if doubt.stops and not config.accept:
             way = MEND_ORDER if doubt.order else MEND
-            raise ModelError(f"{told}. {way}; {ACCEPT}")
-        log.warning("%s", told)
-    kept = not fitted.new_layers
-    scores = heads.told(loaded.model, ctx.data.class_names) if kept else None
-    return Made(fitted.model, fitted.new_layers, loaded.family, loaded.arch, scores, fitted.given)
+            raise ModelError(f"{said}. {way}; {ACCEPT}")
+        log.warning("%s", said)
+    told = None if fitted.new_layers else heads.told(loaded.model, ctx.data.class_names)
+    notes = (*loaded.notes, told) if told else loaded.notes
+    return Made(fitted.model, fitted.new_layers, loaded.family, loaded.arch, notes, fitted.given)
 
 
 class Made(NamedTuple):
@@ -196,7 +202,7 @@ class Made(NamedTuple):
     new_layers: list[str]  # names of layers that have not been trained
     family: str | None
     arch: dict[str, Any] | None
-    scores: str | None = None  # what they are, where they are not what most networks give
+    notes: tuple[str, ...] = ()  # what was changed of a network as it was saved; unusual scores
     given: Given | None = None  # the trained network at its own size, if the data have another
 
 

@@ -51,6 +51,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Train `source`'s network on the other data, and give it a last layer for those of the run."""
     import keras
 
+    from pipeline.graph import keras_file
     from pipeline.pretrained.adaptation import adapt
     from pipeline.train import augmented, training
 
@@ -59,7 +60,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     if picture := augmented.write(settings, first, ctx.seed, ctx.directory):
         ctx.log.file(picture)
     keras.utils.set_random_seed(ctx.seed)
-    loaded = keras.models.load_model(source.model_path, compile=False)
+    loaded = keras_file.load(source.model_path)
     model, _ = adapt(loaded, first.image_shape, first.num_classes, "new")
     history = training.fit(
         model,

@@ -142,10 +142,11 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     import keras
 
     from pipeline.compress import kernels, pruning
+    from pipeline.graph import keras_file
     from pipeline.train import training
 
     keras.utils.set_random_seed(ctx.seed)
-    model = keras.models.load_model(source.model_path, compile=False)
+    model = keras_file.load(source.model_path)
     lessons = training.taught(source.model_path) if config.distill else None
     pattern = Pattern.read(config.pattern)
     every = _kernels(model, pattern, config, ctx)

@@ -89,11 +89,10 @@ def foresee(config: Config, source: Artifact, before: Sequence[str]) -> None:
     if config.method == "auto" and "cluster" in before:
         ways.discard("ptq")
     if ways == {"qat"}:
-        import keras
-
+        from pipeline.graph import keras_file
         from pipeline.quantization.tfmot import quantization
 
-        quantization.require(keras.models.load_model(source.model_path, compile=False))
+        quantization.require(keras_file.load(source.model_path))
 
 
 class Made(NamedTuple):
@@ -108,15 +107,14 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Quantize `source`'s model in the ways that `config.method` allows; keep the best."""
     import hashlib
 
-    import keras
-
     from pipeline.data.stream import batch
     from pipeline.errors import ModelError
+    from pipeline.graph import keras_file
     from pipeline.measure import metrics
     from pipeline.quantization.tfmot import quantization
     from pipeline.tflite.classifier import Runner
 
-    model = keras.models.load_model(source.model_path, compile=False)
+    model = keras_file.load(source.model_path)
     images, _ = batch(ctx.data.train, config.calibration_images, ctx.seed)
     makers = {"qat": _trained, "ptq": _measured}
     methods, refused = _methods(config, quantization.clustered(model))

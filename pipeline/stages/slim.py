@@ -86,11 +86,11 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     import keras
 
     from pipeline.compress import slimming
-    from pipeline.graph import channels, complexity
+    from pipeline.graph import channels, complexity, keras_file
     from pipeline.train import training
 
     keras.utils.set_random_seed(ctx.seed)
-    model = keras.models.load_model(source.model_path, compile=False)
+    model = keras_file.load(source.model_path)
     before = complexity.profile(model).flops
     target = min(config.flops or int(config.keep * before), before)
     given = config.model_dump(include={"epochs", "learning_rate"}, exclude_none=True)
@@ -100,7 +100,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     if target == before:
         log.info("slim: the network already has %s FLOPs; nothing is removed", f"{before:,}")
     elif file.exists():
-        narrowed = keras.models.load_model(file, compile=False)
+        narrowed = keras_file.load(file)
     else:
         history = _penalized(model, settings, config, ctx)
         narrowed = _narrowed(model, target, config, ctx)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.graph import rebuild
+from pipeline.graph import keras_file, rebuild
 from pipeline.system import quiet
 from pipeline.tflite.read import read
 
@@ -42,7 +42,7 @@ def convert_float(model: keras.Model) -> bytes:
 
 def convert_float_file(path: Path) -> bytes:
     """Convert a `.keras` file as `convert_float` converts a model."""
-    return convert_float(keras.models.load_model(path, compile=False))
+    return convert_float(keras_file.load(path))
 
 
 def convert_int8(

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from pipeline.data import datasets
+from pipeline.graph import keras_file
 from pipeline.system import progress
 from pipeline.train import inputs, layer_rates, losses, optimizers
 from pipeline.train.checkpoint import Checkpoint, State
@@ -114,7 +115,7 @@ def fit(
 
 def taught(path: Path | None) -> Lessons:
     """Make a saved network the teacher of one that is made smaller from it."""
-    teacher = keras.models.load_model(path, compile=False)
+    teacher = keras_file.load(path)
     return Lessons(teacher=teacher, temperature=TEMPERATURE, source=str(path and path.parent.name))
 
 

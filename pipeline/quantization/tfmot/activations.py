@@ -10,6 +10,7 @@ from pipeline.errors import ModelError
 
 # Activations that an int8 layer with weights computes itself; any other becomes a layer behind it.
 FUSED = ("linear", "relu", "relu6", "sigmoid", "softmax", "tanh", "gelu")
+SLOPE = 0.2  # of Keras 3's leaky_relu where it is given as an activation
 NAMES = {"hard_silu": "hard_swish", "silu": "swish"}  # Keras 3 name -> tf_keras name
 
 
@@ -48,6 +49,8 @@ def layers(function: Any, owner: Any, name: str) -> tuple[Any, ...]:
         return shift, clip, tf_keras.layers.Rescaling(1 / 6, name=name)
     if known == "hard_swish":
         return (HardSwish(name=name),)
+    if function is keras.activations.leaky_relu:
+        return (tf_keras.layers.LeakyReLU(SLOPE, name=name),)
     if getattr(keras.activations, known, None) is not function and known != "swish":
         advice = f"Use one of {', '.join(FUSED)}, swish, hard_sigmoid, hard_swish"
         raise refusal(owner, f"activation={known!r}", advice)

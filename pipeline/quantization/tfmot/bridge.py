@@ -3,9 +3,11 @@
 tensorflow-model-optimization refuses Keras 3 models, so a model crosses here before
 quantization-aware training; nothing else in the project needs it, and no model comes back. Every
 Keras 3 layer has a twin in tf_keras (`twins`) that takes its name and its weights. Nested models
-are flattened, and a layer that is called twice has one twin that is called twice.
+are flattened, and a layer that is called twice has one twin that is called twice, unless the
+converter would not keep its quantization (`apart`).
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,9 +40,9 @@ def to_legacy(model: keras.Model, scaled_input: bool = False) -> tf_keras.Model:
     left_out = _leading(model)[0] if scaled_input else set()
     _run(model, tensors, made, left_out)
     legacy = tf_keras.Model(given, [tensors[id(t)] for t in model.outputs], name=model.name)
-    for operation in _operations(model):
-        if getattr(operation, "weights", None):
-            made[id(operation)].set_weights(operation.get_weights())
+    for node in _nodes(model):
+        if getattr(node.operation, "weights", None):
+            made[id(node)].set_weights(node.operation.get_weights())
     compare(model, legacy, scaled_input)
     return legacy
 
@@ -51,29 +53,46 @@ def rescaled(model: keras.Model, images: Any) -> Any:
     return images if (scale, offset) == (1.0, 0.0) else images * scale + offset
 
 
-def _operations(model: keras.Model) -> Iterator[Any]:
-    """Every layer and operation once, those of nested models included."""
-    seen: set[int] = set()
-    for operation, _, _ in walk.calls(model):
-        if id(operation) not in seen:
-            seen.add(id(operation))
-            yield operation
+def apart(model: keras.Model) -> dict[str, int]:
+    """Layers that are called several times and have a twin for every call: calls, by name.
+
+    The converter loses the quantization of a matrix that two operators read, and then rounds its
+    weights once more, with a scale for every channel.
+    """
+    calls = Counter(id(node.operation) for node in _distinct(model))
+    layers = {id(node.operation): node.operation for node in _distinct(model)}
+    return {layers[key].name: n for key, n in calls.items() if n > 1 and _is_matrix(layers[key])}
+
+
+def _is_matrix(layer: Any) -> bool:
+    """Whether the kernel of a layer is a matrix, applied to one place at a time."""
+    kind = type(layer).__name__
+    pointwise = kind == "Conv2D" and max(layer.kernel_size) == 1
+    return pointwise or kind in ("Dense", "SeparableConv2D")
+
+
+def _distinct(model: keras.Model) -> list[Any]:
+    """Every node once, also of a nested model that is called twice."""
+    return list({id(node): node for node in _nodes(model)}.values())
 
 
 def _twins(model: keras.Model) -> dict[int, twins.Twin]:
-    """The twin of every layer and operation, by its `id`; no two twins have the same name."""
+    """The twin of every node, by its `id`; no two twins have the same name."""
     made: dict[int, twins.Twin] = {}
+    first: dict[int, twins.Twin] = {}  # by layer or operation
     names: set[str] = {t.name for t in model.inputs}
-    for node in _nodes(model):
+    for node in _distinct(model):
         operation = node.operation
-        if id(operation) in made:
+        if id(operation) in first and not _is_matrix(operation):
+            made[id(node)] = first[id(operation)]
             continue
         name, count = operation.name, 1
         while name in names:  # layers of different nested models may share one
             count += 1
             name = f"{operation.name}_{count}"
         names.add(name)
-        made[id(operation)] = _twin(node, name)
+        made[id(node)] = _twin(node, name)
+        first.setdefault(id(operation), made[id(node)])
     return made
 
 
@@ -107,7 +126,7 @@ def _run(
         elif id(operation) in left_out:
             taken = given
         else:
-            taken = [made[id(operation)](given)]
+            taken = [made[id(node)](given)]
         tensors.update(zip(map(id, node.output_tensors), taken, strict=True))
 
 

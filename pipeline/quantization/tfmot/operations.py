@@ -34,6 +34,36 @@ AFFINE: Mapping[str, Affine] = {
 }
 
 
+class Part(tf_keras.layers.Layer):  # type: ignore[misc]
+    """A slice of a tensor, as `x[..., ::-1]`: the key as rows `[start, stop, step]`, or "..."."""
+
+    def __init__(self, rows: list[Any], **options: Any) -> None:
+        super().__init__(**options)
+        self.rows = rows
+
+    def call(self, inputs: Any) -> Any:
+        """Take the slice."""
+        return inputs[tuple(... if row == "..." else slice(*row) for row in self.rows)]
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return {**super().get_config(), "rows": self.rows}
+
+
+def _part(key: Any, name: str) -> Part | None:
+    """The slice of a key that has no numbers alone, which would remove a dimension."""
+    parts = list(key) if isinstance(key, tuple | list) else [key]
+    if not all(part is Ellipsis or isinstance(part, slice) for part in parts):
+        return None
+    rows = ["..." if part is Ellipsis else [part.start, part.stop, part.step] for part in parts]
+    return Part(rows, name=name)
+
+
+def _flipped(rank: int, axis: Any, name: str) -> Part:
+    axes = [one % rank for one in ([axis] if isinstance(axis, int) else axis or range(rank))]
+    return Part([[None, None, -1 if one in axes else None] for one in range(rank)], name=name)
+
+
 def layers(operation: Any, name: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     """Layers that compute an operation of the graph of a functional model.
 
@@ -64,6 +94,11 @@ def layers(operation: Any, name: str, arguments: tuple[Any, ...]) -> tuple[Any, 
         return (tf_keras.layers.Concatenate(operation.axis, name=name),)
     if kind in POOLS and list(operation.axis or ()) in SPACE:
         return (getattr(tf_keras.layers, POOLS[kind])(keepdims=operation.keepdims, name=name),)
+    if kind == "GetItem" and (part := _part(constants[0] if constants else None, name)):
+        return (part,)
+    if kind == "Flip":
+        rank = len(operation._inbound_nodes[0].input_tensors[0].shape)
+        return (_flipped(rank, operation.axis, name),)
     if kind == "Reshape" and operation.newshape[0] in (-1, None):
         return (tf_keras.layers.Reshape(operation.newshape[1:], name=name),)
     raise activations.refusal(operation, f"operation {kind}", "Use a layer of keras.layers")

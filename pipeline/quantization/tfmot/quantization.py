@@ -10,6 +10,7 @@ whose channels share clusters gets the same scale in every channel, so that it h
 values than clusters even after batch normalization is folded into the scales.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,15 @@ from tensorflow_model_optimization.python.core.quantization.keras.graph_transfor
 
 from pipeline.errors import ModelError
 from pipeline.graph import structure
-from pipeline.quantization.tfmot import activations, affine, bridge, ranges, rules
+from pipeline.quantization.tfmot import activations, affine, bridge, operations, ranges, rules
 from pipeline.tflite import parity
 
+log = logging.getLogger("flopsmith")
 Fit = Callable[[tf_keras.Model], None]
 NAMES = {
     "ChannelAffine": affine.ChannelAffine,
     "HardSwish": activations.HardSwish,
+    "Part": operations.Part,
     "NoOpQuantizeConfig": configs.NoOpQuantizeConfig,
     "WeightsConfig": rules.WeightsConfig,
 }
@@ -74,6 +77,8 @@ def quantize_aware(
         ModelError: a layer has no twin in tf_keras, cannot be int8, or would stay unquantized.
     """
     legacy = bridge.to_legacy(model, scaled_input=True)
+    for name, count in bridge.apart(model).items():
+        log.info("quantize: %r is called %d times; the file has a kernel for each", name, count)
     kept: dict[str, structure.Kept | None] = {
         layer.name: _structure(layer) for layer in legacy.layers
     }

@@ -143,7 +143,7 @@ def config(layer: tf_keras.layers.Layer, kept: str | None, bits: int = 8) -> tup
         reason = None if own == bits else f"weights of {own} bits"
         ranges = _ranges(layer, kept)
         return WeightsConfig([KERNELS[kind]], attributes, output, ranges, own), reason
-    if kind == "AveragePooling2D":
+    if kind in ("AveragePooling2D", "Part"):
         return configs.NoOpQuantizeConfig(), "the operator keeps the scale of its input"
     if kind == "BatchNormalization" and folds(layer):
         config = configs.NoOpQuantizeConfig() if absorbed else _output()
