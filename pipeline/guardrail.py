@@ -21,6 +21,7 @@ from pipeline.details import AttemptRow, Details
 from pipeline.errors import ModelError, ParityError
 from pipeline.measure import metrics
 from pipeline.stage import Context, Ladder, Log, Stage, StageConfig
+from pipeline.system import numbers
 from pipeline.system.files import fingerprint, write_atomic
 from pipeline.tflite import convert
 from pipeline.train.checkpoint import CHECKPOINT
@@ -236,7 +237,8 @@ def _changes(tried: StageConfig, config: StageConfig) -> dict[str, Any]:
 
 
 def _settings(changed: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in changed.items()) or "as asked"
+    words = [f"{key} {numbers.written(value)}" for key, value in changed.items()]
+    return ", ".join(words) or "as asked"
 
 
 def _directory(ctx: Context, rung: int) -> Path:

@@ -19,6 +19,7 @@ from pipeline.measure.metrics import measure
 from pipeline.recipe import Recipe, Step
 from pipeline.report import verdict
 from pipeline.stage import EXPORT, Context
+from pipeline.system import numbers
 from pipeline.system.files import write_atomic
 from pipeline.tracking import registry, runs
 from pipeline.train.checkpoint import CHECKPOINT
@@ -195,8 +196,8 @@ def _warn_of_drop(reference: Artifact | None, done: Artifact, allowed: float) ->
     drop = reference.metrics["val_accuracy"] - done.metrics["val_accuracy"]
     if drop > allowed + guardrail.ROUNDING:
         log.warning(
-            "%s: val accuracy is %.4f below that of %s, more than max_accuracy_drop=%g",
-            *(done.stage, drop, reference.stage, allowed),
+            "%s: val accuracy is %.4f below that of %s, more than max_accuracy_drop=%s",
+            *(done.stage, drop, reference.stage, numbers.short(allowed)),
         )
 
 
@@ -287,5 +288,5 @@ def _locked(out: Path) -> Iterator[None]:
 
 def _line(done: Artifact) -> str:
     shown = ("val_accuracy", "size_bytes", "gzip_bytes")
-    numbers = [f"{key}={done.metrics[key]:.6g}" for key in shown if key in done.metrics]
-    return " ".join([*numbers, f"seconds={done.seconds:g}"])
+    numbers = [f"{key}={numbers.short(done.metrics[key])}" for key in shown if key in done.metrics]
+    return " ".join([*numbers, f"seconds={numbers.short(done.seconds)}"])

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pipeline.data import cache
+from pipeline.data import cache, places
 from pipeline.data.cache import Contents, Decoded, Source
 from pipeline.data.division import Rows, divide
 from pipeline.errors import DataError
@@ -62,6 +62,11 @@ class DataConfig(BaseModel):
     @classmethod
     def _source(cls, value: Any) -> Any:
         return {"source": value} if isinstance(value, str) else value
+
+    @field_validator("source")
+    @classmethod
+    def _kind_of_path(cls, source: str) -> str:
+        return places.sourced(source)
 
     @model_validator(mode="after")
     def _leaves_something(self) -> "DataConfig":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.artifact import Artifact
+from pipeline.system import numbers
 
 MISSING = "\N{EN DASH}"
 Format = Callable[[float | None], str]
@@ -32,7 +33,7 @@ def _si(value: float) -> str:
     for scale, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(rounded) >= scale:
             return f"{rounded / scale:.4g}{suffix}"
-    return f"{rounded:g}"
+    return numbers.short(rounded)
 
 
 percent = shown(lambda fraction: f"{100 * fraction:.2f}")

@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import ModelError
+from pipeline.system import numbers
 
 STORE = "sqlite:///mlflow.db"
 EXPERIMENT = "flopsmith"
@@ -55,7 +56,7 @@ class Run:
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Record settings; nested ones by dotted key."""
-        found = [Param(key, str(value)[:6000]) for key, value in flat(values).items()]
+        found = [Param(key, numbers.written(value)[:6000]) for key, value in flat(values).items()]
         for start in range(0, len(found), BATCH):
             self._client.log_batch(self.run_id, params=found[start : start + BATCH])
 

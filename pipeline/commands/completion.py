@@ -1,0 +1,32 @@
+"""`flopsmith completion`: print a script that lets a shell complete commands and options."""
+
+import argparse
+from typing import Any
+
+from pipeline import commands as all_commands
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+def add(commands: Any) -> None:
+    """Add the command and its arguments."""
+    completion = commands.add_parser(
+        "completion",
+        help="print a script with which bash, zsh or fish complete commands and options",
+        description="Print a script with which a shell completes commands and options of "
+        "flopsmith when Tab is pressed.",
+        epilog="examples:\n"
+        '  eval "$(flopsmith completion bash)"            in ~/.bashrc\n'
+        '  eval "$(flopsmith completion zsh)"             in ~/.zshrc, after compinit\n'
+        "  flopsmith completion fish | source             in ~/.config/fish/config.fish",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    completion.add_argument("shell", choices=SHELLS, help="the shell that you use")
+    completion.set_defaults(call=call)
+
+
+def call(args: argparse.Namespace) -> None:
+    """Run the command."""
+    import shtab
+
+    print(shtab.complete(all_commands.parser(), shell=args.shell))
