@@ -78,6 +78,16 @@ class Recipe(Head):
             found.append(chain)
         return found
 
+    def refuse_models_in(self, out: Path) -> None:
+        """Refuse a model in the directory of the run: it may be moved away before it is read."""
+        for step in self.stages:
+            for key, given in step.config.model_paths().items():
+                if Path(given).resolve().is_relative_to(out.resolve()):
+                    raise RecipeError(
+                        f"{step.name}.{key}: is in the directory of this run. Received: {given}. "
+                        "Give another directory with --out"
+                    )
+
     def share(self, place: int) -> float | None:
         """Fraction of the compressing stages that have run after this one; None: it is not one."""
         compress = [stage.load(step.name).ladder is not None for step in self.stages]

@@ -95,12 +95,12 @@ def execute(loaded: Any, out: str, args: argparse.Namespace) -> None:
     quiet.import_keras()
     place = Path(out or f"runs/{loaded.name}")
 
-    from pipeline import runner
+    from pipeline import overview, runner
     from pipeline.report import verdict
     from pipeline.stage import EXPORT
 
     if args.dry_run:
-        print("\n".join(runner.overview(loaded, runner.prepared(loaded, place), place)))
+        print("\n".join(overview.lines(loaded, runner.prepared(loaded, place), place)))
         return
     finished, hint = runner.run(loaded, place, args.fresh)
     print(verdict.verdict(finished))
