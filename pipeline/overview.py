@@ -154,7 +154,7 @@ def _flops(recipe: Recipe, dataset: Dataset) -> tuple[float, float] | None:
     budget = recipe.budget
     bounds = [budget.flops, None if budget.macs is None else 2 * budget.macs]
     most = min((bound for bound in bounds if bound is not None), default=None)
-    return None if most is None else (0.3 * most, float(most))
+    return None if most is None else (0.4 * most, float(most))
 
 
 def _counted(name: str, dataset: Dataset) -> int | None:
@@ -185,8 +185,10 @@ def _work(step: Step) -> estimate.Work:
     attempts = 1 + math.log2(len(ladder(config).rungs)) if ladder is not None else 1.0
     patience = float(getattr(config, "patience", None) or epochs)
     beside = QUANTIZED if step.name == "quantize" else FIT
+    tried = (max(1.0, attempts / 2), attempts)
     return estimate.Work(
-        (min(epochs, patience), attempts * epochs), (beside / 2, attempts * beside)
+        (tried[0] * min(epochs, 2 * patience), tried[1] * epochs),
+        (tried[0] * beside / 2, tried[1] * beside),
     )
 
 

@@ -112,7 +112,7 @@ def execute(loaded: Any, out: str, args: argparse.Namespace) -> None:
 def _fault(args: argparse.Namespace) -> str | None:
     """What is wrong with the name of the recipe: there is none, or there are two."""
     if args.recipe is None and args.name is None:
-        return "the following arguments are required: RECIPE, a name that `flopsmith recipes` lists"
+        return "a recipe is required: RECIPE or --recipe, a name that `flopsmith recipes` lists"
     if None not in (args.recipe, args.name) and args.recipe != args.name:
         return f"unrecognized arguments: {args.name}; the recipe is given as --recipe {args.recipe}"
     return None

@@ -13,17 +13,16 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pipeline.data import cache, places
+from pipeline.data import cache
 from pipeline.data.cache import Contents, Decoded, Source
 from pipeline.data.division import Rows, divide
 from pipeline.data.pictures import Channels, Form
+from pipeline.data.places import SOURCES, sourced
 from pipeline.errors import DataError
 from pipeline.system import plugins
 from pipeline.system.files import fingerprint
 
 CHANCE = 1.2  # an accuracy up to this times the share of the largest class is chance
-
-SOURCES = "pipeline.data.sources"
 
 DEFAULT = Form()
 Side = Annotated[int, Field(ge=8)]  # pixels
@@ -79,7 +78,7 @@ class DataConfig(BaseModel):
     @field_validator("source")
     @classmethod
     def _kind_of_path(cls, source: str) -> str:
-        return places.sourced(source)
+        return sourced(source)
 
     @property
     def form(self) -> Form:

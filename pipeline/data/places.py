@@ -4,6 +4,9 @@ import logging
 import re
 from pathlib import Path
 
+from pipeline.system import plugins
+
+SOURCES = "pipeline.data.sources"
 log = logging.getLogger("flopsmith")
 ROOTED = re.compile(r"([~/.\\]|[A-Za-z]:[\\/])")  # how a path begins that is no name of a source
 
@@ -27,6 +30,6 @@ def sourced(given: str) -> str:
 def _is_path(given: str) -> bool:
     if ROOTED.match(given):
         return True
-    if re.match(r"\w+:", given) or given == "digits":
+    if re.match(r"\w+:", given) or given in plugins.names(SOURCES):
         return False
     return given.lower().endswith(".npz") or "/" in given or Path(given).is_dir()

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 BACKWARD = 3.0  # FLOPs of training an image, per FLOP of its forward pass
-SPREAD = (0.5, 2.0)  # how far a stage may be from the estimate
+SPREAD = (0.8, 1.3)  # how far a stage may be from the estimate
 STEP = 0.004  # seconds of an update beside its arithmetic
 BATCH = 32  # images per update
 
@@ -36,7 +36,7 @@ def seconds(works: Iterable[Work], machine: Machine) -> tuple[float, float]:
 
     >>> work = Work((10, 20), (0, 0))
     >>> [round(s) for s in seconds([work], Machine(1e9, (1e6, 2e6), 1000))]
-    [21, 490]
+    [25, 159]
     """
     total = [0.0, 0.0]
     for work in works:

@@ -11,11 +11,13 @@ NPU); each of the others has a reason.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ToolError
 from pipeline.system import plugins
-from pipeline.tflite import read, soundness
+
+if TYPE_CHECKING:
+    from pipeline.tflite.read import Graph
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,15 @@ def check(name: str, model: bytes) -> Verdict:
         ModelError: the bytes are not a `.tflite` file.
     """
     require(name)
+    from pipeline.tflite import read, soundness  # not at the top: they import NumPy
+
     verdict: Verdict = load(name).check(model)
     if verdict.runs and (fault := soundness.fault(model)):
         verdict = replace(verdict, runs=False, refused=fault)
     return replace(verdict, weights=_weights(read.read(model), verdict))
 
 
-def _weights(graph: read.Graph, verdict: Verdict) -> dict[str, dict[str, int]]:
+def _weights(graph: "Graph", verdict: Verdict) -> dict[str, dict[str, int]]:
     """Count the operators with weights, and those of them that are mapped, by type of weights."""
     mapped = {op.index for op in verdict.operators if op.reason is None}
     found: dict[str, dict[str, int]] = {}

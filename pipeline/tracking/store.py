@@ -247,6 +247,11 @@ def _locked(place: Path) -> Iterator[None]:
         lock.close()
 
 
+def named() -> str:
+    """The store that runs are written to: that of MLFLOW_TRACKING_URI, or of this directory."""
+    return os.environ.get(URI) or STORE
+
+
 def shown() -> str:
-    """The store that runs are written to, for people: without a password."""
-    return hidden(os.environ.get(URI) or STORE)
+    """The same for people, without a password."""
+    return hidden(named())

@@ -14,21 +14,16 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.errors import ToolError
-from pipeline.tracking.runs import STORE
+from pipeline.tracking import store
 
 SECONDS, GRACE = 90.0, 5.0  # that the server may take until it answers, and to end
 SQLITE = "sqlite:///"
 LOCAL = "127.0.0.1"
 
 
-def store() -> str:
-    """The store that runs are written to: that of MLFLOW_TRACKING_URI, or of this directory."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or STORE
-
-
 def address() -> str | None:
     """The address of the page where the store is a server; None where one has to be started."""
-    return store() if store().startswith(("http://", "https://")) else None
+    return store.shown() if store.named().startswith(("http://", "https://")) else None
 
 
 @contextlib.contextmanager
@@ -38,13 +33,15 @@ def serving(port: int) -> Iterator["subprocess.Popen[bytes]"]:
     Raises:
         ToolError: there is no store here, the port is taken, or the server does not start.
     """
-    uri = store()
+    uri = store.named()
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
         raise ToolError(
             f"there are no runs here yet. Received: store={uri}. Run a recipe first, go to the "
             "directory that it ran in, or set MLFLOW_TRACKING_URI"
         )
     _require_free(port)
+    if store.is_files(uri):
+        os.environ.setdefault(store.FILE_STORE, "true")
     words = ["--backend-store-uri", uri, "--host", LOCAL, "--port", str(port)]
     for number in (signal.SIGTERM, signal.SIGHUP):  # they stop the page as Ctrl-C does
         signal.signal(number, signal.default_int_handler)
@@ -94,8 +91,8 @@ def _wait_for_answer(server: "subprocess.Popen[bytes]", port: int, said: IO[byte
     said.seek(0)
     lines = said.read().decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
     raise ToolError(
-        f"MLflow's page does not start: {lines[-1].strip()[:300]}. Received: store={store()}, "
-        f"port={port}"
+        f"MLflow's page does not start: {lines[-1].strip()[:300]}. Received: port={port}, "
+        f"store={store.shown()}"
     )
 
 
