@@ -16,8 +16,9 @@ from pipeline.measure.metrics import measure
 from pipeline.recipe import Recipe, Step
 from pipeline.report import verdict
 from pipeline.stage import EXPORT, Context
-from pipeline.system import lock, numbers, scratch, stopping
+from pipeline.system import lock, scratch, stopping
 from pipeline.system.files import fingerprint, write_atomic
+from pipeline.system.numbers import short
 from pipeline.tracking import registry, resume, runs
 from pipeline.train.checkpoint import CHECKPOINT
 
@@ -216,7 +217,7 @@ def _warn_of_drop(reference: Artifact | None, done: Artifact, allowed: float) ->
     if drop > allowed + guardrail.ROUNDING:
         log.warning(
             "%s: val accuracy is %.4f below that of %s, more than max_accuracy_drop=%s",
-            *(done.stage, drop, reference.stage, numbers.short(allowed)),
+            *(done.stage, drop, reference.stage, short(allowed)),
         )
 
 
@@ -285,5 +286,5 @@ def _short(source: str) -> str | None:
 
 def _line(done: Artifact) -> str:
     shown = ("val_accuracy", "size_bytes", "gzip_bytes")
-    numbers = [f"{key}={numbers.short(done.metrics[key])}" for key in shown if key in done.metrics]
-    return " ".join([*numbers, f"seconds={numbers.short(done.seconds)}"])
+    numbers = [f"{key}={short(done.metrics[key])}" for key in shown if key in done.metrics]
+    return " ".join([*numbers, f"seconds={short(done.seconds)}"])

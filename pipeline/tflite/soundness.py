@@ -92,7 +92,7 @@ def _pattern(kind: str, one: dict[str, Any], most: float, rng: np.random.Generat
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         return np.rint(limits.min + shares * (limits.max - limits.min)).astype(dtype)
-    return (most * shares).astype(dtype)
+    return np.asarray(most * shares, dtype)
 
 
 def _values(runtime: Any, graph: Graph, arrays: list[np.ndarray]) -> list[np.ndarray]:

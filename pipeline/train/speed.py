@@ -33,7 +33,8 @@ def flops_per_second() -> float:
             gradient.numpy()
 
     step()
-    times, began = [], time.monotonic()
+    times: list[float] = []
+    began = time.monotonic()
     while len(times) < 3 or time.monotonic() - began < SECONDS:
         start = time.perf_counter()
         step()

@@ -24,14 +24,14 @@ def shell(command: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("words", ["recipes", "--help", "predict --help", "--version"])
+@pytest.mark.parametrize("words", ["completion bash", "--help", "predict --help", "--version"])
 def test_output_that_is_full_is_one_line(words: str, unbuffered: str) -> None:
     ended = shell(f"flopsmith {words} > /dev/full", PYTHONUNBUFFERED=unbuffered)
     assert ended.returncode == 1
     assert ended.stderr == "flopsmith: cannot write the output: No space left on device\n"
 
 
-@pytest.mark.parametrize("words", ["recipes", "predict model.tflite a.png"])
+@pytest.mark.parametrize("words", ["completion bash", "predict model.tflite a.png"])
 def test_output_that_is_closed_is_one_line(words: str) -> None:
     ended = shell(f"flopsmith {words} >&-")
     assert ended.returncode == 1
@@ -39,15 +39,15 @@ def test_output_that_is_closed_is_one_line(words: str) -> None:
 
 
 def test_a_reader_that_has_enough_is_no_error() -> None:
-    ended = shell("flopsmith recipes | head -1; exit ${PIPESTATUS[0]}")
+    ended = shell("flopsmith completion bash | head -1; exit ${PIPESTATUS[0]}")
     assert ended.returncode == 0
     assert ended.stderr == ""
 
 
 def test_without_a_standard_error_a_command_works() -> None:
-    ended = shell("flopsmith recipes 2>&-")
+    ended = shell("flopsmith completion bash 2>&-")
     assert ended.returncode == 0
-    assert "mobile" in ended.stdout
+    assert "predict" in ended.stdout
 
 
 def test_names_that_the_terminal_does_not_have_are_printed_with_backslashes(tmp_path: Path) -> None:
