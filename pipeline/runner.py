@@ -17,7 +17,7 @@ from pipeline.errors import OutputError, RecipeError
 from pipeline.measure import ledger
 from pipeline.measure.metrics import measure
 from pipeline.recipe import Recipe, Step
-from pipeline.report import verdict
+from pipeline.report import guessing, verdict
 from pipeline.stage import EXPORT, Context
 from pipeline.system.files import write_atomic
 from pipeline.tracking import registry, runs
@@ -91,6 +91,8 @@ def _stages(
             reference = source
             if done is None:
                 guardrail.foresee([(s.name, s.config) for s in recipe.stages], place, source)
+                if said := guardrail.coarse(recipe.max_accuracy_drop, len(dataset.val)):
+                    log.warning("%s: %s", step.name, said)
         with parent.child(name, {"resumed": str(done is not None).lower()}) as nested:
             nested.params(step.config.model_dump(mode="json"))
             if done is None:
@@ -104,6 +106,8 @@ def _stages(
             nested.metrics({**done.metrics, "seconds": done.seconds})
         finished.append(done)
         if done.model_file:
+            if not share and (said := guessing.warning([*finished])):
+                log.warning("%s: %s", done.stage, said)
             _warn_of_drop(reference, done, recipe.max_accuracy_drop)
             _warn_of_targets(done, recipe.targets)
             source = done

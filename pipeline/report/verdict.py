@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.artifact import Artifact
+from pipeline.report import guessing
 
 MISSING = "\N{EN DASH}"
 Format = Callable[[float | None], str]
@@ -122,6 +123,8 @@ def verdict(artifacts: Sequence[Artifact]) -> str:
     facts += [] if accuracy is None else [f"a test accuracy of {percent(accuracy)}%"]
     facts += [] if latency is None else [f"a latency of {milliseconds(latency)} ms"]
     text = f"The final model, {label(final)}, has {listed(facts)}." if facts else ""
+    if warning := guessing.warning(measured):
+        text = f"{warning} {text}"
     base, called = _base(measured)
     if base is not None and base is not final and (changes := _changes(base, final)):
         text += f" Compared with the {called}, {label(base)}, {listed(changes)}."

@@ -157,6 +157,7 @@ class Config(StageConfig):
 def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
     """Refuse a budget that no network can keep, before anything is trained."""
     from pipeline.pretrained import family
+    from pipeline.search import sizes
     from pipeline.search.costs import Costs
 
     space = _space(config, config.families, targets)
@@ -168,7 +169,13 @@ def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, 
             f"{config.preprocessing}, with the family pretrained. Leave one of them out"
         )
     costs = Costs(dataset.image_shape, dataset.num_classes, budget)
-    costs.fitting(config.families, targets, space.cheapest)
+
+    def smaller() -> str | None:
+        *own, channels = dataset.image_shape
+        size = sizes.suitable((own[0], own[1]), channels, dataset.num_classes, space, budget)
+        return size and sizes.setting(size)
+
+    costs.fitting(config.families, targets, space.cheapest, smaller)
 
 
 def _searcher(config: Config, ctx: Context) -> "Searcher":
@@ -214,6 +221,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     found = networks(search.rows)
     if not found:
         raise PipelineError(f"search: no trial of {len(search.rows)} completed. {search.why()}")
+    notes = {"note": said} if (said := _guessing(found[0], len(search.rows), ctx)) else {}
     on_front = [row["trial_id"] for row in trade_offs(search.rows, search.plan.against or "flops")]
     best = found[: config.finalists]
     if config.finalists > 1:
@@ -241,8 +249,22 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             refused=search.refused,
             admitted=search.admitted,
             budget=ctx.budget.model_dump(exclude_none=True),
+            **notes,
         ),
     )
+
+
+def _guessing(best: Any, trials: int, ctx: Context) -> str:
+    """Say that no trial has learned anything, where even the best only guesses; else empty."""
+    from pipeline.measure.guessing import judged_on_val
+    from pipeline.report.guessing import told
+
+    found = judged_on_val(best["val_accuracy"], ctx.data)
+    if found is None:
+        return ""
+    said = f"None of the {trials} trials has learned anything; of the best, {told(found)}."
+    log.warning("search: %s", said)
+    return said
 
 
 def _space(config: Config, kept: tuple[str, ...], targets: tuple[str, ...]) -> Any:
