@@ -1,7 +1,7 @@
 """Data sets: by the name that a recipe would use, or as arrays."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,7 +16,9 @@ Data = str | Dataset | Arrays  # what every function takes as its `data`
 def load_data(
     source: str | Arrays,
     *,
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    channels: Literal[1, 3] | None = None,
+    fit: Literal["auto", "crop", "pad", "stretch"] = "auto",
     val_fraction: float = 0.15,
     test_fraction: float = 0.2,
     seed: int = 0,
@@ -29,7 +31,10 @@ def load_data(
             `(images, labels)`, or `((images, labels), (test_images, test_labels))` as
             `keras.datasets` returns them. Images are `[N, H, W]` or `[N, H, W, C]`, in 0..255 or as
             floats in 0..1; labels are numbers from 0, or one-hot.
-        image_size: Pixels per side, square; None: the images' own size.
+        image_size: Pixels per side, or (height, width); None: the images' own size.
+        channels: 1 converts to grey and 3 to RGB; None: as the images are.
+        fit: What becomes of images of other proportions: "crop" cuts the centre out, "pad" adds
+            black, "stretch" changes the proportions as Keras does; "auto" is "crop".
         val_fraction: Fraction of the images for validation, if the source has no such part.
         test_fraction: Fraction of the images for testing, if the source has no such part.
         seed: Decides which images go where.
@@ -49,6 +54,8 @@ def load_data(
     config = DataConfig(
         source=source if isinstance(source, str) else "arrays",
         image_size=image_size,
+        channels=channels,
+        fit=fit,
         val_fraction=val_fraction,
         test_fraction=test_fraction,
         data_dir=data_dir,

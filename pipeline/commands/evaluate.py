@@ -34,6 +34,15 @@ def add(commands: Any) -> None:
         help="a data set, as in a recipe: folder:PATH, npz:PATH, tfds:NAME[:VERSION] or digits",
     )
     evaluate.add_argument("--image-size", type=int, help="pixels per side (default: the data's)")
+    evaluate.add_argument(
+        "--channels", type=int, choices=(1, 3), help="1: grey, 3: colour (default: the data's)"
+    )
+    evaluate.add_argument(
+        "--fit",
+        choices=("auto", "crop", "pad", "stretch"),
+        default="auto",
+        help="what becomes of pictures of other proportions (default: auto, which crops)",
+    )
     evaluate.add_argument("--seed", type=int, default=0, help="seed of the division (default: 0)")
     for part, default in FRACTIONS.items():
         evaluate.add_argument(

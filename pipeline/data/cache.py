@@ -9,8 +9,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipeline.data.pictures import Form, Levels
 from pipeline.errors import DataError, OutputError
 from pipeline.system.files import cache_root, fingerprint, write_atomic
 
-FORMAT = 1  # raise it when the same source is decoded to other pixels than before
+FORMAT = 2  # raise it when the same source is decoded to other pixels than before
 IMAGES, LABELS, META = "images.npy", "labels.npy", "meta.json"
 UNFINISHED = ".decoding-"  # prefix of the folders that are being written
 STALE_SECONDS = 24 * 3600
@@ -29,22 +30,26 @@ LOG_SECONDS = 10.0
 
 Spans = dict[str, tuple[int, int]]  # "train", "val", "test" -> first row, row after the last
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("flopsmith")
 
 
 @dataclass(frozen=True)
 class Contents:
     """What a source holds, known before the first pixel is decoded.
 
-    `images` decodes: uint8 of `shape` [H, W, C] each, in the order of `labels`. `spans` are the
-    parts that the source itself is divided into, empty where it is not.
+    `images` decodes: uint8 of `shape` [H, W, C] each, in the order of `labels`, or only the rows
+    that it is given. `spans` are the parts that the source itself is divided into, empty where it
+    is not. `notes` are what a user has to know: a line for all that was left out or converted.
+    `levels` are what became black and white in pictures of more than 8 bits, if there were any.
     """
 
     class_names: tuple[str, ...]
     labels: npt.NDArray[np.int32]
     shape: tuple[int, int, int]
     spans: Spans
-    images: Callable[[], Iterable[npt.NDArray[np.uint8]]]
+    images: Callable[[Sequence[int] | None], Iterable[npt.NDArray[np.uint8]]]
+    notes: tuple[str, ...] = ()
+    levels: Levels | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,8 @@ class Decoded:
     images: npt.NDArray[np.uint8]
     spans: Spans
     fingerprint: str
+    notes: tuple[str, ...] = ()
+    levels: Levels | None = None
 
 
 class _Meta(BaseModel):
@@ -74,11 +81,13 @@ class _Meta(BaseModel):
     class_names: tuple[str, ...]
     spans: Spans
     fingerprint: str
+    notes: tuple[str, ...]
+    levels: Levels | None
 
 
-def folder_of(source: Source, image_size: int | None) -> Path:
-    """Return the folder for a source at that size, which need not exist."""
-    return cache_root() / fingerprint(FORMAT, source.identity, image_size)
+def folder_of(source: Source, form: Form) -> Path:
+    """Return the folder for a source in that form, which need not exist."""
+    return cache_root() / fingerprint(FORMAT, source.identity, asdict(form))
 
 
 def read(folder: Path) -> Decoded | None:
@@ -91,7 +100,9 @@ def read(folder: Path) -> Decoded | None:
         return None
     if len(labels) != len(images):
         return None
-    return Decoded(meta.class_names, labels, images, meta.spans, meta.fingerprint)
+    return Decoded(
+        meta.class_names, labels, images, meta.spans, meta.fingerprint, meta.notes, meta.levels
+    )
 
 
 def write(folder: Path, contents: Contents, name: str) -> Decoded:
@@ -156,7 +167,7 @@ def _fill(folder: Path, contents: Contents, name: str) -> None:
         about = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, about)
         written = 0
-        for image in _shown(contents.images(), count, name):
+        for image in _shown(contents.images(None), count, name):
             if image.shape != contents.shape or image.dtype != np.uint8:
                 raise ValueError(f"decoded to {image.dtype} {image.shape}, not {contents.shape}")
             data = image.tobytes()
@@ -172,7 +183,13 @@ def _fill(folder: Path, contents: Contents, name: str) -> None:
     write_atomic(folder / LABELS, labels.getvalue())
     digest.update(labels.getvalue())
     whole = fingerprint(digest.hexdigest(), shape, contents.class_names, contents.spans)
-    meta = _Meta(class_names=contents.class_names, spans=contents.spans, fingerprint=whole)
+    meta = _Meta(
+        class_names=contents.class_names,
+        spans=contents.spans,
+        fingerprint=whole,
+        notes=contents.notes,
+        levels=contents.levels,
+    )
     write_atomic(folder / META, meta.model_dump_json(indent=1) + "\n")
 
 

@@ -6,8 +6,8 @@ A data set is written `SOURCE` or `SOURCE:REST`, where SOURCE is a module of `da
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pipeline.data import cache
 from pipeline.data.cache import Contents, Decoded, Source
 from pipeline.data.division import Rows, divide
+from pipeline.data.pictures import Channels, Form
 from pipeline.errors import DataError
 from pipeline.system import plugins
 from pipeline.system.files import fingerprint
@@ -24,7 +25,10 @@ CHANCE = 1.2  # an accuracy up to this times the share of the largest class is c
 
 SOURCES = "pipeline.data.sources"
 
-log = logging.getLogger(__name__)
+DEFAULT = Form()
+Side = Annotated[int, Field(ge=8)]  # pixels
+
+log = logging.getLogger("flopsmith")
 
 
 class DataConfig(BaseModel):
@@ -36,10 +40,19 @@ class DataConfig(BaseModel):
         default="digits",
         description="Where the images are: folder:PATH, npz:PATH, tfds:NAME[:VERSION] or digits",
     )
-    image_size: int | None = Field(
+    image_size: Side | tuple[Side, Side] | None = Field(
         default=None,
-        ge=8,
-        description="Pixels per side, square; none: the source's own size",
+        description="Pixels per side, or [height, width]; none: the source's own size",
+    )
+    channels: Channels | None = Field(
+        default=None,
+        description="1: grey, 3: colour; pictures of the other kind are converted; none: as they "
+        "are",
+    )
+    fit: Literal["auto", "crop", "pad", "stretch"] = Field(
+        default="auto",
+        description="What becomes of pictures of other proportions: crop the centre, pad with "
+        "black, stretch as Keras does; auto: crop, or what a loaded model was trained with",
     )
     val_fraction: float = Field(
         default=0.15,
@@ -62,6 +75,13 @@ class DataConfig(BaseModel):
     @classmethod
     def _source(cls, value: Any) -> Any:
         return {"source": value} if isinstance(value, str) else value
+
+    @property
+    def form(self) -> Form:
+        """The form of the images that is asked for."""
+        size = self.image_size
+        side = (size, size) if isinstance(size, int) else size
+        return Form(side, self.channels, "crop" if self.fit == "auto" else self.fit)
 
     @model_validator(mode="after")
     def _leaves_something(self) -> "DataConfig":
@@ -103,7 +123,11 @@ def _mapped(path: str, labels: npt.NDArray[np.int32], index: Rows) -> Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set, divided; `fingerprint` covers all pixels, labels and the division."""
+    """A data set, divided; `fingerprint` covers all pixels, labels and the division.
+
+    `notes` say what was left out, converted or decided when it was opened. `form` is how its images
+    were made; whoever makes an image for the same network does it alike.
+    """
 
     name: str
     class_names: tuple[str, ...]
@@ -111,6 +135,8 @@ class Dataset:
     val: Split
     test: Split
     fingerprint: str
+    notes: tuple[str, ...] = ()
+    form: Form = DEFAULT
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -156,10 +182,8 @@ def load(config: DataConfig, seed: int) -> Dataset:
     Raises:
         DataError: The source does not exist, or holds images or labels that cannot be used.
     """
-    kind, rest = parse(config.source)
-    module = plugins.load(SOURCES, kind, "data source")
-    source: Source = module.find(rest, config.image_size, config.data_dir)
-    folder = cache.folder_of(source, config.image_size)
+    source = _find(config)
+    folder = cache.folder_of(source, config.form)
     found = cache.read(folder)
     if found is None:
         contents = source.open()
@@ -167,6 +191,43 @@ def load(config: DataConfig, seed: int) -> Dataset:
         _divided(contents, config, seed)
         found = cache.write(folder, contents, config.source)
     return _dataset(found, config, seed)
+
+
+def sample(
+    config: DataConfig, seed: int, count: int, part: str = "val"
+) -> tuple[Split, tuple[str, ...]]:
+    """Take some images of a data set, without decoding the others.
+
+    Args:
+        config: What to load, in which form, and how to divide it.
+        seed: Decides which images belong to the part, as in `load`, and which of them are taken.
+        count: Number of images; all of the part, if it has fewer.
+        part: "train", "val" or "test".
+
+    Returns:
+        The images with their labels, and the names of all classes.
+
+    Raises:
+        DataError: The source does not exist, or holds images or labels that cannot be used.
+    """
+    source = _find(config)
+    found = cache.read(cache.folder_of(source, config.form)) or source.open()
+    rows = _divided(found, config, seed)[part]
+    if count < len(rows):
+        rows = np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
+    labels = found.labels[rows]
+    if isinstance(found, Decoded):
+        return Split(found.images, labels, rows), found.class_names
+    images = np.stack(list(found.images(rows.tolist())))
+    return Split(images, labels, np.arange(len(rows))), found.class_names
+
+
+def _find(config: DataConfig) -> Source:
+    """Find the source of a data set, without opening it."""
+    kind, rest = parse(config.source)
+    module = plugins.load(SOURCES, kind, "data source")
+    found: Source = module.find(rest, config.form, config.data_dir)
+    return found
 
 
 def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], config: DataConfig, seed: int) -> Dataset:
@@ -183,11 +244,14 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], config: DataConfig, seed
     """
     from pipeline.data.sources import npz
 
-    contents = npz.contents(arrays, config.source, config.image_size)
-    images = np.stack(list(contents.images()))
+    contents = npz.contents(arrays, config.source, config.form)
+    images = np.stack(list(contents.images(None)))
     digest = hashlib.sha256(images.tobytes()).hexdigest()
     mark = fingerprint(digest, contents.labels.tolist(), contents.class_names, contents.spans)
-    whole = Decoded(contents.class_names, contents.labels, images, contents.spans, mark)
+    whole = Decoded(
+        *(contents.class_names, contents.labels, images, contents.spans, mark),
+        *(contents.notes, contents.levels),
+    )
     return _dataset(whole, config, seed)
 
 
@@ -196,13 +260,30 @@ def _dataset(found: Decoded, config: DataConfig, seed: int) -> Dataset:
     parts = {part: Split(found.images, found.labels[at], at) for part, at in rows.items()}
     hashes = {part: hashlib.sha256(at.tobytes()).hexdigest() for part, at in rows.items()}
     whole = fingerprint(found.fingerprint, hashes)
-    dataset = Dataset(config.source, found.class_names, **parts, fingerprint=whole)
-    log.info(
-        "%s: %d train, %d val, %d test images of %s, %d classes",
-        *(config.source, len(dataset.train), len(dataset.val), len(dataset.test)),
-        *("x".join(str(side) for side in dataset.image_shape), dataset.num_classes),
+    height, width, channels = found.images.shape[1:]
+    form = replace(config.form, size=(height, width), channels=channels, levels=found.levels)
+    dataset = Dataset(
+        config.source, found.class_names, **parts, fingerprint=whole, notes=found.notes, form=form
     )
+    for note in found.notes:
+        log.info("%s: %s", config.source, note)
+    log.info("%s: %s", config.source, _overview(dataset))
     return dataset
+
+
+def _overview(dataset: Dataset) -> str:
+    """One line: how many images of how many classes, in which parts and which form."""
+    parts = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    labels = np.concatenate([part.labels for part in parts.values()])
+    counts = np.bincount(labels, minlength=dataset.num_classes)
+    most, fewest = int(counts.argmax()), int(counts.argmin())
+    return (
+        f"{len(labels)} images of {dataset.num_classes} classes: "
+        + ", ".join(f"{len(part)} {name}" for name, part in parts.items())
+        + f"; size {'x'.join(str(side) for side in dataset.image_shape)} (HxWxC), "
+        f"fit {dataset.form.fit}; largest class {dataset.class_names[most]} with {counts[most]}, "
+        f"smallest {dataset.class_names[fewest]} with {counts[fewest]}"
+    )
 
 
 def _divided(found: Contents | Decoded, config: DataConfig, seed: int) -> dict[str, Rows]:

@@ -75,7 +75,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
 def _first(config: Config, dataset: Dataset, seed: int) -> Dataset:
     """The other data set, at the size of the images of the run unless it has one of its own."""
-    size = config.data.image_size or dataset.image_shape[0]
+    size = config.data.image_size or dataset.image_shape[:2]
     found = load(config.data.model_copy(update={"image_size": size}), seed)
     if found.image_shape[-1] != dataset.image_shape[-1]:
         raise RecipeError(

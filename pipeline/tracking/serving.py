@@ -23,6 +23,7 @@ import binascii
 import io
 import struct
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+UNREADABLE = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, AttributeError, OverflowError),
+    *(IndexError, KeyError, struct.error, zlib.error, Image.DecompressionBombError),
+)
 
 
 class Classifier(PythonModel):

@@ -18,7 +18,7 @@ from pipeline.system.files import fingerprint, write_atomic
 CHECKPOINT = "checkpoint.npz"  # in the directory of a stage, which deletes it when it is done
 
 Arrays = list[npt.NDArray[Any]]
-log = logging.getLogger(__name__)
+log = logging.getLogger("flopsmith")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.data import cache as decoded
 from pipeline.data.cache import Contents, Source
+from pipeline.data.pictures import Form
 from pipeline.errors import DataError, OutputError
 from pipeline.system.files import cache_root
 
@@ -39,7 +40,7 @@ def pictures(value: int = 7) -> Iterator[np.ndarray]:
 
 def contents(value: int = 7) -> Contents:
     spans = {"train": (0, 2), "test": (2, 3)}
-    return Contents(("a", "b"), LABELS, (4, 5, 1), spans, lambda: pictures(value))
+    return Contents(("a", "b"), LABELS, (4, 5, 1), spans, lambda rows: pictures(value))
 
 
 def test_what_was_written_is_read_back_as_a_read_only_memory_map(cache: Path) -> None:
@@ -61,10 +62,11 @@ def test_the_cache_lies_where_xdg_says(cache: Path, monkeypatch: pytest.MonkeyPa
     assert cache_root() == Path("/home/someone/.cache/flopsmith")
 
 
-def test_the_folder_follows_content_and_size() -> None:
+def test_the_folder_follows_content_and_form() -> None:
     one, two = Source(("npz", "1"), contents), Source(("npz", "2"), contents)
-    folders = [decoded.folder_of(one, None), decoded.folder_of(one, 32), decoded.folder_of(two, 32)]
-    assert len(set(folders)) == 3
+    forms = [Form(), Form((32, 32)), Form(channels=3), Form((32, 32), fit="pad")]
+    folders = [decoded.folder_of(source, form) for source in (one, two) for form in forms]
+    assert len(set(folders)) == 8
 
 
 def test_the_fingerprint_follows_the_pixels(cache: Path) -> None:
@@ -74,7 +76,7 @@ def test_the_fingerprint_follows_the_pixels(cache: Path) -> None:
 
 
 def test_an_error_while_decoding_leaves_nothing_behind(cache: Path) -> None:
-    def broken() -> Iterator[np.ndarray]:
+    def broken(rows: object) -> Iterator[np.ndarray]:
         yield from list(pictures())[:2]
         raise DataError("broken")
 
@@ -84,7 +86,7 @@ def test_an_error_while_decoding_leaves_nothing_behind(cache: Path) -> None:
 
 
 def test_an_interrupt_while_decoding_leaves_nothing_behind(cache: Path) -> None:
-    def interrupted() -> Iterator[np.ndarray]:
+    def interrupted(rows: object) -> Iterator[np.ndarray]:
         yield next(pictures())
         raise KeyboardInterrupt
 
@@ -133,7 +135,7 @@ def test_labels_of_another_length_are_damage(cache: Path) -> None:
 
 
 def test_of_two_processes_the_slower_one_uses_the_other_copy(cache: Path) -> None:
-    def slow() -> Iterator[np.ndarray]:
+    def slow(rows: object) -> Iterator[np.ndarray]:
         yield from pictures(7)
         decoded.write(cache / "k", contents(100), "toy")  # the faster one, told by its pixels
 
@@ -167,7 +169,7 @@ def test_a_disk_too_small_is_told_with_the_bytes_needed(
 
 
 def test_a_disk_that_fills_up_is_an_error_of_one_line(cache: Path) -> None:
-    def full() -> Iterator[np.ndarray]:
+    def full(rows: object) -> Iterator[np.ndarray]:
         yield next(pictures())
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -186,7 +188,7 @@ def test_progress_is_logged_without_a_terminal(
     cache: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decoded, "LOG_SECONDS", -1.0)
-    with caplog.at_level(logging.INFO, "pipeline"):
+    with caplog.at_level(logging.INFO, "flopsmith"):
         decoded.write(cache / "k", contents(), "toy")
     assert "decoding toy: 2 of 3 images" in caplog.messages
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Split
+from pipeline.data.pictures import Form
 from pipeline.errors import DataError
 from pipeline.system import plugins
 
@@ -176,6 +177,49 @@ def test_the_fingerprint_follows_content_and_division(
     ]
     assert mark(source) == marks[0]
     assert len(set(marks)) == 5
+
+
+def test_some_images_of_a_part_are_decoded_without_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_cache(monkeypatch, tmp_path)
+    config = DataConfig(source=npz(tmp_path / "a.npz", [0, 1] * 20), val_fraction=0.5)
+    some, names = datasets.sample(config, 3, 7)
+    assert not (tmp_path / "flopsmith").exists()
+    whole = datasets.load(config, 3)
+    cached, _ = datasets.sample(config, 3, 7)
+    assert names == whole.class_names
+    rows = some.images[:, 0, 0, 0]  # the number of the row is in every pixel
+    assert len(some) == 7
+    assert set(rows) <= set(whole.val.index)
+    assert (rows == cached.index).all()
+    for part in (some, cached):
+        assert (part.arrays()[0][:, 0, 0, 0] % 2 == part.labels).all()
+
+
+def test_a_sample_has_the_form_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_cache(monkeypatch, tmp_path)
+    source = npz(tmp_path / "a.npz", [0, 1] * 20)
+    config = DataConfig(source=source, image_size=(12, 20), channels=3, fit="pad")
+    some, _ = datasets.sample(config, 0, 100, "test")
+    assert some.images.shape == (2, 12, 20, 3)
+    assert some.images[:, 6, 0].tolist() == [[0, 0, 0]] * 2  # what is padded
+
+
+@pytest.mark.parametrize("size", [48, [32, 48]])
+def test_the_form_follows_the_settings(size: int | list[int]) -> None:
+    settings = {"image_size": size, "channels": 1, "fit": "stretch"}
+    form = DataConfig.model_validate(settings).form
+    assert form == Form((32, 48) if size != 48 else (48, 48), 1, "stretch")
+    assert DataConfig().form == Form(None, None, "crop")
+
+
+def test_a_data_set_tells_its_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder_cache(monkeypatch, tmp_path)
+    config = DataConfig(source=npz(tmp_path / "a.npz", [0, 1] * 20), fit="stretch")
+    assert datasets.load(config, 0).form == Form((8, 8), 1, "stretch")
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 import functools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.data.cache import Contents, Source
+from pipeline.data.pictures import Form
 from pipeline.system.files import cache_root
 
 FORM = "digits"
@@ -53,7 +55,7 @@ def builder() -> Any:
     return Digits
 
 
-def find(rest: str, image_size: int | None, data_dir: str | None) -> Source:
+def find(rest: str, form: Form, data_dir: str | None) -> Source:
     """Describe the set; it is prepared in `data_dir`, or in our cache, when it is opened."""
     place = Path(data_dir).expanduser() if data_dir else cache_root() / "tfds"
 
@@ -61,6 +63,7 @@ def find(rest: str, image_size: int | None, data_dir: str | None) -> Source:
         from pipeline.data.sources import tfds  # it imports Pillow
 
         prepared = tfds.prepare(lambda: builder()(data_dir=str(place)), "digits")
-        return tfds.contents(prepared, "digits", image_size or IMAGE_SIZE)
+        sized = replace(form, size=form.size or (IMAGE_SIZE, IMAGE_SIZE))
+        return tfds.contents(prepared, "digits", sized)
 
     return Source(("digits", VERSION), contents)

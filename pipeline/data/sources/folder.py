@@ -6,7 +6,7 @@ every picture is grey. The shorter side is scaled to `image_size`, the longer on
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from pipeline.data import pictures
 from pipeline.data.cache import Contents, Source, Spans
+from pipeline.data.pictures import Form
 from pipeline.errors import DataError
 
 FORM = "folder:PATH"
@@ -23,7 +24,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
 PARTS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
 CHUNK = 256  # pictures decoded at once, hence in memory
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("flopsmith")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Picture:
     class_name: str
 
 
-def find(rest: str, image_size: int | None, data_dir: str | None) -> Source:
+def find(rest: str, form: Form, data_dir: str | None) -> Source:
     """List the pictures under the folder `rest`, without opening them."""
     root = Path(rest).expanduser()
     if not root.is_dir():
@@ -55,7 +56,7 @@ def find(rest: str, image_size: int | None, data_dir: str | None) -> Source:
         about.append([str(picture.path.relative_to(root)), stat.st_size, stat.st_mtime_ns])
     # The place is part of it: two folders of equal names, sizes and times may still differ.
     identity = ("folder", str(root.resolve()), about)
-    return Source(identity, lambda: _open(found, f"folder:{rest}", image_size))
+    return Source(identity, lambda: _open(found, f"folder:{rest}", form))
 
 
 def _parts(root: Path) -> dict[str, Path]:
@@ -104,7 +105,7 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _open(found: list[Picture], source: str, image_size: int | None) -> Contents:
+def _open(found: list[Picture], source: str, form: Form) -> Contents:
     """Read the headers of all pictures, and settle classes, channels and size."""
     spans = _spans([picture.part for picture in found])
     start, stop = spans.get("train", (0, len(found)))
@@ -118,22 +119,24 @@ def _open(found: list[Picture], source: str, image_size: int | None) -> Contents
                 "remove it here"
             )
     headers = [_header(picture.path) for picture in found]
-    size = (image_size, image_size) if image_size else pictures.own_size(headers, source)
-    channels = 1 if all(one.grey for one in headers) else 3
+    size = form.size or pictures.own_size(headers)
+    notes = [] if form.size else pictures.size_notes(headers, size)
+    channels = form.channels or (1 if all(one.grey for one in headers) else 3)
 
     def decode(picture: Picture) -> npt.NDArray[np.uint8]:
         try:
-            return pictures.decode(picture.path, size, channels)
+            return pictures.decode(picture.path, size, channels, form.fit)
         except pictures.UNREADABLE as error:
             raise _unreadable(picture.path, error) from error
 
-    def images() -> Iterator[npt.NDArray[np.uint8]]:
+    def images(rows: Sequence[int] | None) -> Iterator[npt.NDArray[np.uint8]]:
+        wanted = found if rows is None else [found[row] for row in rows]
         with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-            for first in range(0, len(found), CHUNK):
-                yield from pool.map(decode, found[first : first + CHUNK])
+            for first in range(0, len(wanted), CHUNK):
+                yield from pool.map(decode, wanted[first : first + CHUNK])
 
     labels = np.array([number[picture.class_name] for picture in found], np.int32)
-    return Contents(tuple(class_names), labels, (*size, channels), spans, images)
+    return Contents(tuple(class_names), labels, (*size, channels), spans, images, tuple(notes))
 
 
 def _spans(parts: list[str]) -> Spans:

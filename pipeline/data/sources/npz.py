@@ -5,10 +5,11 @@ Labels 0..K-1: [N] or [N, 1] of a whole-number type, or one-hot [N, K].
 """
 
 import hashlib
+import itertools
 import logging
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from PIL import Image
 
 from pipeline.data import pictures
 from pipeline.data.cache import Contents, Source
+from pipeline.data.pictures import Form
 from pipeline.errors import DataError
 
 FORM = "npz:PATH"
@@ -25,10 +27,10 @@ REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 NAMES = "class_names"
 
 Array = npt.NDArray[Any]
-log = logging.getLogger(__name__)
+log = logging.getLogger("flopsmith")
 
 
-def find(rest: str, image_size: int | None, data_dir: str | None) -> Source:
+def find(rest: str, form: Form, data_dir: str | None) -> Source:
     """Hash the archive `rest`, without reading its arrays."""
     path = Path(rest).expanduser()
     if not path.is_file():
@@ -43,16 +45,16 @@ def find(rest: str, image_size: int | None, data_dir: str | None) -> Source:
         )
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Source(("npz", digest), lambda: contents(_read(path), str(path), image_size))
+    return Source(("npz", digest), lambda: contents(_read(path), str(path), form))
 
 
-def contents(arrays: Mapping[str, Array], path: str, image_size: int | None) -> Contents:
+def contents(arrays: Mapping[str, Array], path: str, form: Form) -> Contents:
     """Check every array, and settle classes and size.
 
     Args:
         arrays: `x_train`, `y_train`, perhaps `x_test` with `y_test`, perhaps `class_names`.
         path: What errors call the file.
-        image_size: Pixels per side; None: as they are.
+        form: What is wanted of the images; None in it: as they are.
 
     Raises:
         DataError: An array does not hold what its name says.
@@ -70,15 +72,16 @@ def contents(arrays: Mapping[str, Array], path: str, image_size: int | None) -> 
     _check_lengths([len(x) for x, _ in found], labels, path)
     class_names = _class_names(arrays.get(NAMES), labels, path)
     own = (int(x_train.shape[1]), int(x_train.shape[2]))
-    size = (image_size, image_size) if image_size else own
-    channels = int(x_train.shape[3])
+    size = form.size or own
+    channels = form.channels or int(x_train.shape[3])
 
-    def decoded() -> Iterator[npt.NDArray[np.uint8]]:
-        for array, _ in found:
-            for image in array:
+    def decoded(rows: Sequence[int] | None) -> Iterator[npt.NDArray[np.uint8]]:
+        wanted = None if rows is None else set(rows)
+        for row, image in enumerate(itertools.chain.from_iterable(x for x, _ in found)):
+            if wanted is None or row in wanted:
                 pixel = np.rint(image * factor).astype(np.uint8)
-                picture = Image.fromarray(pixel[..., 0] if channels == 1 else pixel)
-                yield pictures.fit(picture, size, channels)
+                picture = Image.fromarray(pixel[..., 0] if pixel.shape[2] == 1 else pixel)
+                yield pictures.fit(picture, size, channels, form.fit)
 
     first, count = len(labels[0]), sum(map(len, labels))
     spans = {"train": (0, first), "test": (first, count)} if len(parts) > 1 else {}

@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from pipeline.data import pictures
 from pipeline.data.cache import Contents, Source, Spans
+from pipeline.data.pictures import Form, Levels
 from pipeline.errors import DataError
 
 FORM = "tfds:NAME[:VERSION]"
@@ -23,23 +24,23 @@ NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")  # excludes other catalogues: "h
 PARTS = ("train", "test", "validation")
 RETRIES = 6  # of a download, 13 seconds in all; the library's own 10 take minutes without a network
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("flopsmith")
 
 
-def find(rest: str, image_size: int | None, data_dir: str | None) -> Source:
+def find(rest: str, form: Form, data_dir: str | None) -> Source:
     """Find the set `rest` in `data_dir`, or download and prepare it there."""
     place = str(Path(data_dir).expanduser()) if data_dir else None
     builder = prepare(lambda: _builder(rest, place), f"tfds:{rest}")
-    return source_of(builder, f"tfds:{rest}", image_size)
+    return source_of(builder, f"tfds:{rest}", form)
 
 
-def source_of(builder: Any, name: str, image_size: int | None) -> Source:
+def source_of(builder: Any, name: str, form: Form) -> Source:
     """Describe a prepared set."""
     splits = {
         key: [split.num_examples, split.num_bytes] for key, split in builder.info.splits.items()
     }
     identity = ("tfds", builder.info.full_name, splits)
-    return Source(identity, lambda: contents(builder, name, image_size))
+    return Source(identity, lambda: contents(builder, name, form))
 
 
 def prepare(make: Callable[[], Any], name: str) -> Any:
@@ -123,9 +124,9 @@ def _check_features(builder: Any, name: str) -> None:
         )
 
 
-def contents(builder: Any, name: str, image_size: int | None) -> Contents:
+def contents(builder: Any, name: str, form: Form) -> Contents:
     """Read all labels, and settle parts and size."""
-    labels = _labelled(builder, name)
+    labels, left = _labelled(builder, name)
     parts = {"train": "train", "val": "validation", "test": "test"}
     parts = {ours: theirs for ours, theirs in parts.items() if theirs in labels}
     if "test" not in parts and "val" in parts:
@@ -134,26 +135,40 @@ def contents(builder: Any, name: str, image_size: int | None) -> Contents:
         parts = {"train": next(iter(labels))}
     class_names = tuple(builder.info.features["label"].names)
     together = np.concatenate([labels[theirs] for theirs in parts.values()])
+    notes = list(left)
     unused = sorted(set(range(len(class_names))) - set(np.unique(together).tolist()))
     if unused:
-        log.warning("%s: no image of %s", name, ", ".join(class_names[i] for i in unused))
-    size = _size(builder, list(parts.values()), name, image_size)
-    channels = 1 if builder.info.features["image"].shape[2] == 1 else 3
+        notes.append(f"no image of {', '.join(class_names[i] for i in unused)}")
+    size = form.size or _size(builder, list(parts.values()), notes)
+    own = 1 if builder.info.features["image"].shape[2] == 1 else 3
+    channels = form.channels or own
+    if channels != own:
+        notes.append(pictures.converted(channels))
+    levels = form.levels or _levels(builder, list(parts.values()), name, notes)
 
-    def images() -> Iterator[npt.NDArray[np.uint8]]:
+    def images(rows: Sequence[int] | None) -> Iterator[npt.NDArray[np.uint8]]:
+        wanted = None if rows is None else set(rows)
+        place = -1
         for theirs in parts.values():
             for row, (data, label) in enumerate(_examples(builder, theirs)):
+                place += 1
+                if wanted is not None and place not in wanted:
+                    continue
                 if label != labels[theirs][row]:
                     raise DataError(
                         f"the set changed while it was read. Received: source={name}. Run again"
                     )
-                yield _decode(data, size, channels, f"{name}, split={theirs}, row={row}")
+                with _told(f"{name}, split={theirs}, row={row}"):
+                    yield pictures.decode(io.BytesIO(data), size, channels, form.fit, levels)
 
-    return Contents(class_names, together, (*size, channels), _spans(parts, labels), images)
+    spans = _spans(parts, labels)
+    return Contents(
+        *(class_names, together, (*size, channels), spans, images), tuple(notes), levels
+    )
 
 
-def _labelled(builder: Any, name: str) -> dict[str, npt.NDArray[np.int32]]:
-    """Read the labels of every part that can be used."""
+def _labelled(builder: Any, name: str) -> tuple[dict[str, npt.NDArray[np.int32]], list[str]]:
+    """Read the labels of every part that can be used, and note which parts cannot."""
     splits = {key: split for key, split in builder.info.splits.items() if split.num_examples}
     chosen = [key for key in PARTS if key in splits] if "train" in splits else list(splits)
     if "train" not in splits and len(splits) != 1:
@@ -171,15 +186,12 @@ def _labelled(builder: Any, name: str) -> dict[str, npt.NDArray[np.int32]]:
             "Choose a set whose images are all labelled"
         )
     left = sorted(set(splits) - set(usable))
-    if left:
-        log.info("%s: left out the parts %s (other use, or no labels)", name, ", ".join(left))
-    return usable
+    note = f"left out the parts {', '.join(left)} (other use, or no labels)"
+    return usable, [note] if left else []
 
 
-def _size(builder: Any, splits: list[str], name: str, image_size: int | None) -> tuple[int, int]:
-    """Return (H, W): as asked for, as the set declares, or as its pictures suggest."""
-    if image_size:
-        return image_size, image_size
+def _size(builder: Any, splits: list[str], notes: list[str]) -> tuple[int, int]:
+    """Return (H, W) as the set declares, or as its pictures suggest."""
     height, width, _ = builder.info.features["image"].shape
     if height and width:
         return int(height), int(width)
@@ -188,7 +200,23 @@ def _size(builder: Any, splits: list[str], name: str, image_size: int | None) ->
         for split in splits
         for data, _ in _examples(builder, split)
     ]
-    return pictures.own_size(headers, name)
+    size = pictures.own_size(headers)
+    notes.extend(pictures.size_notes(headers, size))
+    return size
+
+
+def _levels(builder: Any, splits: list[str], name: str, notes: list[str]) -> Levels | None:
+    """What becomes black and white in a set of 16 bits; None for one of 8."""
+    if np.dtype(builder.info.features["image"].np_dtype) == np.uint8:
+        return None
+    found = []
+    for split in splits:
+        for row, (data, _) in enumerate(_examples(builder, split)):
+            with _told(f"{name}, split={split}, row={row}"):
+                found.append(pictures.extremes(io.BytesIO(data)))
+    levels = pictures.levels_of(min(low for low, _ in found), max(high for _, high in found))
+    notes.append(pictures.scaling(len(found), levels))
+    return levels
 
 
 def _examples(builder: Any, split: str) -> Iterator[tuple[bytes, int]]:
@@ -204,9 +232,11 @@ def _examples(builder: Any, split: str) -> Iterator[tuple[bytes, int]]:
         yield example["image"], int(example["label"])
 
 
-def _decode(data: bytes, size: tuple[int, int], channels: int, place: str) -> npt.NDArray[np.uint8]:
+@contextlib.contextmanager
+def _told(place: str) -> Iterator[None]:
+    """Turn the failure to decode a picture into a DataError that says which one it is."""
     try:
-        return pictures.decode(io.BytesIO(data), size, channels)
+        yield
     except pictures.UNREADABLE as error:
         raise DataError(
             f"an image cannot be read: {_line(error)}. Received: source={place}. "

@@ -117,7 +117,7 @@ def test_other_and_hidden_files_are_ignored_with_one_line(
     (root / "cat" / "notes.txt").write_text("no picture")
     (root / "cat" / ".hidden.png").write_bytes(b"no picture")
     (root / ".git").mkdir()
-    with caplog.at_level(logging.INFO, "pipeline.data.sources.folder"):
+    with caplog.at_level(logging.INFO, "flopsmith"):
         assert len(load(root).train.images) == 8
     assert [line for line in caplog.messages if "ignored" in line] == [
         f"{root}: ignored 4 files or folders that are not images"
@@ -141,7 +141,7 @@ def test_pictures_of_several_sizes_get_a_common_one_and_a_line(
 ) -> None:
     root = classes(tmp_path / "pets")
     picture(root / "cat" / "x.png", size=(70, 200))
-    with caplog.at_level(logging.INFO, "pipeline"):
+    with caplog.at_level(logging.INFO, "flopsmith"):
         assert load(root).image_shape == (32, 32, 1)
     assert any("using 32x32" in line for line in caplog.messages)
 

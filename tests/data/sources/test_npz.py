@@ -101,7 +101,7 @@ def test_classes_are_numbered_or_named(tmp_path: Path, arrays: dict[str, np.ndar
 def test_arrays_that_are_not_used_are_logged(
     tmp_path: Path, arrays: dict[str, np.ndarray], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, "pipeline.data.sources.npz"):
+    with caplog.at_level(logging.INFO, "flopsmith"):
         load(tmp_path, arrays | {"x_extra": Y_TEST})
     assert "ignored the arrays x_extra" in caplog.text
 

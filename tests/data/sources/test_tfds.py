@@ -136,7 +136,7 @@ def test_a_test_part_without_labels_is_left_out_with_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     toy(monkeypatch, train=[0, 1, 2] * 6, validation=[0, 1, 2], test=[-1] * 5, extra=[0] * 3)
-    with caplog.at_level("INFO", "pipeline"):
+    with caplog.at_level("INFO", "flopsmith"):
         assert sizes(load(tmp_path))[2] == 3
     assert "left out the parts extra, test" in caplog.text
 
@@ -145,6 +145,7 @@ def test_a_class_without_images_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     toy(monkeypatch, train=[0, 2] * 6)
+    caplog.set_level("INFO", "flopsmith")
     assert load(tmp_path).num_classes == 3
     assert "no image of b" in caplog.text
 
