@@ -102,6 +102,15 @@ class Parity(TypedDict):
     compared_with: str  # "simulation" or "float"
 
 
+class Given(TypedDict):
+    """A trained network as it came, at its own input, where the run has images of another size."""
+
+    image_shape: list[int]  # (H, W, C)
+    pixels: str  # the values that it takes, by name
+    val_accuracy: float
+    test_accuracy: float
+
+
 class Agreement(TypedDict):
     """How the file for the Edge TPU compares with `model.tflite`."""
 
@@ -134,6 +143,9 @@ class Details(BaseModel):
     ledger: list[LedgerRow] = []  # what every kernel holds
     guessing: Guessing | None = None  # None: the model has learned something
 
+    # in what the model is worse than what it was made from, more than is allowed; None: in nothing
+    shortfall: str | None = None
+
     # set by pipeline.guardrail, of every stage that compresses
     attempts: list[AttemptRow] = []
     passed_on: str | None = None  # why the stage's input is its output; None: it is not
@@ -160,6 +172,7 @@ class Details(BaseModel):
     source: str | None = None  # the trained or published network, or the data learnt from
     pretrained: bool = False  # whether layers were trained on other images
     new_layers: list[str] | None = None  # layers that have not been trained; None: not known
+    given: Given | None = None  # None: it was given images of its own size
 
     # set by prune
     sensitivity: dict[str, list[tuple[float, float]]] = {}  # (sparsity, val accuracy) by kernel

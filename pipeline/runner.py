@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pipeline
-from pipeline import artifact, guardrail, stage, targets
+from pipeline import artifact, form, guardrail, reference, stage, targets
 from pipeline.artifact import Artifact
 from pipeline.data import datasets
 from pipeline.errors import OutputError, RecipeError
@@ -46,12 +46,15 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
     """
     for name in recipe.targets:
         targets.require(name, f"recipe {recipe.name}: targets:")
+    for step in recipe.stages:
+        _refuse_own(step, out)
+    asked, recipe = recipe, form.resolved(recipe, out, fresh)
     dataset = datasets.load(recipe.data, recipe.seed)
     for step in recipe.stages:
         stage.load(step.name).check(step.config, dataset, recipe.budget, recipe.targets)
-        _refuse_own(step, out)
     with _locked(out), runs.start(recipe.name) as parent:
         _remember(out, parent)
+        form.remember(asked, recipe, out)
         # by dotted key: `mlflow run` has logged its own `recipe` and `data` to this run
         head = {"recipe": {"name": recipe.name}, "seed": recipe.seed}
         settings = recipe.model_dump(mode="json", include={"data", "budget"}, exclude_none=True)
@@ -83,12 +86,12 @@ def _stages(
     prints = recipe.fingerprints(pipeline.__version__, dataset.fingerprint)
     names = [f"{place:02d}-{step.name}" for place, step in enumerate(recipe.stages, 1)]
     _put_aside(out, dict(zip(names, prints, strict=True)), fresh)
-    reference: Artifact | None = None  # the model that compression starts from
+    start: Artifact | None = None  # the model that compression starts from
     for place, (step, name, code) in enumerate(zip(recipe.stages, names, prints, strict=True)):
         share = recipe.share(place)
         done = _finished(out / name, code)
-        if share and reference is None:
-            reference = source
+        if share and start is None:
+            start = source
             if done is None:
                 guardrail.foresee([(s.name, s.config) for s in recipe.stages], place, source)
                 if said := guardrail.coarse(recipe.max_accuracy_drop, len(dataset.val)):
@@ -98,29 +101,35 @@ def _stages(
             if done is None:
                 write_atomic(out / name / MARK, json.dumps({"fingerprint": code}))
                 ctx = _context(recipe, dataset, out / name, code, nested)
-                done = _run_stage(step, source, ctx, _floor(reference, recipe, dataset, share))
+                floor = _floor(start, finished, recipe, dataset, share)
+                done = _run_stage(step, source, ctx, floor)
             else:
                 log.info("%s: done before, %s", step.name, _line(done))
                 for row in done.details.trials:
                     nested.trial(row)
             nested.metrics({**done.metrics, "seconds": done.seconds})
-        finished.append(done)
         if done.model_file:
-            if not share and (said := guessing.warning([*finished])):
+            if not share and (said := guessing.warning([*finished, done])):
                 log.warning("%s: %s", done.stage, said)
-            _warn_of_drop(reference, done, recipe.max_accuracy_drop)
+            allowed = recipe.max_accuracy_drop
+            done = reference.noted(done, finished, start, allowed, dataset)
             _warn_of_targets(done, recipe.targets)
             source = done
+        finished.append(done)
     return finished
 
 
 def _floor(
-    reference: Artifact | None, recipe: Recipe, dataset: datasets.Dataset, share: float | None
+    start: Artifact | None,
+    finished: list[Artifact],
+    recipe: Recipe,
+    dataset: datasets.Dataset,
+    share: float | None,
 ) -> float | None:
     """Least val accuracy of a stage that compresses; None for any other stage."""
-    if reference is None or share is None:
+    if start is None or share is None:
         return None
-    accuracy, images = reference.metrics["val_accuracy"], len(dataset.val)
+    accuracy, images = reference.least(start, finished), len(dataset.val)
     return guardrail.floor(accuracy, recipe.max_accuracy_drop, images, share)
 
 
@@ -162,6 +171,7 @@ def _context(
         description=recipe.description,
         recipe_yaml=recipe.to_yaml(),
         log=nested,
+        pictures=recipe.data,
     )
 
 
@@ -190,18 +200,6 @@ def _put_aside(out: Path, expected: Mapping[str, str], fresh: bool) -> None:
                 "are in %s",
                 *(directory.name, target),
             )
-
-
-def _warn_of_drop(reference: Artifact | None, done: Artifact, allowed: float) -> None:
-    """Warn where compression has cost more val accuracy than the recipe allows."""
-    if reference is None:
-        return
-    drop = reference.metrics["val_accuracy"] - done.metrics["val_accuracy"]
-    if drop > allowed + guardrail.ROUNDING:
-        log.warning(
-            "%s: val accuracy is %.4f below that of %s, more than max_accuracy_drop=%g",
-            *(done.stage, drop, reference.stage, allowed),
-        )
 
 
 def _warn_of_targets(done: Artifact, asked: tuple[str, ...]) -> None:

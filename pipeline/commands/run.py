@@ -54,18 +54,22 @@ def add_fresh(command: argparse.ArgumentParser) -> None:
     )
 
 
-def call(args: argparse.Namespace) -> None:
+def call(args: argparse.Namespace) -> int:
     """Run the command."""
     from pipeline import recipe
 
     overrides = recipe.parse_overrides(args.set)
     if args.data:
         overrides["data.source"] = args.data
-    execute(recipe.load(args.recipe, overrides), args.out, args.fresh)
+    return execute(recipe.load(args.recipe, overrides), args.out, args.fresh)
 
 
-def execute(loaded: Any, out: str, fresh: bool) -> None:
-    """Run a recipe and print its results; an empty `out` stands for `runs/RECIPE`."""
+def execute(loaded: Any, out: str, fresh: bool) -> int:
+    """Run a recipe and print its results; an empty `out` stands for `runs/RECIPE`.
+
+    Returns:
+        1 if the result is worse than what it was made from, more than is allowed, else 0.
+    """
     quiet.import_keras()
     place = Path(out or f"runs/{loaded.name}")
 
@@ -78,3 +82,4 @@ def execute(loaded: Any, out: str, fresh: bool) -> None:
     for path in sorted((place / EXPORT).glob("*")):
         print(f"  {path} ({path.stat().st_size:,} bytes)")
     print(f"See the run in MLflow:\n  {hint}")
+    return int(verdict.shortfall(finished) is not None)
