@@ -16,8 +16,9 @@ from pydantic import Field, field_validator
 
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
+from pipeline.data import datasets
 from pipeline.data.augment.strength import Augmentation
-from pipeline.data.datasets import Dataset
+from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.details import Details
 from pipeline.errors import PipelineError, RecipeError
 from pipeline.search import oracles
@@ -152,6 +153,30 @@ class Config(StageConfig):
         if unknown := [name for name in names if name not in families()]:
             raise ValueError(f"unknown family {unknown[0]!r}. Known: {', '.join(families())}")
         return names
+
+
+def images(
+    config: Config, data: DataConfig, seed: int, budget: Budget, targets: tuple[str, ...]
+) -> DataConfig:
+    """Choose a size of images that the budget leaves room for, where the recipe names none."""
+    if data.image_size is not None or not budget.upper:
+        return data
+    from pipeline.search import sizes
+
+    space = _space(config, config.families, targets)
+    space.check()
+    some, classes = datasets.sample(data, seed, 1)
+    height, width, channels = some.images.shape[1:]
+    size = sizes.suitable((height, width), channels, len(classes), space, budget)
+    if size is None or size == (height, width):
+        return data
+    bounds = " ".join(f"budget.{key}={most:,}" for key, most in budget.upper.items())
+    log.info(
+        "search: images of %dx%d become %s, since %s leaves no room for networks on larger ones; "
+        "data.image_size and budget change both",
+        *(height, width, sizes.text(size), bounds),
+    )
+    return data.model_copy(update={"image_size": size if size[0] != size[1] else size[0]})
 
 
 def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
