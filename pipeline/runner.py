@@ -1,30 +1,29 @@
 """Run a recipe: each stage in order, measured and recorded; finished stages are not run again."""
 
-import contextlib
-import fcntl
 import itertools
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pipeline
 from pipeline import artifact, form, guardrail, reference, stage, targets
 from pipeline.artifact import Artifact
 from pipeline.data import datasets
-from pipeline.errors import OutputError, RecipeError
+from pipeline.errors import RecipeError
 from pipeline.measure import ledger
 from pipeline.measure.metrics import measure
 from pipeline.recipe import Recipe, Step
 from pipeline.report import guessing, verdict
 from pipeline.stage import EXPORT, Context
-from pipeline.system.files import write_atomic
-from pipeline.tracking import registry, runs
+from pipeline.system import lock, scratch, stopping
+from pipeline.system.files import fingerprint, write_atomic
+from pipeline.tracking import registry, resume, runs
 from pipeline.train.checkpoint import CHECKPOINT
 
 MARK = "stage.json"  # the fingerprint that a stage's directory belongs to, finished or not
-RUN = "run.json"  # the MLflow run that the directory was last logged to
+RUN = resume.FILE  # the MLflow run that the directory was last logged to
 REPLACED = "replaced"
 log = logging.getLogger("flopsmith")
 
@@ -46,14 +45,26 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
     """
     for name in recipe.targets:
         targets.require(name, f"recipe {recipe.name}: targets:")
-    for step in recipe.stages:
-        _refuse_own(step, out)
-    asked, recipe = recipe, form.resolved(recipe, out, fresh)
-    dataset = datasets.load(recipe.data, recipe.seed)
-    for step in recipe.stages:
-        stage.load(step.name).check(step.config, dataset, recipe.budget, recipe.targets)
-    with _locked(out), runs.start(recipe.name) as parent:
-        _remember(out, parent)
+    with stopping.as_interrupt():
+        for step in recipe.stages:
+            _refuse_own(step, out)
+        asked, recipe = recipe, form.resolved(recipe, out, fresh)
+        dataset = datasets.load(recipe.data, recipe.seed)
+        for step in recipe.stages:
+            stage.load(step.name).check(step.config, dataset, recipe.budget, recipe.targets)
+        return _recorded(asked, recipe, dataset, out, fresh)
+
+
+def _recorded(
+    asked: Recipe, recipe: Recipe, dataset: datasets.Dataset, out: Path, fresh: bool
+) -> tuple[list[Artifact], str]:
+    """Run the stages, and record them in MLflow as one run."""
+    code = fingerprint(recipe.name, recipe.fingerprints(pipeline.__version__, dataset.fingerprint))
+    with (
+        lock.held(out),
+        runs.start(recipe.name, out, code, fresh) as parent,
+        scratch.used(),
+    ):
         form.remember(asked, recipe, out)
         # by dotted key: `mlflow run` has logged its own `recipe` and `data` to this run
         head = {"recipe": {"name": recipe.name}, "seed": recipe.seed}
@@ -96,18 +107,19 @@ def _stages(
                 guardrail.foresee([(s.name, s.config) for s in recipe.stages], place, source)
                 if said := guardrail.coarse(recipe.max_accuracy_drop, len(dataset.val)):
                     log.warning("%s: %s", step.name, said)
-        with parent.child(name, {"resumed": str(done is not None).lower()}) as nested:
-            nested.params(step.config.model_dump(mode="json"))
-            if done is None:
+        parent.catch_up()
+        if done is None:
+            with parent.child(name, {"resumed": "false"}) as nested:
+                nested.params(step.config.model_dump(mode="json"))
                 write_atomic(out / name / MARK, json.dumps({"fingerprint": code}))
                 ctx = _context(recipe, dataset, out / name, code, nested)
                 floor = _floor(start, finished, recipe, dataset, share)
                 done = _run_stage(step, source, ctx, floor)
-            else:
-                log.info("%s: done before, %s", step.name, _line(done))
-                for row in done.details.trials:
-                    nested.trial(row)
-            nested.metrics({**done.metrics, "seconds": done.seconds})
+                nested.metrics({**done.metrics, "seconds": done.seconds})
+        else:
+            log.info("%s: done before, %s", step.name, _line(done))
+            if not parent.has(name):
+                _tell(step, done, parent, name)
         if done.model_file:
             if not share and (said := guessing.warning([*finished, done])):
                 log.warning("%s: %s", done.stage, said)
@@ -117,6 +129,17 @@ def _stages(
             source = done
         finished.append(done)
     return finished
+
+
+def _tell(step: Step, done: Artifact, parent: runs.Run, name: str) -> None:
+    """Record a stage that an earlier command has finished, and MLflow has not recorded."""
+    with parent.child(name, {"resumed": "true"}) as nested:
+        nested.params(step.config.model_dump(mode="json"))
+        for row in done.details.trials:
+            nested.trial(row)
+        if nested.is_new and done.details.history:
+            nested.curves(done.details.history)
+        nested.metrics({**done.metrics, "seconds": done.seconds})
 
 
 def _floor(
@@ -247,44 +270,23 @@ def _register(
         accuracy=made.metrics["test_accuracy"],
         split=dataset.fingerprint,
         tags={"data": dataset.name, "seed": str(recipe.seed)},
+        data=_short(dataset.name),
+        withhold=guessing.told(made.details.guessing) if made.details.guessing else None,
     )
     registry.register(candidate, parent)
 
 
-def _remember(out: Path, parent: runs.Run) -> None:
-    """Write the id of this MLflow run to `run.json`; end one that a killed process left open."""
-    note = out / RUN
-    if note.exists():
-        earlier = json.loads(note.read_text())["run_id"]
-        if earlier != parent.run_id:
-            runs.end_abandoned(earlier)
-    write_atomic(note, json.dumps({"run_id": parent.run_id}))
+def _short(source: str) -> str | None:
+    """What a data set is called in the registry; None: the built-in images.
 
-
-@contextlib.contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Lock the directory, so that no other process runs there.
-
-    Raises:
-        OutputError: it cannot be written to, or another process is running there.
+    >>> [_short(one) for one in ("digits", "folder:my/photos/", "npz:a/b.npz", "tfds:mnist:3.0.1")]
+    [None, 'photos', 'b', 'mnist']
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("w")
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to the output directory. Received: {out} ({error.strerror}). "
-            "Give another with --out"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(
-                f"another run is using the output directory. Received: {out}. "
-                "Wait for it or give another with --out"
-            ) from error
-        yield
+    kind, _, rest = source.partition(":")
+    if kind in ("folder", "npz"):
+        path = Path(rest).resolve()
+        return path.stem if kind == "npz" else path.name
+    return rest.partition(":")[0].partition("/")[0] or None
 
 
 def _line(done: Artifact) -> str:

@@ -2,22 +2,30 @@
 
 A crash, a kill for lack of memory or a memory leak stays in that process. Keras is imported once,
 in a server that every such process is forked from: a start costs about 10 ms.
+
+The script that asks for a search is not imported in the new process. So it needs no
+`if __name__ == "__main__":`, and it may be a notebook or come from standard input.
 """
 
+import contextlib
 import logging
 import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
-from collections.abc import Callable, Mapping
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from pipeline.system import quiet
+from pipeline.system import leash, quiet, scratch, stopping
 
-PRELOAD = ["pipeline.search.trial"]
+SERVER = "pipeline.search.server"
+TRIAL = "pipeline.search.trial"
 LOG = "log.txt"  # output of the process
 TAIL = 2000  # characters at its end that an error message repeats
 
@@ -43,11 +51,28 @@ def call(
     Raises:
         CrashError: the process died; says how, and the last that it printed.
     """
+    with scratch.used(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        return _call(function, options, _Place(directory / LOG, Path(temporary)), on_event)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a new process writes."""
+
+    log: Path  # what it prints
+    temporary: Path  # folder of its temporary files
+
+
+def _call(
+    function: Callable[..., Any],
+    options: Mapping[str, Any],
+    place: _Place,
+    on_event: Callable[[Any], None],
+) -> Any:
     context = _context()
     ours, theirs = context.Pipe()
-    log = directory / LOG
-    process = context.Process(target=_work, args=(theirs, function, dict(options), log))
-    with quiet.muted():
+    process = context.Process(target=_work, args=(theirs, function, dict(options), place))
+    with quiet.muted(), _no_script():
         process.start()  # the first one starts the server, where libraries print as they load
     theirs.close()
     try:
@@ -58,7 +83,7 @@ def call(
             on_event(content)
     except EOFError:
         process.join()
-        raise CrashError(_how(process.exitcode or 0, log)) from None
+        raise CrashError(_how(process.exitcode or 0, place.log)) from None
     finally:
         ours.close()  # the child exits when its end of the pipe is closed
         process.join(5)
@@ -72,16 +97,32 @@ def _context() -> Any:
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
+    # The system ends the server with the thread that starts it; only the main thread is sure to
+    # live as long as the process. Started by another one, the server ends when its pipe is closed.
+    is_main = threading.current_thread() is threading.main_thread()
+    context.set_forkserver_preload([SERVER if is_main else TRIAL])
     return context
 
 
+@contextlib.contextmanager
+def _no_script() -> Iterator[None]:
+    """Hide the script of this process from multiprocessing, which would run it in the new one."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
 def _work(
-    connection: Connection, function: Callable[..., Any], options: dict[str, Any], log: Path
+    connection: Connection, function: Callable[..., Any], options: dict[str, Any], place: _Place
 ) -> None:
     """Run the function in the new process, and send its events and result to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
-    with log.open("ab", buffering=0) as file:
+    leash.end_with(os.getppid())
+    stopping.ignore()  # Ctrl-C and the like are for the parent to handle
+    scratch.use(place.temporary)
+    with place.log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Callable
 
 from pipeline.errors import ModelError
+from pipeline.system import leash
+from pipeline.system.stopping import ASKED
 
-ASKED = ("SIGHUP", "SIGINT", "SIGTERM")  # signals that a user or the system sends to stop a command
 SOFTWARE = 70  # exit code of an error that is a fault of this program; its traceback is printed
 
 
@@ -27,8 +28,9 @@ def run(command: Callable[[], int]) -> int:
         return command()
     sys.stdout.flush()
     sys.stderr.flush()
-    child = os.fork()
+    parent, child = os.getpid(), os.fork()
     if not child:
+        leash.end_with(parent)
         _work(command)
     status = _wait(child)
     if os.WIFEXITED(status):
@@ -69,10 +71,12 @@ def _flush() -> None:
 
 
 def _wait(child: int) -> int:
-    """Wait for the child and return its status; ignore SIGINT, forward SIGTERM.
+    """Wait for the child and return its status; ignore SIGINT, forward SIGTERM and SIGHUP.
 
     Ctrl-C sends SIGINT to both processes: the child handles it and says so.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` ignores SIGHUP for both
+            signal.signal(number, lambda got, _: os.kill(child, got))
     return os.waitpid(child, 0)[1]

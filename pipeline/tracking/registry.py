@@ -20,6 +20,7 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 
 from pipeline.system import quiet
+from pipeline.tracking import store
 from pipeline.tracking.runs import Run
 
 MODEL, LABELS = "model.tflite", "labels.txt"  # of a run's export directory
@@ -27,6 +28,7 @@ CHAMPION = "champion"
 CODE = Path(__file__).with_name("serving.py")
 PACKAGES = ("ai-edge-litert", "mlflow", "numpy", "pandas", "pillow")  # that CODE imports
 SPLIT, ACCURACY, SIZE, HASH = "data_fingerprint", "test_accuracy", "size_bytes", "sha256"
+WITHHELD = "champion_withheld"  # tag: why a version may not be the champion
 PREPROCESSING = (
     "An image file is decoded upright, made 8-bit grey or RGB with white where it is transparent, "
     "scaled (bilinear) until it covers the input and cropped at the centre. The model takes pixels "
@@ -45,11 +47,17 @@ class Candidate:
     accuracy: float  # fraction of the test images
     split: str  # fingerprint of the data and of its division
     tags: Mapping[str, str]  # more facts for the registry
+    data: str | None = None  # short name of the user's own data set; None: the built-in images
+    withhold: str | None = None  # why it must not be the champion; None: it may be
 
     @property
     def name(self) -> str:
-        """Name in the registry, made of characters that MLflow allows everywhere."""
-        return "flopsmith-" + re.sub(r"[^\w-]", "-", self.recipe)
+        """Name in the registry, made of characters that MLflow allows everywhere.
+
+        Each data set has a model of its own, and so a champion of its own.
+        """
+        parts = [self.recipe, self.data] if self.data else [self.recipe]
+        return "flopsmith-" + re.sub(r"[^\w-]", "-", "-".join(parts))
 
 
 def register(made: Candidate, run: Run) -> None:
@@ -58,6 +66,9 @@ def register(made: Candidate, run: Run) -> None:
     A file that is registered already is not registered again. If the store cannot hold models, a
     warning says so and the run goes on.
     """
+    if run.waiting:
+        log.warning("%s: the same command registers it, once MLflow is back", made.name)
+        return
     content = (made.export / MODEL).read_bytes()
     tags = {
         **made.tags,
@@ -65,6 +76,7 @@ def register(made: Candidate, run: Run) -> None:
         ACCURACY: repr(made.accuracy),
         SIZE: str(len(content)),
         HASH: hashlib.sha256(content).hexdigest(),
+        **({WITHHELD: made.withhold} if made.withhold else {}),
     }
     try:
         client = MlflowClient()
@@ -73,11 +85,16 @@ def register(made: Candidate, run: Run) -> None:
             log.info("%s: version %s is this file already", made.name, found.version)
         else:
             found = _version(client, made, tags)
-            _compare(client, found)
+            if made.withhold is None:
+                _compare(client, found)
+            else:
+                log.warning(
+                    "%s: version %s is registered, but not made %s: %s",
+                    *(made.name, found.version, CHAMPION, made.withhold),
+                )
         run.tags({"registered_model": f"models:/{made.name}/{found.version}"})
-    except (MlflowException, OSError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        log.warning("%s: MLflow did not register the model: %s", made.name, reason[:300])
+    except store.FAILURES as error:
+        log.warning("%s: MLflow did not register the model: %s", made.name, store.reason(error))
 
 
 def _known(client: MlflowClient, name: str, tags: Mapping[str, str]) -> ModelVersion | None:
@@ -136,7 +153,7 @@ def _usage(name: str) -> str:
     """What the registry says on the model's page (Markdown)."""
     return (
         "An image classifier. To serve it, with MLFLOW_TRACKING_URI naming this store:\n\n"
-        f"    mlflow models serve -m models:/{name}@{CHAMPION} --env-manager local --port 5001\n\n"
+        f"    {_command(name)}\n\n"
         "To ask it:\n\n"
         """    printf '{"inputs": ["%s"]}' "$(base64 < photo.jpg | tr -d '\\n')" """
         "\\\n        | curl -H 'Content-Type: application/json' -d @- http://127.0.0.1:5001/invocations"
@@ -145,12 +162,17 @@ def _usage(name: str) -> str:
     )
 
 
+def _command(name: str) -> str:
+    return f"mlflow models serve -m models:/{name}@{CHAMPION} --env-manager local --port 5001"
+
+
 def _compare(client: MlflowClient, new: ModelVersion) -> None:
     """Make a new version the champion if there is none, or if it is better."""
     held = client.get_registered_model(new.name).aliases.get(CHAMPION)
     if held is None:
         client.set_registered_model_alias(new.name, CHAMPION, new.version)
         log.info("%s: version %s is registered, and %s", new.name, new.version, CHAMPION)
+        log.info("serve it: %s", _command(new.name))
         return
     old = client.get_model_version(new.name, held)
     if old.tags.get(SPLIT) != new.tags[SPLIT]:

@@ -12,15 +12,15 @@ from typing import Any
 
 import mlflow
 import mlflow.artifacts
-from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import ModelError
+from pipeline.tracking import journal, resume, store
+from pipeline.tracking.journal import Journal
+from pipeline.tracking.resume import CONTINUES, PARENT, Earlier, Note
+from pipeline.tracking.store import STORE
 
-STORE = "sqlite:///mlflow.db"
-EXPERIMENT = "flopsmith"
-PARENT = "mlflow.parentRunId"
 BATCH, METRICS = 100, 1000  # params and metrics that MLflow takes in one call
 NUMBERS = (  # of a trial
     "val_accuracy",
@@ -44,140 +44,214 @@ log = logging.getLogger("flopsmith")
 class Run:
     """One MLflow run; implements `pipeline.stage.Log`."""
 
-    def __init__(self, client: MlflowClient, experiment_id: str, run_id: str) -> None:
-        self._client, self._experiment_id, self.run_id = client, experiment_id, run_id
+    def __init__(
+        self, to: Journal, experiment_id: str, run_id: str, earlier: Earlier | None = None
+    ) -> None:
+        """Args: where to record, which run, and what an earlier command has recorded of it."""
+        self._to, self._experiment_id, self._id, self._earlier = to, experiment_id, run_id, earlier
         self._trials: dict[str, Run] = {}
+
+    @property
+    def run_id(self) -> str:
+        """Its id in MLflow."""
+        return self._to.real(self._id) or self._id
 
     @property
     def experiment_id(self) -> str:
         """Experiment that the run belongs to."""
         return self._experiment_id
 
+    @property
+    def is_new(self) -> bool:
+        """Whether this command has begun the run."""
+        return self._earlier is None
+
+    @property
+    def waiting(self) -> Path | None:
+        """The file of what MLflow has not recorded yet; None: it has everything."""
+        return self._to.waiting
+
+    def catch_up(self) -> bool:
+        """Record what MLflow has missed while it could not be reached; whether it has it all."""
+        return self._to.catch_up()
+
+    def has(self, name: str) -> bool:
+        """Whether an earlier command has recorded a nested run completely."""
+        found = self._earlier and self._earlier.nested.get(name)
+        return bool(found and found.status == "FINISHED")
+
     def params(self, values: Mapping[str, Any]) -> None:
         """Record settings; nested ones by dotted key."""
-        found = [Param(key, str(value)[:6000]) for key, value in flat(values).items()]
-        for start in range(0, len(found), BATCH):
-            self._client.log_batch(self.run_id, params=found[start : start + BATCH])
+        found = {key: str(value)[:6000] for key, value in flat(values).items()}
+        known = self._earlier.params if self._earlier else {}
+        # MLflow never changes a setting: that of the earlier command stays, and a tag tells the new
+        changed = {key: found[key] for key in found if known.get(key, found[key]) != found[key]}
+        self.tags({f"changed.{key}": value for key, value in changed.items()})
+        new = [(key, value) for key, value in found.items() if key not in known]
+        for start in range(0, len(new), BATCH):
+            self._to.log(self._id, params=dict(new[start : start + BATCH]))
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Record final numbers, or with `step` one point per curve."""
         now = int(time.time() * 1000)
-        kept = [Metric(k, float(v), now, step or 0) for k, v in values.items() if math.isfinite(v)]
-        if kept:
-            self._client.log_batch(self.run_id, metrics=kept)
+        kept = [(k, float(v), now, step or 0) for k, v in values.items() if math.isfinite(v)]
+        if self._earlier and step is None:
+            kept = [one for one in kept if self._earlier.latest.get(one[0]) != one[1]]
+        self._points(kept, is_curve=step is not None)
 
     def curves(self, history: Mapping[str, list[float]], first: int = 1) -> None:
         """Record whole learning curves, a value per epoch from `first` on."""
         now = int(time.time() * 1000)
         points = [
-            Metric(curve, float(value), now, epoch)
+            (curve, float(value), now, epoch)
             for curve, values in history.items()
             for epoch, value in enumerate(values, first)
             if math.isfinite(value)
         ]
+        self._points(points, is_curve=True)
+
+    def _points(self, points: list[tuple[str, float, int, int]], is_curve: bool) -> None:
+        """Record points; those of curves that an earlier command has recorded are left out."""
+        if self._earlier and is_curve:
+            points = [one for one in points if (one[0], one[3]) not in self._earlier.points]
         for start in range(0, len(points), METRICS):
-            self._client.log_batch(self.run_id, metrics=points[start : start + METRICS])
+            self._to.log(self._id, points=points[start : start + METRICS])
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
-        tags = [RunTag(key, str(value)[:5000]) for key, value in values.items()]
-        self._client.log_batch(self.run_id, tags=tags)
+        if values:
+            self._to.log(self._id, tags={key: str(value)[:5000] for key, value in values.items()})
 
     def describe(self, text: str) -> None:
         """Set the description that the UI shows on the run's page (Markdown)."""
-        self._client.set_tag(self.run_id, "mlflow.note.content", text)
+        self.tags({"mlflow.note.content": text})
 
     def file(self, path: Path, folder: str | None = None) -> None:
         """Keep a copy of a file as an artifact."""
-        self._client.log_artifact(self.run_id, str(path), folder)
+        self._to.file(self._id, path, folder)
 
     def text(self, content: str, name: str) -> None:
         """Keep text as an artifact."""
-        self._client.log_text(self.run_id, content, name)
+        self._to.text(self._id, content, name)
 
     def trial(self, row: Mapping[str, Any]) -> None:
         """Record one trial of a search as a nested run; later calls add numbers to it."""
+        name, numbers = f"trial-{row['trial_id']}", {k: row[k] for k in NUMBERS if k in row}
+        numbers = {key: value for key, value in numbers.items() if value is not None}
+        found = self._earlier and self._earlier.nested.get(name)
+        if found and found.done:
+            self._trials.setdefault(
+                row["trial_id"], Run(self._to, self._experiment_id, found.run_id, found)
+            )
         if known := self._trials.get(row["trial_id"]):
-            known.metrics({k: row[k] for k in NUMBERS if row.get(k) is not None})
+            known.metrics(numbers)
             return
-        with self.child(f"trial-{row['trial_id']}", seconds_ago=row["seconds"]) as run:
+        with self.child(name, seconds_ago=row["seconds"]) as run:
             self._trials[row["trial_id"]] = run
             continued = {"continues": f"trial-{row['parent']}"} if row.get("parent") else {}
             chosen = {"family": row["family"], **row["settings"], "arch": row["arch"]}
             chosen |= {k: row[k] for k in ("epoch_images",) if row.get(k)}
             run.params(chosen | continued)
-            run.metrics({k: row[k] for k in NUMBERS if row.get(k) is not None})
+            run.metrics(numbers)
             run.curves(row["history"], row.get("first_epoch", 0) + 1)
             if row["error"]:
                 run.text(row["error"], "error.txt")
                 run.tags({"error": row["error"].strip().splitlines()[-1]})
         if row["error"]:
-            self._client.set_terminated(run.run_id, "FAILED")
+            self._to.status(run.run_id, "FAILED")
+
+    def end(self, status: str) -> None:
+        """End the run of the recipe, and record what MLflow has missed if it is back."""
+        with store.quick():
+            self.catch_up()
+            try:
+                mlflow.end_run(status)
+            # As in the journal: no error of a store may end a run whose results are on disk.
+            except Exception:  # noqa: BLE001
+                self._to.status(self._id, status)
 
     @contextlib.contextmanager
     def child(
         self, name: str, tags: Mapping[str, str] | None = None, seconds_ago: float = 0
     ) -> Iterator["Run"]:
-        """Open a nested run; an error ends it FAILED, Ctrl-C ends it KILLED."""
-        made = self._client.create_run(
-            self._experiment_id,
-            start_time=int((time.time() - seconds_ago) * 1000),
-            run_name=name,
-            tags={PARENT: self.run_id, **(tags or {})},
-        )
-        run = Run(self._client, self._experiment_id, made.info.run_id)
+        """Open a nested run, again if there is one; an error ends it FAILED, Ctrl-C KILLED."""
+        found = self._earlier.nested.get(name) if self._earlier else None
+        if found:
+            run = Run(self._to, self._experiment_id, found.run_id, found)
+            self._to.status(found.run_id, "RUNNING")
+            run.tags(tags or {})
+        else:
+            began = int((time.time() - seconds_ago) * 1000)
+            tags = {PARENT: self._id, **(tags or {})}
+            run_id = self._to.create(self._experiment_id, name, tags, began)
+            run = Run(self._to, self._experiment_id, run_id)
         try:
             yield run
-        except KeyboardInterrupt:
-            self._client.set_terminated(run.run_id, "KILLED")
+        except BaseException as error:
+            self._to.status(run.run_id, _ended(error))
             raise
-        except BaseException:
-            self._client.set_terminated(run.run_id, "FAILED")
-            raise
-        self._client.set_terminated(run.run_id, "FINISHED")
+        self._to.status(run.run_id, "FINISHED")
+
+
+def _ended(error: BaseException) -> str:
+    return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
 
 
 @contextlib.contextmanager
-def start(name: str) -> Iterator[Run]:
-    """Open the run of a recipe: the one that `mlflow run` made, else a new one."""
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        mlflow.set_tracking_uri(STORE)
-    attached = os.environ.get("MLFLOW_RUN_ID")
-    if not attached and not any(os.environ.get(f"MLFLOW_EXPERIMENT_{k}") for k in ("ID", "NAME")):
-        mlflow.set_experiment(EXPERIMENT)
-        mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")
-    with _killed_on_interrupt(), mlflow.start_run(run_name=None if attached else name) as active:
-        client = MlflowClient()
-        if attached:
-            client.update_run(active.info.run_id, name=name)
-        yield Run(client, active.info.experiment_id, active.info.run_id)
+def start(
+    name: str, place: Path | None = None, code: str = "", fresh: bool = False
+) -> Iterator[Run]:
+    """Open the run of a recipe: that of an earlier command in the same directory, or a new one.
+
+    Args:
+        name: Of the recipe.
+        place: Directory of the run, which remembers it; None: a new run that nothing continues.
+        code: Fingerprint of the recipe: with another one, a new run begins.
+        fresh: Begin a new run in any case.
+
+    Raises:
+        OutputError: MLflow's store cannot be used.
+    """
+    client = store.open_client()
+    to = Journal(client, place and place / journal.FILE)
+    with store.refusing(mlflow.get_tracking_uri()):
+        note = resume.read(place) if place else Note()
+        before = resume.find(client, note.run_id)
+        if before:
+            to.catch_up()
+            resume.end_abandoned(client, before.info.run_id)
+        elif to.waiting:
+            journal.set_aside(to.waiting)
+        again = before if not fresh and note.code == code else None
+        opened = resume.enter(client, name, again)
+        run = Run(to, opened.experiment_id, opened.run_id, opened.earlier)
+        if before and run.is_new and before.info.run_id != run.run_id:
+            run.tags({CONTINUES: before.info.run_id})
+        if place:
+            resume.write(place, Note(run.run_id, code))
+    with _ending(client, run, opened.inner):
+        yield run
 
 
 @contextlib.contextmanager
-def _killed_on_interrupt() -> Iterator[None]:
+def _ending(client: MlflowClient, run: Run, inner: str | None) -> Iterator[None]:
+    """End a run with the status that fits how the code inside ends."""
+    status = "FINISHED"
     try:
         yield
-    except KeyboardInterrupt:
-        if mlflow.last_active_run():
-            run_id = mlflow.last_active_run().info.run_id
-            MlflowClient().set_terminated(run_id, "KILLED")
+    except BaseException as error:
+        status = _ended(error)
         raise
+    finally:
+        run.end(status)
+        if inner and run.waiting is None:
+            with contextlib.suppress(*store.FAILURES):  # `mlflow run` says it as well
+                client.set_terminated(inner, status)
 
 
 def end_abandoned(run_id: str) -> None:
     """Mark a run that a killed process left RUNNING, and its nested runs, as KILLED."""
-    client = MlflowClient()
-    try:
-        run = client.get_run(run_id)
-    except MlflowException:
-        return  # it was deleted, or is in another store
-    nested = client.search_runs(
-        [run.info.experiment_id], f"tags.`{PARENT}` = '{run_id}' and status = 'RUNNING'"
-    )
-    for child in nested:
-        end_abandoned(child.info.run_id)
-    if run.info.status == "RUNNING":
-        client.set_terminated(run_id, "KILLED")
+    resume.end_abandoned(MlflowClient(), run_id)
 
 
 def download(uri: str, directory: Path) -> Path:
@@ -186,7 +260,7 @@ def download(uri: str, directory: Path) -> Path:
     Raises:
         ModelError: MLflow has none there, or cannot be reached.
     """
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
+    if not os.environ.get(store.URI):
         mlflow.set_tracking_uri(STORE)
     try:
         return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(directory)))
@@ -200,11 +274,14 @@ def download(uri: str, directory: Path) -> Path:
 
 def ui_hint(run: Run) -> str:
     """The command that shows a run, and the address it shows it at."""
+    if run.waiting:
+        return f"it has not recorded everything; the same command does: {run.waiting}"
     uri = mlflow.get_tracking_uri()
     page = f"#/experiments/{run.experiment_id}/runs/{run.run_id}"
     if uri.startswith("http"):
-        return f"{uri.rstrip('/')}/{page}"
-    return f"mlflow ui --backend-store-uri {shlex.quote(uri)} --port 5000\n  http://127.0.0.1:5000/{page}"
+        return f"{store.hidden(uri).rstrip('/')}/{page}"
+    allowed = f"{store.FILE_STORE}=true " if store.is_files(uri) else ""
+    return f"{allowed}mlflow ui --backend-store-uri {shlex.quote(uri)} --port 5000\n  http://127.0.0.1:5000/{page}"
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

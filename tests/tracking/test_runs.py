@@ -8,6 +8,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from pipeline.tracking import runs
+from pipeline.tracking.resume import EXPERIMENT
 from pipeline.tracking.runs import PARENT, flat
 
 pytestmark = pytest.mark.usefixtures("workplace", "new_process")
@@ -89,7 +90,7 @@ def test_a_run_is_named_after_the_recipe_in_our_experiment(
     client: MlflowClient, parent: runs.Run
 ) -> None:
     assert client.get_run(parent.run_id).info.run_name == "mobile"
-    assert client.get_experiment(parent.experiment_id).name == runs.EXPERIMENT
+    assert client.get_experiment(parent.experiment_id).name == EXPERIMENT
 
 
 def test_the_run_that_mlflow_run_made_is_attached_to(
