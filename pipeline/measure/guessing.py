@@ -69,4 +69,4 @@ def least_hits(share: float, images: int) -> int:
     beyond = int(np.argmax(luck <= LEVEL)) + 1 if luck[-1] <= LEVEL else images
     factor, way = HARDLY
     hardly = min(factor * share, share + way * (1 - share))
-    return min(images, max(beyond, math.floor(hardly * images) + 1))
+    return min(images, max(beyond, math.floor(round(hardly * images, 6)) + 1))
