@@ -102,12 +102,32 @@ class Parity(TypedDict):
     compared_with: str  # "simulation" or "float"
 
 
+class Given(TypedDict):
+    """A trained network as it came, at its own input, where the run has images of another size."""
+
+    image_shape: list[int]  # (H, W, C)
+    pixels: str  # the values that it takes, by name
+    val_accuracy: float
+    test_accuracy: float
+
+
 class Agreement(TypedDict):
     """How the file for the Edge TPU compares with `model.tflite`."""
 
     images: int
     agreement: float  # fraction of val images with the same class
     method: str  # how the network was quantized: "qat" or "ptq"
+
+
+class Guessing(TypedDict):
+    """How a model that only guesses compares with naming the largest class always."""
+
+    hits: int  # images that the model classifies correctly
+    images: int  # all of them
+    largest: int  # those of the largest class
+    needed: int  # hits from which on it would be more than luck
+    of: str  # which images: "val and test"
+    data: str  # the data set, as a recipe names it
 
 
 class Details(BaseModel):
@@ -121,6 +141,10 @@ class Details(BaseModel):
     # set by pipeline.runner, of every model
     per_class: list[ClassRow] = []
     ledger: list[LedgerRow] = []  # what every kernel holds
+    guessing: Guessing | None = None  # None: the model has learned something
+
+    # in what the model is worse than what it was made from, more than is allowed; None: in nothing
+    shortfall: str | None = None
 
     # set by pipeline.guardrail, of every stage that compresses
     attempts: list[AttemptRow] = []
@@ -148,6 +172,7 @@ class Details(BaseModel):
     source: str | None = None  # the trained or published network, or the data learnt from
     pretrained: bool = False  # whether layers were trained on other images
     new_layers: list[str] | None = None  # layers that have not been trained; None: not known
+    given: Given | None = None  # None: it was given images of its own size
 
     # set by prune
     sensitivity: dict[str, list[tuple[float, float]]] = {}  # (sparsity, val accuracy) by kernel

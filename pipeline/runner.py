@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pipeline
-from pipeline import artifact, guardrail, overview, stage, targets
+from pipeline import artifact, form, guardrail, overview, reference, stage, targets
 from pipeline.artifact import Artifact
 from pipeline.data import datasets
 from pipeline.measure import ledger
 from pipeline.measure.metrics import measure
 from pipeline.recipe import Recipe, Step
-from pipeline.report import verdict
+from pipeline.report import guessing, verdict
 from pipeline.stage import EXPORT, Context
 from pipeline.system import lock, scratch, stopping
 from pipeline.system.files import fingerprint, write_atomic
@@ -44,25 +44,26 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
         PipelineError: anything that the user can put right.
     """
     with stopping.as_interrupt():
-        dataset = prepared(recipe, out)
+        asked, (recipe, dataset) = recipe, prepared(recipe, out, fresh)
         for line in overview.lines(recipe, dataset, out):
             log.info("%s", line)
-        return _recorded(recipe, dataset, out, fresh)
+        return _recorded(asked, recipe, dataset, out, fresh)
 
 
-def prepared(recipe: Recipe, out: Path) -> datasets.Dataset:
-    """Open the data of a recipe, and refuse what cannot be run before any stage has started."""
+def prepared(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[Recipe, datasets.Dataset]:
+    """Settle the form of the images, open them, and refuse what cannot be run; writes nothing."""
     for name in recipe.targets:
         targets.require(name, f"recipe {recipe.name}: targets:")
     recipe.refuse_models_in(out)
+    recipe = form.resolved(recipe, out, fresh)
     dataset = datasets.load(recipe.data, recipe.seed)
     for step in recipe.stages:
         stage.load(step.name).check(step.config, dataset, recipe.budget, recipe.targets)
-    return dataset
+    return recipe, dataset
 
 
 def _recorded(
-    recipe: Recipe, dataset: datasets.Dataset, out: Path, fresh: bool
+    asked: Recipe, recipe: Recipe, dataset: datasets.Dataset, out: Path, fresh: bool
 ) -> tuple[list[Artifact], str]:
     """Run the stages, and record them in MLflow as one run."""
     code = fingerprint(recipe.name, recipe.fingerprints(pipeline.__version__, dataset.fingerprint))
@@ -71,6 +72,7 @@ def _recorded(
         runs.start(recipe.name, out, code, fresh) as parent,
         scratch.used(),
     ):
+        form.remember(asked, recipe, out)
         # by dotted key: `mlflow run` has logged its own `recipe` and `data` to this run
         head = {"recipe": {"name": recipe.name}, "seed": recipe.seed}
         settings = recipe.model_dump(mode="json", include={"data", "budget"}, exclude_none=True)
@@ -92,31 +94,37 @@ def _stages(
     prints = recipe.fingerprints(pipeline.__version__, dataset.fingerprint)
     names = [f"{place:02d}-{step.name}" for place, step in enumerate(recipe.stages, 1)]
     _put_aside(out, dict(zip(names, prints, strict=True)), fresh)
-    reference: Artifact | None = None  # the model that compression starts from
+    start: Artifact | None = None  # the model that compression starts from
     for place, (step, name, code) in enumerate(zip(recipe.stages, names, prints, strict=True)):
         share = recipe.share(place)
         done = _finished(out / name, code)
-        if share and reference is None:
-            reference = source
+        if share and start is None:
+            start = source
             if done is None:
                 guardrail.foresee([(s.name, s.config) for s in recipe.stages], place, source)
+                if said := guardrail.coarse(recipe.max_accuracy_drop, len(dataset.val)):
+                    log.warning("%s: %s", step.name, said)
         parent.catch_up()
         if done is None:
             with parent.child(name, {"resumed": "false"}) as nested:
                 nested.params(step.config.model_dump(mode="json"))
                 write_atomic(out / name / MARK, json.dumps({"fingerprint": code}))
                 ctx = _context(recipe, dataset, out / name, code, nested)
-                done = _run_stage(step, source, ctx, _floor(reference, recipe, dataset, share))
+                floor = _floor(start, finished, recipe, dataset, share)
+                done = _run_stage(step, source, ctx, floor)
                 nested.metrics({**done.metrics, "seconds": done.seconds})
         else:
             log.info("%s: done before, %s", step.name, _line(done))
             if not parent.has(name):
                 _tell(step, done, parent, name)
-        finished.append(done)
         if done.model_file:
-            _warn_of_drop(reference, done, recipe.max_accuracy_drop)
+            if not share and (said := guessing.warning([*finished, done])):
+                log.warning("%s: %s", done.stage, said)
+            allowed = recipe.max_accuracy_drop
+            done = reference.noted(done, finished, start, allowed, dataset)
             _warn_of_targets(done, recipe.targets)
             source = done
+        finished.append(done)
     return finished
 
 
@@ -132,12 +140,16 @@ def _tell(step: Step, done: Artifact, parent: runs.Run, name: str) -> None:
 
 
 def _floor(
-    reference: Artifact | None, recipe: Recipe, dataset: datasets.Dataset, share: float | None
+    start: Artifact | None,
+    finished: list[Artifact],
+    recipe: Recipe,
+    dataset: datasets.Dataset,
+    share: float | None,
 ) -> float | None:
     """Least val accuracy of a stage that compresses; None for any other stage."""
-    if reference is None or share is None:
+    if start is None or share is None:
         return None
-    accuracy, images = reference.metrics["val_accuracy"], len(dataset.val)
+    accuracy, images = reference.least(start, finished), len(dataset.val)
     return guardrail.floor(accuracy, recipe.max_accuracy_drop, images, share)
 
 
@@ -179,6 +191,7 @@ def _context(
         description=recipe.description,
         recipe_yaml=recipe.to_yaml(),
         log=nested,
+        pictures=recipe.data,
     )
 
 
@@ -207,18 +220,6 @@ def _put_aside(out: Path, expected: Mapping[str, str], fresh: bool) -> None:
                 "are in %s",
                 *(directory.name, target),
             )
-
-
-def _warn_of_drop(reference: Artifact | None, done: Artifact, allowed: float) -> None:
-    """Warn where compression has cost more val accuracy than the recipe allows."""
-    if reference is None:
-        return
-    drop = reference.metrics["val_accuracy"] - done.metrics["val_accuracy"]
-    if drop > allowed + guardrail.ROUNDING:
-        log.warning(
-            "%s: val accuracy is %.4f below that of %s, more than max_accuracy_drop=%s",
-            *(done.stage, drop, reference.stage, short(allowed)),
-        )
 
 
 def _warn_of_targets(done: Artifact, asked: tuple[str, ...]) -> None:
@@ -267,6 +268,7 @@ def _register(
         split=dataset.fingerprint,
         tags={"data": dataset.name, "seed": str(recipe.seed)},
         data=_short(dataset.name),
+        withhold=guessing.told(made.details.guessing) if made.details.guessing else None,
     )
     registry.register(candidate, parent)
 

@@ -7,6 +7,7 @@ A stage is one file; its name is the word that recipes use. It must define
 
 and it may define
 
+    def images(config, data, seed, budget, targets)   see `Images`
     def check(config, dataset, budget, targets)   see `Check`
     def ladder(config)                            see `MakeLadder`; makes it a stage that compresses
     def foresee(config, source, before)           see `Foresee`
@@ -28,7 +29,7 @@ from pydantic import BaseModel, ConfigDict
 from pipeline import artifact
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.data.datasets import Dataset
+from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.details import Details
 from pipeline.system import plugins
 from pipeline.system.files import write_atomic
@@ -138,6 +139,7 @@ class Context:
     description: str  # that of the recipe
     recipe_yaml: str  # the recipe with every default and override filled in
     log: Log
+    pictures: DataConfig | None = None  # what `data` was read as; None: images in memory
 
     def earlier(self) -> list[Artifact]:
         """The artifacts of the stages of the run before this one, in order."""
@@ -193,6 +195,32 @@ class Run(Protocol):
         """
 
 
+class Images(Protocol):
+    """Say in which form the pictures are to be decoded, before any of them is.
+
+    A stage that starts from a network which was trained before knows its own input; a search knows
+    at which size of images its networks keep the budget.
+    """
+
+    def __call__(
+        self,
+        config: Any,
+        data: DataConfig,
+        seed: int,
+        budget: Budget,
+        targets: tuple[str, ...],
+    ) -> DataConfig:
+        """Fill in what the user has left open; raise a `PipelineError` if nothing fits.
+
+        Args:
+            config: Settings, of the stage's own `Config`.
+            data: The `data:` section of the recipe, as earlier stages have filled it in.
+            seed: Of the recipe; decides which images are val images.
+            budget: Of the recipe.
+            targets: Of the recipe.
+        """
+
+
 class Check(Protocol):
     """Refuse settings that cannot work, before the first stage of the run starts."""
 
@@ -229,6 +257,13 @@ def _accept(*_: Any, **__: Any) -> None:
     """Refuse nothing: `check` and `foresee` of a stage that does not define them."""
 
 
+def _as_asked(
+    config: Any, data: DataConfig, seed: int, budget: Budget, targets: tuple[str, ...]
+) -> DataConfig:
+    """Leave the form of the pictures to the user: `images` of a stage that does not define it."""
+    return data
+
+
 @dataclass(frozen=True)
 class Stage:
     """What one module in `pipeline/stages/` offers."""
@@ -236,12 +271,24 @@ class Stage:
     name: str
     Config: type[StageConfig]
     run: Run
+    images: Images = _as_asked
     check: Check = _accept
     ladder: MakeLadder | None = None  # None: the stage does not compress
     foresee: Foresee = _accept
 
+    @property
+    def fills_in(self) -> bool:
+        """Whether the stage may decide in which form the pictures are decoded."""
+        return self.images is not _as_asked
 
-FUNCTIONS = {"run": Run, "check": Check, "ladder": MakeLadder, "foresee": Foresee}
+
+FUNCTIONS = {
+    "run": Run,
+    "images": Images,
+    "check": Check,
+    "ladder": MakeLadder,
+    "foresee": Foresee,
+}
 
 
 def names() -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
     compress.set_defaults(call=call)
 
 
-def call(args: argparse.Namespace) -> None:
+def call(args: argparse.Namespace) -> int:
     """Run the command."""
     from pipeline import recipe
 
@@ -47,4 +47,4 @@ def call(args: argparse.Namespace) -> None:
     if args.max_accuracy_drop is not None:
         overrides["max_accuracy_drop"] = args.max_accuracy_drop
     loaded = recipe.load(RECIPE, overrides)
-    run.execute(loaded, args.out or f"runs/{RECIPE}-{Path(args.model).stem}", args)
+    return run.execute(loaded, args.out or f"runs/{RECIPE}-{Path(args.model).stem}", args)

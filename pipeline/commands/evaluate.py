@@ -33,7 +33,9 @@ def add(commands: Any) -> None:
         metavar="SOURCE",
         help="a data set, as in a recipe: a folder, a .npz file, tfds:NAME[:VERSION] or digits",
     )
-    evaluate.add_argument("--image-size", type=int, help="pixels per side (default: the data's)")
+    evaluate.add_argument(
+        "--image-size", type=int, help="pixels per side (default: what the model takes)"
+    )
     evaluate.add_argument(
         "--channels", type=int, choices=(1, 3), help="1: grey, 3: colour (default: the data's)"
     )
@@ -41,7 +43,8 @@ def add(commands: Any) -> None:
         "--fit",
         choices=("auto", "crop", "pad", "stretch"),
         default="auto",
-        help="what becomes of pictures of other proportions (default: auto, which crops)",
+        help="what becomes of pictures of other proportions (default: auto, the one with which "
+        "most val images are classified correctly)",
     )
     evaluate.add_argument("--seed", type=int, default=0, help="seed of the division (default: 0)")
     for part, default in FRACTIONS.items():
@@ -75,7 +78,8 @@ def call(args: argparse.Namespace) -> None:
     from pipeline.data import datasets
     from pipeline.measure import evaluate
 
-    given = {key: getattr(args, key) for key in datasets.DataConfig.model_fields if key != "source"}
+    fields = datasets.DataConfig.model_fields
+    given = {key: getattr(args, key) for key in fields if hasattr(args, key)}
     try:
         config = datasets.DataConfig(source=args.data, **given)
     except ValidationError as error:
@@ -83,6 +87,7 @@ def call(args: argparse.Namespace) -> None:
         option = "-".join(str(word) for word in first["loc"][:1]).replace("_", "-")
         reason = first["msg"].removeprefix("Value error, ")
         raise RecipeError(f"--{option}: {reason}. Received: {first['input']}") from error
+    config = evaluate.form(args.model, config, args.seed)
     found = evaluate.accuracy(args.model, datasets.load(config, args.seed), args.part, args.views)
     if args.json:
         print(json.dumps(found, indent=1))

@@ -70,14 +70,14 @@ def add_shared(command: argparse.ArgumentParser, settings: str, out: str) -> Non
     )
 
 
-def call(args: argparse.Namespace) -> None:
+def call(args: argparse.Namespace) -> int:
     """Run the command."""
     from pipeline import recipe
 
     overrides = settings(args)
     if args.data:
         overrides["data.source"] = args.data
-    execute(recipe.load(args.recipe or args.name, overrides), args.out, args)
+    return execute(recipe.load(args.recipe or args.name, overrides), args.out, args)
 
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -87,10 +87,13 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
     return {key: value for text in args.set for key, value in recipe.parse_overrides(text).items()}
 
 
-def execute(loaded: Any, out: str, args: argparse.Namespace) -> None:
+def execute(loaded: Any, out: str, args: argparse.Namespace) -> int:
     """Run a recipe and print its results; an empty `out` stands for `runs/RECIPE`.
 
     With `--dry-run`, print what would be run instead.
+
+    Returns:
+        1 if the result is worse than what it was made from, more than is allowed, else 0.
     """
     quiet.import_keras()
     place = Path(out or f"runs/{loaded.name}")
@@ -100,13 +103,15 @@ def execute(loaded: Any, out: str, args: argparse.Namespace) -> None:
     from pipeline.stage import EXPORT
 
     if args.dry_run:
-        print("\n".join(overview.lines(loaded, runner.prepared(loaded, place), place)))
-        return
+        recipe, dataset = runner.prepared(loaded, place, args.fresh)
+        print("\n".join(overview.lines(recipe, dataset, place)))
+        return 0
     finished, hint = runner.run(loaded, place, args.fresh)
     print(verdict.verdict(finished))
     for path in sorted((place / EXPORT).glob("*")):
         print(f"  {path} ({path.stat().st_size:,} bytes)")
     print(f"See the run in MLflow:\n  {hint}")
+    return int(verdict.shortfall(finished) is not None)
 
 
 def _fault(args: argparse.Namespace) -> str | None:

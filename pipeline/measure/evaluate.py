@@ -4,6 +4,7 @@ Source:  ten views, Krizhevsky et al. 2012, section 4.1,
          https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks.
 """
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -12,19 +13,25 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.datasets import Dataset, Split
+from pipeline.data import datasets
+from pipeline.data.datasets import DataConfig, Dataset, Split
 from pipeline.errors import ModelError
-from pipeline.pretrained import sources
+from pipeline.graph import walk
+from pipeline.pretrained import fitting, given, sources, worth
+from pipeline.pretrained.fitting import Network
+from pipeline.pretrained.given import Wish
+from pipeline.pretrained.pixels import AS_THEY_ARE, Pixels
 from pipeline.tflite import predict
 
 Views = Literal["one", "flip", "ten_crop"]
 CROP = 7 / 8  # side of a crop: 224 of 256 pixels
 CHUNK = 256  # images at a time
 
-Pixels = npt.NDArray[np.float32]
+Images = npt.NDArray[np.float32]
+log = logging.getLogger("flopsmith")
 
 
-def views(images: Pixels, kind: Views) -> Iterator[Pixels]:
+def views(images: Images, kind: Views) -> Iterator[Images]:
     """Every view of some images, each of the size that they have.
 
     Args:
@@ -48,63 +55,135 @@ def views(images: Pixels, kind: Views) -> Iterator[Pixels]:
         yield whole[:, :, ::-1]
 
 
-def scores(path: Path, split: Split, kind: Views) -> npt.NDArray[np.float32]:
+def form(path: Path, config: DataConfig, seed: int) -> DataConfig:
+    """The data in the form in which a model takes its pictures, unless another is asked for.
+
+    Raises:
+        ModelError: the file is no classifier of images, or knows another number of classes.
+    """
+    _, names = datasets.sample(config, seed, 1)
+    network = _network(path, len(names))
+    return fitting.decided(network, config, seed)
+
+
+def scores(
+    path: Path, split: Split, kind: Views, pixels: Pixels = AS_THEY_ARE
+) -> npt.NDArray[np.float32]:
     """Mean scores of a `.keras` or `.tflite` model over the views of each image, `[N, K]`.
+
+    Args:
+        path: The model.
+        split: The images.
+        kind: Which views.
+        pixels: The values of pixels that the model takes.
 
     Raises:
         ModelError: the file is no classifier of images of that shape.
     """
-    shape, function = _classifier(path)
-    if tuple(shape) != split.images.shape[1:]:
-        same = shape[:2] == split.images.shape[1:3]
-        raise ModelError(
-            f"{path}: takes other images than the data has. Received: images of "
-            f"{_size(split.images.shape[1:])}, a model for {_size(shape)}. "
-            + ("Give data with as many channels" if same else f"Give --image-size {shape[0]}")
-        )
-    found = []
-    for start in range(0, len(split), CHUNK):
-        images = split.images[split.index[start : start + CHUNK]].astype(np.float32)
-        each = [function(view) for view in views(images, kind)]
-        found.append(np.mean(each, axis=0))
-    return np.concatenate(found)
+    return _scores(path, _network(path), split, kind, pixels)
 
 
 def accuracy(path: Path, dataset: Dataset, part: str, kind: Views) -> dict[str, Any]:
     """Accuracy on a part of a data set, overall and by class.
 
+    The values of pixels that the model takes are those that its metadata states, or else those with
+    which it classifies most val images. The log says so, and warns of a model below its worth.
+
     Raises:
-        ModelError: the model knows another number of classes.
+        ModelError: the model knows another number of classes, or takes other images.
     """
     split: Split = getattr(dataset, part)
-    found = scores(path, split, kind)
-    if found.shape[1] != dataset.num_classes:
-        raise ModelError(
-            f"{path}: knows other classes than the data has. Received: {found.shape[1]} scores, "
-            f"{dataset.num_classes} classes. Give the data it was trained on"
-        )
-    hits = np.argmax(found, axis=-1) == split.labels
+    network = _network(path, dataset.num_classes)
+    _refuse_other_images(path, network, split)
+    found = given.judged(network, dataset)
+    if doubt := worth.doubt(found, dataset.class_names):
+        log.warning("%s: %s", path, doubt.text)
+    result = _scores(path, network, split, kind, found.best.pixels)
+    hits = np.argmax(result, axis=-1) == split.labels
     names = enumerate(dataset.class_names)
     own = {name: hits[split.labels == i] for i, name in names}
     return {
         "part": part,
         "views": kind,
         "images": len(split),
+        "image_shape": list(dataset.image_shape),
+        "fit": dataset.form.fit,
+        "pixels": found.best.way,
         "accuracy": float(hits.mean()),
         "per_class": {name: float(each.mean()) for name, each in own.items() if len(each)},
     }
 
 
-def _classifier(path: Path) -> tuple[tuple[int, ...], Any]:
-    """The image shape of a model, and its scores of float images 0..255."""
+def _scores(
+    path: Path, network: Network, split: Split, kind: Views, pixels: Pixels
+) -> npt.NDArray[np.float32]:
+    _refuse_other_images(path, network, split)
+    height, width, channels = split.images.shape[1:]
+    function, found = network.score((height, width, channels)), []
+    for start in range(0, len(split), CHUNK):
+        images = split.images[split.index[start : start + CHUNK]].astype(np.float32)
+        each = [function(pixels.of(view)) for view in views(images, kind)]
+        found.append(np.mean(each, axis=0))
+    return np.concatenate(found)
+
+
+def _refuse_other_images(path: Path, network: Network, split: Split) -> None:
+    shape, received = network.shape, split.images.shape[1:]
+    if any(own not in (None, other) for own, other in zip(shape, received, strict=True)):
+        same = all(own in (None, other) for own, other in zip(shape[:2], received, strict=False))
+        raise ModelError(
+            f"{path}: takes other images than the data has. Received: images of "
+            f"{_size(received)}, a model for {_size(shape)}. "
+            + ("Give data with as many channels" if same else f"Give --image-size {shape[0]}")
+        )
+
+
+def _network(path: Path, classes: int | None = None) -> Network:
+    """A model file as a network with the classes of the data; None: whatever it has."""
     if path.suffix != ".keras" and not path.is_dir():
-        runner, _ = predict.load(path)
-        return tuple(runner.image_shape), runner.scores
-    model = sources.load(str(path)).model
-    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.inputs[0].shape) != 4:
+        return _of_tflite(path, classes)
+    loaded = sources.load(str(path))
+    walk.graph(loaded.model)
+    count = loaded.model.outputs[0].shape[-1]
+    shape = fitting.own_shape(loaded.model)
+    if len(loaded.model.inputs) != 1 or len(loaded.model.outputs) != 1 or not shape[-1]:
         raise ModelError(f"not an image classifier. Received: {path}")
-    return model.inputs[0].shape[1:], lambda x: model.predict(x, verbose=0)
+    _refuse_other_classes(path, count, classes)
+    wish = Wish(str(path), "keep", asker="evaluate")
+    return given.network(wish, loaded, classes or count)
+
+
+def _of_tflite(path: Path, classes: int | None) -> Network:
+    runner, _ = predict.load(path)
+    _refuse_other_classes(path, runner.num_classes, classes)
+    stated = runner.takes_bytes or runner.normalization is not None
+    return Network(
+        str(path),
+        tuple(runner.image_shape),
+        lambda _: lambda images: _of_both(runner.scores(images)),
+        reversible=True,
+        usual="crop" if given.is_own(str(path)) else "stretch",
+        pixels="0..255" if stated else "auto",
+        asker="evaluate",
+    )
+
+
+def _of_both(found: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The scores of two classes where a model has only that of the second."""
+    if found.shape[-1] != 1:
+        return found
+    inside = found.min(initial=0) >= 0 and found.max(initial=0) <= 1
+    second = found if inside else 1 / (1 + np.exp(-found))
+    return np.concatenate([1 - second, second], axis=-1)
+
+
+def _refuse_other_classes(path: Path, count: int, classes: int | None) -> None:
+    if classes is not None and count != classes and (count, classes) != (1, 2):
+        raise ModelError(
+            f"{path}: knows other classes than the data has. Received: {count} scores, "
+            f"{classes} classes. Give the data it was trained on"
+        )
 
 
 def _size(shape: Any) -> str:
-    return "x".join(str(side) for side in shape)
+    return "x".join("any" if side is None else str(side) for side in shape)

@@ -1,17 +1,15 @@
-"""Fit a trained network to other images and classes: another size, one channel, a new head."""
+"""Fit a trained network to other images: another size, one channel, another range of pixels."""
 
-from typing import Any, Literal
+from typing import Any
 
 import keras
 
 from pipeline.errors import ModelError
 from pipeline.graph import walk
-from pipeline.graph.kinds import table
 from pipeline.graph.rebuild import ImageShape, copy_weights, first_convolution, on_images
-
-Head = Literal["auto", "keep", "new"]
-Pixels = Literal["0..255", "0..1", "-1..1"]
-RESCALING = {"0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}  # scale, offset of 0..255
+from pipeline.pretrained import heads
+from pipeline.pretrained.heads import Head
+from pipeline.pretrained.pixels import AS_THEY_ARE, Pixels
 
 
 def adapt(
@@ -20,7 +18,7 @@ def adapt(
     num_classes: int,
     head: Head = "auto",
     imagenet: bool = False,
-    pixels: Pixels = "0..255",
+    pixels: Pixels = AS_THEY_ARE,
 ) -> tuple[keras.Model, list[str]]:
     """Rebuild a functional model for a data set, with the weights that it has.
 
@@ -33,7 +31,7 @@ def adapt(
             1x1 convolution, and of what follows it. "keep": it stays. "auto": it stays if it has as
             many classes, unless those are ImageNet's.
         imagenet: Whether the classes of `model` are ImageNet's.
-        pixels: The range of pixels that `model` was trained on; the adapted model takes 0..255.
+        pixels: What `model` was trained on; the adapted model takes 0..255 in R, G, B.
 
     Returns:
         The model, and the names of layers that start from random weights.
@@ -48,23 +46,49 @@ def adapt(
             f"{len(model.outputs)} outputs. Expected: one of each"
         )
     grey = _is_grey(model, input_shape)
-    kept = _keeps(model, num_classes, head, imagenet)
+    kept = heads.keeps(model, num_classes, head, imagenet)
     folded = first_convolution(model) if grey else None
+    turned = _turned(model) if pixels.reverse else None
 
     def first(image: Any) -> Any:
-        if pixels in RESCALING:
-            scale, offset = RESCALING[pixels]
-            image = keras.layers.Rescaling(scale, offset, name=_free("pixels", model))(image)
+        if not pixels.are_bytes:
+            scale, offset = (
+                list(one) if isinstance(one, tuple) else one
+                for one in (pixels.scale, pixels.offset)
+            )
+            name = heads.free_name("pixels", model)
+            image = keras.layers.Rescaling(scale, offset, name=name)(image)
         if len(model.inputs[0].shape) == 3:
             return keras.layers.Reshape(input_shape[:2], name="one_channel")(image)
         return _thrice(image) if grey and folded is None else image
 
     rebuilt = on_images(model, input_shape, first)
     body = keras.Model(rebuilt.inputs, rebuilt.outputs, name=model.name)
-    outputs, new = (_scores(body), []) if kept else _new_head(body, num_classes)
+    outputs, new = (heads.scores(body), []) if kept else heads.new(body, num_classes)
     made = keras.Model(rebuilt.inputs, outputs, name=model.name)
     copy_weights(made, rebuilt, folded)
+    for layer in made.layers:
+        if turned is not None and rebuilt.origins.get(id(layer)) is turned:
+            kernel, *bias = layer.get_weights()
+            layer.set_weights([kernel[:, :, ::-1], *bias])
     return made, new
+
+
+def reversible(model: keras.Model) -> bool:
+    """Whether a network can be made to read its channels in the other order."""
+    shape = tuple(model.inputs[0].shape[1:])
+    return len(shape) == 3 and shape[-1] == 3 and first_convolution(model) is not None
+
+
+def _turned(model: keras.Model) -> keras.layers.Conv2D:
+    """The convolution whose kernel's channels B, G, R become R, G, B."""
+    found = first_convolution(model) if reversible(model) else None
+    if found is None:
+        raise ModelError(
+            f"the channels of model {model.name!r} cannot be put into another order. Received: a "
+            "model that does not begin with a convolution of three channels. Turn them within it"
+        )
+    return found
 
 
 def _is_grey(model: keras.Model, input_shape: ImageShape) -> bool:
@@ -87,69 +111,3 @@ def _is_grey(model: keras.Model, input_shape: ImageShape) -> bool:
 
 def _thrice(image: Any) -> Any:
     return keras.layers.Concatenate(name="grey_to_colour")([image, image, image])
-
-
-def _keeps(model: keras.Model, num_classes: int, head: Head, imagenet: bool) -> bool:
-    """Whether the head stays."""
-    shape = tuple(model.outputs[0].shape[1:])
-    same = shape == (num_classes,)
-    if head == "keep" and not same:
-        raise ModelError(
-            f"model {model.name!r} scores other classes. Received: outputs={shape} for "
-            f"{num_classes} classes of the data. Replace its head: head: new"
-        )
-    return head == "keep" or (head == "auto" and same and not imagenet)
-
-
-def _scores(body: keras.Model) -> Any:
-    """The outputs, with a softmax where they are logits."""
-    last = next(layer for layer, _, out in walk.calls(body) if out is body.outputs[0])
-    function = getattr(getattr(last, "activation", None), "__name__", "")
-    if isinstance(last, keras.layers.Softmax) or function == "softmax":
-        return body.outputs[0]
-    return keras.layers.Softmax(name=_free("scores", body))(body.outputs[0])
-
-
-def _new_head(body: keras.Model, num_classes: int) -> tuple[Any, list[str]]:
-    """Scores of a new dense layer on the features of `body`, and the names of new layers."""
-    x = _features(body)
-    kept = keras.Model(body.inputs, x)  # whose names are taken
-    if len(x.shape) == 4 and tuple(x.shape[1:3]) == (1, 1):
-        x = keras.layers.Flatten(name=_free("features", kept))(x)
-    elif len(x.shape) == 4:
-        x = keras.layers.GlobalAveragePooling2D(name=_free("pool", kept))(x)
-    if len(x.shape) != 2:
-        raise ModelError(
-            f"model {body.name!r} has no features for a new head. Received: a tensor of shape "
-            f"{tuple(x.shape)} before its last layer. Expected: [B, C] or [B, H, W, C]"
-        )
-    name = _free("logits", kept)
-    x = keras.layers.Dense(num_classes, name=name)(x)
-    return keras.layers.Softmax(name=_free("scores", kept))(x), [name]
-
-
-def _features(body: keras.Model) -> Any:
-    """The tensor that the classifier reads; the output, of a model without a classifier."""
-    calls: dict[int, tuple[Any, list[Any]]] = {
-        id(out): (layer, sources) for layer, sources, out in walk.calls(body)
-    }
-    tensor, classes = body.outputs[0], body.outputs[0].shape[-1]
-    for _ in calls:
-        layer, sources = calls.get(id(tensor), (None, []))
-        if isinstance(layer, keras.layers.Dense):
-            return sources[0]
-        pointwise = isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (1, 1)
-        if pointwise and layer.filters == classes and len(body.outputs[0].shape) == 2:
-            return sources[0]
-        if not table.of(layer).is_tail or len(sources) != 1:
-            break
-        tensor = sources[0]
-    return body.outputs[0]
-
-
-def _free(name: str, model: keras.Model) -> str:
-    """`name`, with a number behind it if a layer of the model has that name."""
-    nested = {layer.name for layer, _, _ in walk.calls(model)}
-    taken = nested | {layer.name for layer in model.layers}
-    names = (name if n == 1 else f"{name}_{n}" for n in range(1, len(taken) + 2))
-    return next(free for free in names if free not in taken)

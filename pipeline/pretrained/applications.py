@@ -11,10 +11,8 @@ import keras
 
 from pipeline.errors import ModelError
 from pipeline.graph.rebuild import copy_weights, first_convolution, on_images
+from pipeline.pretrained.pixels import CAFFE_MEANS, DEVIATIONS, MEANS
 
-MEANS = (0.485, 0.456, 0.406)  # of ImageNet, R, G, B, of 1
-DEVIATIONS = (0.229, 0.224, 0.225)
-CAFFE_MEANS = (123.68, 116.779, 103.939)  # R, G, B, of 255
 # The preprocessing of a network, by the beginning of its name; the first that fits counts.
 MODES = {
     "ConvNeXt": "inside",

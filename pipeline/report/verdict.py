@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.artifact import Artifact
+from pipeline.report import guessing
 from pipeline.system import numbers
 
 MISSING = "\N{EN DASH}"
@@ -107,7 +108,10 @@ def cells(artifact: Artifact) -> list[str]:
 
 
 def verdict(artifacts: Sequence[Artifact]) -> str:
-    """Describe the final model, compared with the first fine-tuned model or the one given."""
+    """Describe the final model, compared with the one given or the first fine-tuned model.
+
+    If it is worse than that, and more than is allowed, the first sentence says so.
+    """
     measured = [
         a for a in artifacts if a.model_file and any(map(math.isfinite, a.metrics.values()))
     ]
@@ -123,9 +127,13 @@ def verdict(artifacts: Sequence[Artifact]) -> str:
     facts += [] if accuracy is None else [f"a test accuracy of {percent(accuracy)}%"]
     facts += [] if latency is None else [f"a latency of {milliseconds(latency)} ms"]
     text = f"The final model, {label(final)}, has {listed(facts)}." if facts else ""
+    if warning := guessing.warning(measured):
+        text = f"{warning} {text}"
     base, called = _base(measured)
     if base is not None and base is not final and (changes := _changes(base, final)):
         text += f" Compared with the {called}, {label(base)}, {listed(changes)}."
+    if said := shortfall(artifacts):
+        text = f"WORSE THAN ALLOWED: {said}. {text}"
     for one in artifacts:
         if reason := one.details.passed_on:
             text += f" {label(one)} passed its input on: {reason}."
@@ -136,14 +144,22 @@ def verdict(artifacts: Sequence[Artifact]) -> str:
 
 def _base(measured: Sequence[Artifact]) -> tuple[Artifact | None, str]:
     """The artifact that the final model is compared with, and what the text calls it."""
-    finetuned = next((a for a in measured if a.stage == "finetune"), None)
     whole = (a for a in measured if a.stage == "load" and a.details.new_layers == [])
-    return finetuned or next(whole, None), "fine-tuned float model" if finetuned else "model given"
+    if given := next(whole, None):
+        return given, "model given"
+    return next((a for a in measured if a.stage == "finetune"), None), "fine-tuned float model"
+
+
+def shortfall(artifacts: Sequence[Artifact]) -> str | None:
+    """In what the final model is worse than what it was made from, more than is allowed."""
+    final = next((a for a in reversed(artifacts) if a.model_file), None)
+    return final.details.shortfall if final else None
 
 
 def _changes(base: Artifact, final: Artifact) -> list[str]:
     changes, ratios = [], []
-    before, after = (finite(a.metrics.get("test_accuracy")) for a in (base, final))
+    came = base.details.given or base.metrics  # as it was given, at its own size of images
+    before, after = (finite(one.get("test_accuracy")) for one in (came, final.metrics))
     if before is not None and after is not None:
         points = round(100 * (after - before), 2)
         signed = f"{points:+.2f}".replace("-", "\N{MINUS SIGN}") if points else "0.00"

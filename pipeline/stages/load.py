@@ -13,12 +13,22 @@ from pydantic import Field, model_validator
 
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.data.datasets import Dataset
-from pipeline.details import Details
+from pipeline.data.datasets import DataConfig, Dataset
+from pipeline.details import Details, Given
 from pipeline.errors import BudgetError, ModelError, RecipeError
+from pipeline.pretrained.pixels import MEANING, Choice
 from pipeline.stage import Context, Kind, ModelPath, StageConfig
 from pipeline.train.preprocessing import Preprocessing
 
+MEND_ORDER = (
+    "Set load.classes=model, and the data get the order of the model; or set data.classes to all "
+    "class names in the order of its scores; or name the folders so that they sort like that"
+)
+MEND = (
+    "If it was trained on pixels or pictures of another kind, say which with load.pixels and "
+    "data.fit, or put what prepares them into the model; if its classes are others, set "
+    "load.head=new"
+)
 log = logging.getLogger("flopsmith")
 
 
@@ -48,11 +58,21 @@ class Config(StageConfig):
         "has as many classes as the data, else new",
     )
 
-    pixels: Literal["auto", "0..255", "0..1", "-1..1"] = Field(
+    pixels: Choice = Field(
         "auto",
-        description="With model: the range of pixels that it was trained on; auto: if its last "
-        "layer is kept, the range with which it classifies most val images and with plausible "
-        "confidence, otherwise 0..255",
+        description="With model: the values of pixels that it was trained on; auto: if its last "
+        "layer is kept, those with which it classifies most val images and with plausible "
+        f"confidence, otherwise 0..255. {MEANING}",
+    )
+    classes: Literal["data", "model"] = Field(
+        "data",
+        description="With model: whose order of classes counts; model: if the model has them in "
+        "another order than the data, the data get the model's",
+    )
+    accept: bool = Field(
+        False,
+        description="With model: go on although it is far below what its own scores claim, does no "
+        "better than guessing, or has its classes in another order",
     )
 
     @model_validator(mode="after")
@@ -67,6 +87,20 @@ class Config(StageConfig):
         if self.network is not None and self.pixels != "auto":
             raise ValueError("a published network takes 0..255. Leave pixels out")
         return self
+
+
+def images(
+    config: Config, data: DataConfig, seed: int, budget: Budget, targets: tuple[str, ...]
+) -> DataConfig:
+    """Let a trained network have its pictures as it was trained on them."""
+    if config.model is None:
+        return data
+    from pipeline.pretrained import given
+
+    try:
+        return given.form(_wish(config), data, seed)
+    except ModelError as error:
+        raise RecipeError(f"load.model: {error}") from error
 
 
 def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
@@ -109,7 +143,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     import keras
 
     keras.utils.set_random_seed(ctx.seed)
-    made = _made(config, ctx.data)
+    made = _made(config, ctx.data) if config.model is None else _given(config, ctx)
     if config.model is not None:
         head = "with a new head" if made.new_layers else "with the head that it has"
         log.info("load: %s, %s for %d classes", config.model, head, ctx.data.num_classes)
@@ -117,27 +151,37 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         source=config.model or config.network,
         new_layers=made.new_layers,
         pretrained=config.model is not None,
+        **({"given": made.given} if made.given else {}),
     )
     return ctx.save_keras(
         made.model, source, family=made.family, arch=made.arch, settings={}, details=details
     )
 
 
-def _adapted(config: Config, loaded: Any, dataset: Dataset, measured: bool) -> tuple[Any, Any]:
-    """The trained network for the images and classes, and the names of new layers."""
-    from pipeline.pretrained.adaptation import Pixels, adapt
+def _wish(config: Config) -> Any:
+    from pipeline.pretrained.given import Wish
 
-    shape, classes = dataset.image_shape, dataset.num_classes
+    return Wish(config.model or "", config.head, config.pixels, config.classes)
 
-    def adapted(pixels: Pixels) -> tuple[Any, Any]:
-        return adapt(loaded.model, shape, classes, config.head, loaded.imagenet, pixels)
 
-    model, new = adapted("0..255" if config.pixels == "auto" else config.pixels)
-    if config.pixels == "auto" and not new and measured:
-        from pipeline.pretrained import pixel_range
+def _given(config: Config, ctx: Context) -> "Made":
+    """A trained network, shown its pictures as it was trained on them.
 
-        model = pixel_range.recognized(lambda kind: adapted(kind)[0], dataset, str(config.model))
-    return model, new
+    Raises:
+        ModelError: it is below its worth, and that is not accepted.
+    """
+    from pipeline.pretrained import given, sources, worth
+
+    loaded = sources.load(config.model or "")
+    fitted = given.adapted(_wish(config), loaded, ctx.data, ctx.pictures, ctx.seed)
+    doubt = fitted.found and worth.doubt(fitted.found, ctx.data.class_names)
+    if doubt:
+        told = f"load: {config.model} is not used as it was trained: {doubt.text}"
+        if doubt.stops and not config.accept:
+            way = MEND_ORDER if doubt.order else MEND
+            raise ModelError(f"{told}. {way}; to go on all the same, set load.accept=true")
+        log.warning("%s", told)
+    return Made(fitted.model, fitted.new_layers, loaded.family, loaded.arch, fitted.given)
 
 
 class Made(NamedTuple):
@@ -147,18 +191,20 @@ class Made(NamedTuple):
     new_layers: list[str]  # names of layers that have not been trained
     family: str | None
     arch: dict[str, Any] | None
+    given: Given | None = None  # the trained network at its own size, if the data have another
 
 
-def _made(config: Config, dataset: Dataset, weights: bool = True) -> Made:
-    """Load or build the network; without weights where only its costs are wanted."""
+def _made(config: Config, dataset: Dataset) -> Made:
+    """Load or build the network, where its weights or at least their values do not matter."""
     from pipeline.pretrained import sources
+    from pipeline.pretrained.adaptation import adapt
     from pipeline.train import preprocessing
     from search_spaces import base, published
 
     shape, classes = dataset.image_shape, dataset.num_classes
     if config.model is not None:
-        loaded = sources.load(config.model, weights)
-        model, new = _adapted(config, loaded, dataset, measured=weights)
+        loaded = sources.load(config.model, weights=False)
+        model, new = adapt(loaded.model, shape, classes, config.head, loaded.imagenet)
         family, arch = loaded.family, loaded.arch
     else:
         family, net = published.find(config.network or "")
@@ -185,7 +231,7 @@ def _cost(config: Config, dataset: Dataset, budget: Budget) -> dict[str, float]:
         family, net = published.find(config.network)
         profile = complexity.count(family, net.arch, shape, classes)
         return {key: getattr(profile, key) for key in costs.COUNTED}
-    model = _made(config, dataset, weights=False).model
+    model = _made(config, dataset).model
     profile = complexity.profile(model)
     cost: dict[str, float] = {key: getattr(profile, key) for key in costs.COUNTED}
     if exported:

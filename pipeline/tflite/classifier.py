@@ -1,5 +1,6 @@
 """A `.tflite` classifier that runs one image at a time; without Keras, so it starts at once."""
 
+import logging
 import statistics
 import time
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.tflite import interpreter
+from pipeline.tflite import interpreter, metadata
 from pipeline.tflite.read import Graph, read
+
+log = logging.getLogger("flopsmith")
 
 
 class Runner:
@@ -45,6 +48,9 @@ class Runner:
                 f"{self._output['shape'].tolist()}. Expected: [1, H, W, C] and [1, K]"
             )
         self.image_shape = shape[1:]
+        self.takes_bytes = self._input["dtype"] != np.float32
+        # mean and deviation; a model that takes bytes has them in the scale of its input
+        self.normalization = None if self.takes_bytes else _stated(self.graph)
         self.num_classes = int(self._output["shape"][1])
 
     def scores(self, images: Any) -> np.ndarray:
@@ -104,4 +110,16 @@ class Runner:
             pixels = pixels - 128
         if dtype != np.float32:
             pixels = np.round(pixels)
+        elif self.normalization is not None:
+            mean, std = self.normalization
+            pixels = (pixels - mean) / std
         self._interpreter.set_tensor(self._input["index"], pixels.astype(dtype)[None])
+
+
+def _stated(graph: Graph) -> tuple[Any, Any] | None:
+    """Mean and deviation that the metadata of a file states, if they can be read."""
+    try:
+        return metadata.of_file(graph)
+    except ModelError as error:
+        log.warning("%s. Pixels are given to the model as they are, 0..255", error)
+        return None

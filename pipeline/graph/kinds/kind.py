@@ -119,7 +119,7 @@ class Kind:
         is_merge: Whether it is called with a list of tensors.
         is_alike: Whether it does the same to every channel: three equal channels stay equal.
         is_tail: Whether it may stand between the classifier's last layer with weights and the
-            scores, and is replaced with it by a new head (`pretrained/adaptation.py`).
+            scores, and is replaced with it by a new head (`pretrained/heads.py`).
         trains_alone: Whether it may stand between features and scores when only the head is
             trained, on features that are computed once (`train/finetune.py`).
     """

@@ -1,0 +1,220 @@
+"""Find how a trained network wants to see pictures: the values of pixels, and how they are fitted.
+
+A network computes something on any pixels; what it was trained on shows only in how well it
+classifies. This is the one place that decides it, for `load`, teachers and `evaluate`.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.data import datasets
+from pipeline.data.datasets import Split
+from pipeline.data.stream import batch
+from pipeline.pretrained import class_order
+from pipeline.pretrained.pixels import AS_THEY_ARE, PLAIN, Pixels, Statistics
+
+SAMPLE = 1000  # val images at most
+TRAINED = 500  # train images at most: a network fits those that it was trained on best of all
+FIRST = 200  # of them all, for a first look at many ways
+CHUNK = 100  # images at a time
+CLOSE = 0.03  # accuracies that are this close to the best may differ by chance
+CERTAIN = 2.0  # standard deviations that they differ by if it is not by chance
+UNUSUAL = 1.1  # times the surprise that a way counts as which few networks are trained in
+PROMISING = 0.1  # accuracy below the best at the first look, of ways that are looked at again
+MIXED = 0.6  # an accuracy up to this may be that of classes in another order
+SMOOTHING = 0.01  # label smoothing s, see `surprise`
+LEAST = 1e-30  # smaller probabilities count as this, so that their logarithm is finite
+SUMS = 0.02  # how far sums of probabilities may be from 1: an int8 network rounds them
+
+Score = Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]]  # images as the network has them
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Images 0..255 to judge a network by: `val` val images first, then train images."""
+
+    images: npt.NDArray[Any]  # [N, H, W, C]
+    labels: npt.NDArray[Any]  # [N]
+    val: int
+
+    @classmethod
+    def of(cls, val: Split, train: Split) -> "Sample":
+        """Take some of each, the classes as evenly as possible."""
+        some, more = batch(val, SAMPLE, seed=0), batch(train, TRAINED, seed=0)
+        images, labels = (np.concatenate(pair) for pair in zip(some, more, strict=True))
+        return cls(images, labels, len(some[1]))
+
+    def few(self) -> "Sample":
+        """Enough of both for a first look."""
+        count = min(self.val, FIRST // 2)
+        rows = [*range(count), *range(self.val, len(self.labels))][:FIRST]
+        return Sample(self.images[rows], self.labels[rows], count)
+
+    @property
+    def statistics(self) -> Statistics:
+        """Of the train images, or of all where there are none."""
+        rows = slice(self.val, None) if len(self.labels) > self.val else slice(None)
+        return Statistics.of(self.images[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What a network makes of a sample that is shown in one way."""
+
+    way: str  # "0..1", or "stretch"
+    pixels: Pixels
+    scores: npt.NDArray[Any]  # probabilities [N, K]
+    sample: Sample
+
+    @property
+    def classes(self) -> npt.NDArray[Any]:
+        """The class with the highest score of each image, `[N]`."""
+        return np.asarray(np.argmax(self.scores, axis=-1))
+
+    @property
+    def hits(self) -> npt.NDArray[np.bool_]:
+        """Whether that is the class of the image, `[N]`."""
+        return np.asarray(self.classes == self.sample.labels)
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of the val images that are classified correctly."""
+        return float(self.hits[: self.sample.val].mean())
+
+    @property
+    def guesses(self) -> bool:
+        """Whether the network does no better than one that has learned nothing."""
+        val = self.sample.val
+        part = Split(self.sample.images, self.sample.labels[:val], np.arange(val))
+        return self.accuracy <= datasets.chance(part)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The way in which a network classifies best, among those that were tried."""
+
+    best: Shown
+    tried: tuple[Shown, ...]
+
+    def told(self) -> str:
+        """The accuracy of every way that was tried.
+
+        A way that was given up after a first look has the accuracy of that.
+        """
+        rows = sorted(self.tried, key=lambda one: -one.accuracy)
+        return ", ".join(f"{one.way} {100 * one.accuracy:.1f}%" for one in rows)
+
+
+def recognized(score: Score, sample: Sample, candidates: Sequence[Pixels]) -> Found:
+    """Find the values of pixels with which a network classifies most images of a sample correctly.
+
+    A network without biases or normalization may classify them alike on any scale: of ways that
+    differ in accuracy by no more than chance, the one with the least `surprise` is taken. A network
+    that does no better than guessing in any way is given 0..255.
+    """
+    few = sample.few() if len(sample.labels) > 2 * FIRST and len(candidates) > len(PLAIN) else None
+    tried, left = [], list(candidates)
+    if few is not None:
+        looks = [shown(score, few, one) for one in candidates]
+        least = max(one.hits.mean() for one in looks) - PROMISING
+        given_up = [one for one in looks if one.way not in PLAIN and one.hits.mean() < least]
+        left = [one for one in candidates if one.name not in {look.way for look in given_up}]
+        tried = given_up
+    whole = [shown(score, sample, one) for one in left]
+    return Found(_chosen(whole), (*whole, *tried))
+
+
+def _chosen(ways: list[Shown]) -> Shown:
+    """The best of some values of pixels, whatever the order of the classes."""
+    best = best_of(ways, PLAIN)
+    if best.hits.mean() > MIXED:
+        return best
+    count, labels = best.scores.shape[-1], best.sample.labels
+    orders = [class_order.one_to_one(one.classes, labels, count) for one in ways]
+    known = [(one, places) for one, places in zip(ways, orders, strict=True) if places is not None]
+    if known:
+        _, places = max(known, key=lambda each: float(np.mean(each[1][each[0].classes] == labels)))
+        own = replace(best.sample, labels=np.argsort(places)[labels])  # as the network numbers them
+        again = best_of([replace(one, sample=own) for one in ways], PLAIN)
+        return next(one for one in ways if one.way == again.way)
+    if all(one.guesses for one in ways):
+        return next((one for one in ways if one.pixels == AS_THEY_ARE), best)
+    return best
+
+
+def best_of(ways: Sequence[Shown], usual: Collection[str]) -> Shown:
+    """The most accurate; of those that differ by no more than chance, the least surprised.
+
+    Args:
+        ways: All of one sample.
+        usual: Ways that are preferred where another is hardly better.
+    """
+    top = max(ways, key=lambda one: float(one.hits.mean()))
+    close = [one for one in ways if not _worse(one, top)]
+    return min(close, key=lambda one: _surprise(one) * (1 if one.way in usual else UNUSUAL))
+
+
+def _worse(one: Shown, top: Shown) -> bool:
+    """Whether fewer images are right than chance explains: McNemar's test of the same images."""
+    lost = int(np.sum(top.hits & ~one.hits))
+    gained = int(np.sum(one.hits & ~top.hits))
+    far = lost - gained > CLOSE * len(top.hits)
+    return far or lost - gained > CERTAIN * np.sqrt(lost + gained)
+
+
+def _surprise(one: Shown) -> float:
+    return surprise(one.scores, one.sample.labels)
+
+
+def surprise(scores: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
+    """Mean cross-entropy of class scores with label smoothing.
+
+    Pixels that are too small leave every class about as probable; pixels that are too large make
+    scores of exactly 0 and 1, which smoothed labels hold against them even where all are right.
+
+    `-sum_k ((1 - s) [k = label] + s / K) log p_k`, with `s = 0.01` and `p` at least 1e-30.
+
+    Args:
+        scores: Probabilities `[N, K]`.
+        labels: `[N]`.
+
+    >>> rows = np.array([[[0.5, 0.5]], [[0.99, 0.01]], [[1.0, 0.0]]])
+    >>> [round(surprise(row, np.array([0])), 2) for row in rows]
+    [0.69, 0.03, 0.35]
+    """
+    logs = np.log(np.clip(scores.astype(np.float64), LEAST, None))
+    right = np.take_along_axis(logs, labels[:, None].astype(np.int64), axis=-1)
+    return float(-np.mean((1 - SMOOTHING) * right) - np.mean(SMOOTHING * logs))
+
+
+def shown(score: Score, sample: Sample, pixels: Pixels, way: str | None = None) -> Shown:
+    """Let a network classify a sample with pixels of the given values."""
+    rows = range(0, len(sample.images), CHUNK)
+    parts = [score(pixels.of(sample.images[row : row + CHUNK])) for row in rows]
+    scores = as_probabilities(np.concatenate(parts))
+    return Shown(way or pixels.name, pixels, scores, sample)
+
+
+def as_probabilities(scores: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Scores `[N, K]` that sum to one: of logits by a softmax, of separate sigmoids by division.
+
+    >>> as_probabilities(np.array([[0.5, 0.5], [0.1, 0.9]])).tolist()
+    [[0.5, 0.5], [0.1, 0.9]]
+    """
+    found = np.nan_to_num(scores.astype(np.float64), posinf=1e30, neginf=-1e30)
+    sums = found.sum(axis=-1)
+    if found.min(initial=0) >= -SUMS and np.abs(sums - 1).max(initial=0) <= SUMS:
+        return found
+    if found.min(initial=0) >= 0 and found.max(initial=0) <= 1:
+        return np.asarray(found / np.maximum(sums, LEAST)[:, None])
+    powers = np.exp(found - found.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def keras_score(model: Any) -> Score:
+    """Scores of a Keras model."""
+    return lambda images: np.asarray(model.predict_on_batch(images))
