@@ -13,8 +13,8 @@ def add(commands: Any) -> None:
     completion = commands.add_parser(
         "completion",
         help="print a script with which bash, zsh or fish complete commands and options",
-        description="Print a script with which a shell completes commands and options of "
-        "flopsmith when Tab is pressed.",
+        description="Print a script with which a shell completes commands, options and file names "
+        "of flopsmith when Tab is pressed.",
         epilog="examples:\n"
         '  eval "$(flopsmith completion bash)"            in ~/.bashrc\n'
         '  eval "$(flopsmith completion zsh)"             in ~/.zshrc, after compinit\n'
@@ -29,4 +29,16 @@ def call(args: argparse.Namespace) -> None:
     """Run the command."""
     import shtab
 
-    print(shtab.complete(all_commands.parser(), shell=args.shell))
+    parser = all_commands.parser()
+    _offer_files(parser, shtab.FILE)
+    print(shtab.complete(parser, shell=args.shell))
+
+
+def _offer_files(parser: argparse.ArgumentParser, files: Any) -> None:
+    """Complete file names wherever a value is free text."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                _offer_files(command, files)
+        elif action.nargs != 0 and action.choices is None:
+            action.complete = files  # type: ignore[attr-defined]

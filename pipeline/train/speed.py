@@ -1,5 +1,6 @@
 """How fast this machine trains, measured in a second: the basis of the estimate of a run."""
 
+import functools
 import statistics
 import time
 
@@ -10,6 +11,7 @@ SECONDS = 0.6  # of measuring
 COMPILED = 2.0  # how many times faster a compiled step of Keras is; compiling takes too long here
 
 
+@functools.cache  # a second for every run of a process would be felt
 def flops_per_second() -> float:
     """FLOPs of the forward pass that one second of training gets through.
 
