@@ -1,69 +1,84 @@
 """Command line: parse, call, and turn a user's error into one line and exit code 2."""
 
-import argparse
 import functools
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from pipeline import __version__, commands
+from pipeline import commands
 from pipeline.errors import ModelError, PipelineError
-from pipeline.system import sandbox, stopping
+from pipeline.system import output, sandbox, stopping
 
 
 def script() -> int:
     """Run the command of the command line; one that reads foreign models in a child process."""
     try:
-        args = _parser().parse_args()
-        _quieten()
-        if not getattr(args, "guarded", False):
-            return _run(args)
-        return sandbox.run(functools.partial(_run, args))
-    except ModelError as error:
-        print(f"flopsmith: {error}", file=sys.stderr)
-        return 2
+        output.install()
+        return _script()
+    except SystemExit as end:  # of --help, --version, and arguments that cannot be understood
+        return _flushed(end.code if isinstance(end.code, int) else 1)
+    except output.Unwritable as error:
+        return _unwritable(error)
     except KeyboardInterrupt:  # before the command has begun
         print("flopsmith: stopped", file=sys.stderr)
         return 130
 
 
+def _script() -> int:
+    args = commands.parser().parse_args()
+    _quieten()
+    if not getattr(args, "guarded", False):
+        return _run(args)
+    try:
+        return sandbox.run(functools.partial(_run, args))
+    except ModelError as error:
+        print(f"flopsmith: {error}", file=sys.stderr)
+        return 2
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command in this process; returns the exit code."""
-    args = _parser().parse_args(argv)
+    args = commands.parser().parse_args(argv)
     _quieten()
     return _run(args)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: Any) -> int:
     try:
-        return int(args.call(args) or 0)
+        code = int(args.call(args) or 0)
     except PipelineError as error:
         print(f"flopsmith: {error}", file=sys.stderr)
-        return 2
+        code = 2
     except KeyboardInterrupt as stop:
         goes_on = "" if getattr(args, "guarded", False) else "; the same command goes on from here"
         print(f"flopsmith: stopped{goes_on}", file=sys.stderr)
-        return stopping.exit_code(stop)
+        code = stopping.exit_code(stop)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.drop()
         return 0
+    except output.Unwritable as error:
+        return _unwritable(error)
+    return _flushed(code)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="flopsmith",
-        description="Find, train and compress an image classifier within a budget of FLOPs, and\n"
-        "export it as .tflite for phones, Edge TPUs and browsers.",
-        epilog=commands.EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"flopsmith {__version__}")
-    found = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in commands.modules():
-        command.add(found)
-    return parser
+def _flushed(code: int) -> int:
+    """Write what is left of the output; returns `code`, or 1 if it cannot be written."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # as with `| head`: the reader has enough
+        output.drop()
+    except output.Unwritable as error:
+        return _unwritable(error)
+    return code
+
+
+def _unwritable(error: output.Unwritable) -> int:
+    print(f"flopsmith: cannot write the output: {error}", file=sys.stderr)
+    if sys.stdout is not None:
+        output.drop()
+    return 1
 
 
 def _quieten() -> None:

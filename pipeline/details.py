@@ -119,6 +119,17 @@ class Agreement(TypedDict):
     method: str  # how the network was quantized: "qat" or "ptq"
 
 
+class Guessing(TypedDict):
+    """How a model that only guesses compares with naming the largest class always."""
+
+    hits: int  # images that the model classifies correctly
+    images: int  # all of them
+    largest: int  # those of the largest class
+    needed: int  # hits from which on it would be more than luck
+    of: str  # which images: "val and test"
+    data: str  # the data set, as a recipe names it
+
+
 class Details(BaseModel):
     """What a stage hands on besides its model; a field that the stage does not set is empty.
 
@@ -130,6 +141,7 @@ class Details(BaseModel):
     # set by pipeline.runner, of every model
     per_class: list[ClassRow] = []
     ledger: list[LedgerRow] = []  # what every kernel holds
+    guessing: Guessing | None = None  # None: the model has learned something
 
     # in what the model is worse than what it was made from, more than is allowed; None: in nothing
     shortfall: str | None = None

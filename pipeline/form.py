@@ -31,7 +31,8 @@ def resolved(recipe: Recipe, out: Path, fresh: bool = False) -> Recipe:
     if data is None:
         data = recipe.data
         for step in recipe.stages:
-            data = stage.load(step.name).images(step.config, data, recipe.seed)
+            fill = stage.load(step.name).images
+            data = fill(step.config, data, recipe.seed, recipe.budget, recipe.targets)
     return recipe.model_copy(update={"data": data})
 
 
@@ -51,12 +52,15 @@ def _remembered(recipe: Recipe, out: Path) -> DataConfig | None:
 
 
 def _asked(recipe: Recipe) -> str:
-    """What decides the form: the data, the seed, the code, and the models of the stages."""
+    """What decides the form: the data, the seed, the code, the bounds, and stages with a say."""
     steps = [
-        (step.name, step.config.model_dump(mode="json"), list(map(digest, paths.values())))
+        (
+            step.name,
+            step.config.model_dump(mode="json"),
+            [digest(path) for path in step.config.model_paths().values()],
+        )
         for step in recipe.stages
-        if (paths := step.config.model_paths())
+        if stage.load(step.name).fills_in
     ]
-    return fingerprint(
-        pipeline.__version__, recipe.seed, recipe.data.model_dump(mode="json"), steps
-    )
+    given = recipe.model_dump(mode="json", include={"seed", "data", "budget", "targets"})
+    return fingerprint(pipeline.__version__, given, steps)

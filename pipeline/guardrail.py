@@ -21,6 +21,7 @@ from pipeline.details import AttemptRow, Details
 from pipeline.errors import ModelError, ParityError
 from pipeline.measure import metrics
 from pipeline.stage import Context, Ladder, Log, Stage, StageConfig
+from pipeline.system import numbers
 from pipeline.system.files import fingerprint, write_atomic
 from pipeline.tflite import convert
 from pipeline.train.checkpoint import CHECKPOINT
@@ -34,8 +35,9 @@ log = logging.getLogger("flopsmith")
 def floor(reference: float, drop: float, images: int, share: float) -> float:
     """Val accuracy that a stage must keep, in whole images.
 
-    All stages together may lose `drop * images` images, rounded down. The stages up to this one
-    may lose the fraction `share` of these, rounded up, so that some are left for later stages.
+    All stages together may lose `tolerance(drop, images)` images. The stages up to this one may
+    lose the fraction `share` of `drop * images`, rounded up, so that some are left for later
+    stages.
 
     Args:
         reference: Val accuracy of the model that compression started from, 0..1.
@@ -47,10 +49,37 @@ def floor(reference: float, drop: float, images: int, share: float) -> float:
     0.895
     >>> floor(0.90, 0.01, images=180, share=1 / 3) == 0.90 - 1 / 180
     True
+    >>> floor(0.80, 0.01, images=45, share=1 / 3) == 0.80 - 1 / 45  # drop * images is below 1
+    True
     """
-    total = math.floor(drop * images + ROUNDING)
+    total = tolerance(drop, images)
     lost = min(total, math.ceil(drop * images * share - ROUNDING))
     return reference - lost / images
+
+
+def tolerance(drop: float, images: int) -> int:
+    """Number of val images that all stages together may lose.
+
+    It is `drop * images`, rounded down, but one image at least: accuracy has no smaller steps, and
+    without that image every attempt on few images would be judged by chance. A drop of 0 allows
+    none.
+
+    >>> tolerance(0.01, images=1000), tolerance(0.01, images=45), tolerance(0.0, images=45)
+    (10, 1, 0)
+    """
+    return max(math.floor(drop * images + ROUNDING), int(drop > 0))
+
+
+def coarse(drop: float, images: int) -> str | None:
+    """Say that one val image is more than all stages may lose; None where it is not."""
+    if tolerance(drop, images) <= drop * images + ROUNDING:
+        return None
+    return (
+        f"one of {images} val images is {1 / images:.4f} of val accuracy, more than "
+        f"max_accuracy_drop={drop:g} allows; compression may lose one image all the same. For "
+        f"finer steps, give more images (max_accuracy_drop={drop:g} needs "
+        f"{math.ceil(1 / drop - ROUNDING)} for validation), or allow none with max_accuracy_drop=0"
+    )
 
 
 def foresee(steps: Sequence[tuple[str, StageConfig]], first: int, source: Artifact) -> None:
@@ -236,7 +265,8 @@ def _changes(tried: StageConfig, config: StageConfig) -> dict[str, Any]:
 
 
 def _settings(changed: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in changed.items()) or "as asked"
+    words = [f"{key} {numbers.written(value)}" for key, value in changed.items()]
+    return ", ".join(words) or "as asked"
 
 
 def _directory(ctx: Context, rung: int) -> Path:

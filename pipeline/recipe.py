@@ -15,6 +15,7 @@ from pipeline.budget import Budget
 from pipeline.data.datasets import DataConfig, parse
 from pipeline.errors import DataError, RecipeError
 from pipeline.stage import StageConfig
+from pipeline.system import assignments, numbers, yaml_file
 from pipeline.system.files import fingerprint
 
 HERE = Path(__file__).parent
@@ -41,7 +42,11 @@ class Head(BaseModel):
     budget: Budget = Field(default=Budget(), description="Upper bounds of the network")
     targets: tuple[str, ...] = Field(default=(), description="Where the model is to run")
     max_accuracy_drop: float = Field(
-        default=0.01, ge=0, lt=1, description="Val accuracy that compression may cost, a fraction"
+        default=0.01,
+        ge=0,
+        lt=1,
+        description="Val accuracy that compression may cost, a fraction; above 0, one val image at "
+        "least",
     )
 
     @field_validator("targets")
@@ -63,7 +68,7 @@ class Recipe(Head):
         """The resolved recipe; running that file repeats the run."""
         made = self.model_dump(mode="json", exclude={"name", "stages"})
         made["stages"] = [{step.name: step.config.model_dump(mode="json")} for step in self.stages]
-        return yaml.safe_dump(made, sort_keys=False, allow_unicode=True)
+        return yaml_file.write(made)
 
     def fingerprints(self, code_version: str, content: str) -> list[str]:
         """One per stage, over the data, the seed, the code and every setting up to that stage."""
@@ -76,6 +81,16 @@ class Recipe(Head):
             chain = fingerprint(chain, step.name, step.config.model_dump(mode="json"), guard, read)
             found.append(chain)
         return found
+
+    def refuse_models_in(self, out: Path) -> None:
+        """Refuse a model in the directory of the run: it may be moved away before it is read."""
+        for step in self.stages:
+            for key, given in step.config.model_paths().items():
+                if Path(given).resolve().is_relative_to(out.resolve()):
+                    raise RecipeError(
+                        f"{step.name}.{key}: is in the directory of this run. Received: {given}. "
+                        "Give another directory with --out"
+                    )
 
     def share(self, place: int) -> float | None:
         """Fraction of the compressing stages that have run after this one; None: it is not one."""
@@ -105,7 +120,8 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
     for key, value in (overrides or {}).items():
         _override(raw, steps, key, value)
     if overrides:  # a fault may lie in the command, not in the file
-        path = Path(f"{path} with " + " ".join(f"{k}={v}" for k, v in overrides.items()))
+        given = " ".join(f"{key}={numbers.written(value)}" for key, value in overrides.items())
+        path = Path(f"{path} with {given}")
     head = _validate(Head, raw, path, "")
     try:
         parse(head.data.source)
@@ -117,21 +133,15 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
 
 
 def parse_overrides(text: str) -> dict[str, Any]:
-    """Read `"a.b=1 c=2"`; values are YAML.
+    """Read `"a.b=1 c=2"`; values are YAML, and quotes are as in a shell.
 
-    >>> parse_overrides("search.trials=40 budget.flops=8M seed=1")
-    {'search.trials': 40, 'budget.flops': '8M', 'seed': 1}
+    >>> parse_overrides("search.trials=40 budget.flops=8M search.families=[resnet, lenet]")
+    {'search.trials': 40, 'budget.flops': '8M', 'search.families': ['resnet', 'lenet']}
     """
-    found = {}
-    for word in text.split():
-        key, equals, value = word.partition("=")
-        if not equals or not all(key.split(".")):
-            raise RecipeError(f"cannot read a setting. Received: {word!r}. Expected: key=value")
-        try:
-            found[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise RecipeError(f"cannot read a setting. Received: {word!r}") from error
-    return found
+    try:
+        return dict(assignments.read(text))
+    except ValueError as error:
+        raise RecipeError(f"cannot read a setting. Received: {error}") from error
 
 
 def find(name: str) -> Path:
@@ -151,21 +161,9 @@ def find(name: str) -> Path:
     )
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which a key cannot be given twice."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep) for key, _ in node.value]  # type: ignore[no-untyped-call]
-        if twice := [key for key in keys if keys.count(key) > 1]:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key {twice[0]!r} is given twice", node.start_mark
-            )
-        return dict(super().construct_mapping(node, deep))
-
-
 def _read(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        raw = yaml_file.read(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
@@ -252,7 +250,8 @@ def _validate(model: type[Any], raw: Any, path: Path, prefix: str) -> Any:
         if first["type"] == "missing":
             raise RecipeError(f"{path}: {key}: missing. Add it") from error
         message = first["msg"].removeprefix("Value error, ")
-        raise RecipeError(f"{path}: {key}: {message}. Received: {first['input']!r}") from error
+        received = numbers.shown(first["input"])
+        raise RecipeError(f"{path}: {key}: {message}. Received: {received}") from error
 
 
 def _told(error: ValidationError) -> Any:

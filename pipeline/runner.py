@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pipeline
-from pipeline import artifact, form, guardrail, reference, stage, targets
+from pipeline import artifact, form, guardrail, overview, reference, stage, targets
 from pipeline.artifact import Artifact
 from pipeline.data import datasets
-from pipeline.errors import RecipeError
 from pipeline.measure import ledger
 from pipeline.measure.metrics import measure
 from pipeline.recipe import Recipe, Step
-from pipeline.report import verdict
+from pipeline.report import guessing, verdict
 from pipeline.stage import EXPORT, Context
 from pipeline.system import lock, scratch, stopping
 from pipeline.system.files import fingerprint, write_atomic
+from pipeline.system.numbers import short
 from pipeline.tracking import registry, resume, runs, store
 from pipeline.train.checkpoint import CHECKPOINT
 
@@ -43,25 +43,36 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
     Raises:
         PipelineError: anything that the user can put right.
     """
+    with stopping.as_interrupt():
+        asked, (recipe, dataset) = recipe, prepared(recipe, out, fresh)
+        for line in overview.lines(recipe, dataset, out):
+            log.info("%s", line)
+        return _recorded(asked, recipe, dataset, out, fresh)
+
+
+def prepared(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[Recipe, datasets.Dataset]:
+    """Settle the form of the images, open them, and refuse what cannot be run; writes nothing."""
     for name in recipe.targets:
         targets.require(name, f"recipe {recipe.name}: targets:")
-    with stopping.as_interrupt(), scratch.used():
-        store.look()
-        for step in recipe.stages:
-            _refuse_own(step, out)
-        asked, recipe = recipe, form.resolved(recipe, out, fresh)
-        dataset = datasets.load(recipe.data, recipe.seed)
-        for step in recipe.stages:
-            stage.load(step.name).check(step.config, dataset, recipe.budget, recipe.targets)
-        return _recorded(recipe, asked, dataset, out, fresh)
+    store.look()
+    recipe.refuse_models_in(out)
+    recipe = form.resolved(recipe, out, fresh)
+    dataset = datasets.load(recipe.data, recipe.seed)
+    for step in recipe.stages:
+        stage.load(step.name).check(step.config, dataset, recipe.budget, recipe.targets)
+    return recipe, dataset
 
 
 def _recorded(
-    recipe: Recipe, asked: Recipe, dataset: datasets.Dataset, out: Path, fresh: bool
+    asked: Recipe, recipe: Recipe, dataset: datasets.Dataset, out: Path, fresh: bool
 ) -> tuple[list[Artifact], str]:
     """Run the stages, and record them in MLflow as one run."""
     code = fingerprint(recipe.name, recipe.fingerprints(pipeline.__version__, dataset.fingerprint))
-    with lock.held(out), runs.start(recipe.name, out, code, fresh) as parent:
+    with (
+        lock.held(out),
+        runs.start(recipe.name, out, code, fresh) as parent,
+        scratch.used(),
+    ):
         form.remember(asked, recipe, out)
         # by dotted key: `mlflow run` has logged its own `recipe` and `data` to this run
         head = {"recipe": {"name": recipe.name}, "seed": recipe.seed}
@@ -73,16 +84,6 @@ def _recorded(
         _summarize(finished, out, parent)
         _register(recipe, dataset, finished, out, parent)
         return finished, runs.ui_hint(parent)
-
-
-def _refuse_own(step: Step, out: Path) -> None:
-    """Refuse a model in the directory of this run: it may be moved away before it is read."""
-    for key, given in step.config.model_paths().items():
-        if Path(given).resolve().is_relative_to(out.resolve()):
-            raise RecipeError(
-                f"{step.name}.{key}: is in the directory of this run. Received: {given}. Give "
-                "another directory with --out"
-            )
 
 
 def _stages(
@@ -102,6 +103,8 @@ def _stages(
             start = source
             if done is None:
                 guardrail.foresee([(s.name, s.config) for s in recipe.stages], place, source)
+                if said := guardrail.coarse(recipe.max_accuracy_drop, len(dataset.val)):
+                    log.warning("%s: %s", step.name, said)
         parent.catch_up()
         if done is None:
             with parent.child(name, {"resumed": "false"}) as nested:
@@ -116,6 +119,8 @@ def _stages(
             if not parent.has(name):
                 _tell(step, done, parent, name)
         if done.model_file:
+            if not share and (said := guessing.warning([*finished, done])):
+                log.warning("%s: %s", done.stage, said)
             allowed = recipe.max_accuracy_drop
             done = reference.noted(done, finished, start, allowed, dataset)
             _warn_of_targets(done, recipe.targets)
@@ -264,6 +269,7 @@ def _register(
         split=dataset.fingerprint,
         tags={"data": dataset.name, "seed": str(recipe.seed)},
         data=_short(dataset.name),
+        withhold=guessing.told(made.details.guessing) if made.details.guessing else None,
     )
     registry.register(candidate, parent)
 
@@ -283,5 +289,5 @@ def _short(source: str) -> str | None:
 
 def _line(done: Artifact) -> str:
     shown = ("val_accuracy", "size_bytes", "gzip_bytes")
-    numbers = [f"{key}={done.metrics[key]:.6g}" for key in shown if key in done.metrics]
-    return " ".join([*numbers, f"seconds={done.seconds:g}"])
+    numbers = [f"{key}={short(done.metrics[key])}" for key in shown if key in done.metrics]
+    return " ".join([*numbers, f"seconds={short(done.seconds)}"])

@@ -7,7 +7,7 @@ A stage is one file; its name is the word that recipes use. It must define
 
 and it may define
 
-    def images(config, data, seed)                see `Images`
+    def images(config, data, seed, budget, targets)   see `Images`
     def check(config, dataset, budget, targets)   see `Check`
     def ladder(config)                            see `MakeLadder`; makes it a stage that compresses
     def foresee(config, source, before)           see `Foresee`
@@ -200,16 +200,26 @@ class Run(Protocol):
 class Images(Protocol):
     """Say in which form the pictures are to be decoded, before any of them is.
 
-    A stage that starts from a network which was trained before knows its own input.
+    A stage that starts from a network which was trained before knows its own input; a search knows
+    at which size of images its networks keep the budget.
     """
 
-    def __call__(self, config: Any, data: DataConfig, seed: int) -> DataConfig:
+    def __call__(
+        self,
+        config: Any,
+        data: DataConfig,
+        seed: int,
+        budget: Budget,
+        targets: tuple[str, ...],
+    ) -> DataConfig:
         """Fill in what the user has left open; raise a `PipelineError` if nothing fits.
 
         Args:
             config: Settings, of the stage's own `Config`.
             data: The `data:` section of the recipe, as earlier stages have filled it in.
             seed: Of the recipe; decides which images are val images.
+            budget: Of the recipe.
+            targets: Of the recipe.
         """
 
 
@@ -249,7 +259,9 @@ def _accept(*_: Any, **__: Any) -> None:
     """Refuse nothing: `check` and `foresee` of a stage that does not define them."""
 
 
-def _as_asked(config: Any, data: DataConfig, seed: int) -> DataConfig:
+def _as_asked(
+    config: Any, data: DataConfig, seed: int, budget: Budget, targets: tuple[str, ...]
+) -> DataConfig:
     """Leave the form of the pictures to the user: `images` of a stage that does not define it."""
     return data
 
@@ -265,6 +277,11 @@ class Stage:
     check: Check = _accept
     ladder: MakeLadder | None = None  # None: the stage does not compress
     foresee: Foresee = _accept
+
+    @property
+    def fills_in(self) -> bool:
+        """Whether the stage may decide in which form the pictures are decoded."""
+        return self.images is not _as_asked
 
 
 FUNCTIONS = {

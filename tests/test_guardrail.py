@@ -111,7 +111,9 @@ def test_curves_of_later_attempts_come_after_those_of_earlier(
     [
         (0.01, 1000, (1 / 3, 2 / 3, 1), [4, 7, 10]),
         (0.01, 180, (1 / 3, 2 / 3, 1), [1, 1, 1]),
-        (0.01, 99, (1 / 3, 1), [0, 0]),
+        (0.01, 99, (1 / 3, 1), [1, 1]),  # less than one image: one
+        (0.01, 45, (1 / 3, 2 / 3, 1), [1, 1, 1]),
+        (0.0001, 45, (0.5, 1), [1, 1]),
         (0.0, 500, (0.5, 1), [0, 0]),
         (0.1, 30, (0.25, 0.5, 0.75, 1), [1, 2, 3, 3]),
     ],
@@ -121,6 +123,16 @@ def test_the_allowed_drop_is_shared_among_the_stages_in_whole_images(
 ) -> None:
     floors = [guardrail.floor(0.9, drop, images, share) for share in shares]
     assert [round((0.9 - floor) * images) for floor in floors] == lost
+
+
+def test_a_drop_below_one_image_is_told_with_the_number_of_images_that_it_needs() -> None:
+    said = guardrail.coarse(0.01, images=45)
+    assert said
+    assert "one of 45 val images is 0.0222 of val accuracy" in said
+    assert "max_accuracy_drop=0.01 needs 100 for validation" in said
+    assert guardrail.coarse(0.01, images=100) is None
+    assert guardrail.coarse(0.01, images=1000) is None
+    assert guardrail.coarse(0.0, images=45) is None
 
 
 def test_a_tflite_stage_passes_its_input_on_in_float32(

@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
         "down both alike. Memory is the growth of a process that does nothing but load and run the "
         "model, code of the runtime included. Load is the time from a file in memory to a ready "
         "interpreter.",
+        epilog="example: flopsmith bench model.tflite --vs model_float.tflite --threads 1,4",
     )
     bench.add_argument("model", metavar="MODEL.tflite", type=Path, help="the model")
     bench.add_argument("--vs", metavar="OTHER.tflite", type=Path, help="a model to compare with")

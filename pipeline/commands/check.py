@@ -9,7 +9,10 @@ from typing import Any
 
 from pipeline import targets
 from pipeline.errors import RecipeError, ToolError
+from pipeline.system import numbers
 from pipeline.targets import Verdict
+
+USUAL = ("INT8", "UINT8", "FLOAT32")  # types of weights that need no word
 
 
 def add(commands: Any) -> None:
@@ -96,8 +99,17 @@ def _text(verdict: Verdict, every: bool) -> Iterator[str]:
     widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]
     for first, second, reason in rows:
         yield f"  {first:>{widths[0]}}  {second:{widths[1]}}  {reason}".rstrip()
+    yield from _weights(verdict)
     for key, value in verdict.extras.items():
         yield from _extra(key.replace("_", " "), value)
+
+
+def _weights(verdict: Verdict) -> Iterator[str]:
+    """A line for each type of weights that is not among the usual ones."""
+    for kind, counts in verdict.weights.items():
+        if kind not in USUAL:
+            which = f"{kind} in {counts['operators']} operators"
+            yield f"  weights: {which}, {counts['mapped']} of these mapped"
 
 
 def _operators(verdict: Verdict) -> list[tuple[str, str, str]]:
@@ -136,5 +148,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_shown(item)}" for key, item in value.items())
     if isinstance(value, float):
-        return f"{value:,.6g}"
+        return f"{value:,.6g}" if 1 <= abs(value) < 1e6 else numbers.short(value)
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else f"{value}"

@@ -15,9 +15,9 @@ def add(commands: Any) -> None:
         "compress",
         help="prune, cluster and quantize a trained .keras model, as far as accuracy allows",
         description="Compress a trained Keras 3 model into an int8 .tflite, as far as val accuracy "
-        "allows: the same as `flopsmith run --recipe compress --set load.model=MODEL`. After an "
+        "allows: the same as `flopsmith run compress --set load.model=MODEL`. After an "
         "interruption, the same command resumes the run.",
-        epilog="example: flopsmith compress my.keras --data folder:photos",
+        epilog="example: flopsmith compress my.keras --data photos",
         allow_abbrev=False,
     )
     compress.add_argument("model", metavar="MODEL", help=".keras, runs/DIR, or mlflow:URI")
@@ -25,8 +25,8 @@ def add(commands: Any) -> None:
         "--data",
         required=True,
         metavar="SOURCE",
-        help="the images it was trained on: folder:PATH, npz:PATH, tfds:NAME[:VERSION] or digits; "
-        "their classes in the order of the model's scores",
+        help="the images it was trained on: a folder with a sub-folder per class, a .npz file, "
+        "tfds:NAME[:VERSION] or digits; their classes in the order of the model's scores",
     )
     compress.add_argument(
         "--max-accuracy-drop",
@@ -34,19 +34,7 @@ def add(commands: Any) -> None:
         metavar="FRACTION",
         help="largest loss of validation accuracy, a fraction (default: 0.01, as in the recipe)",
     )
-    compress.add_argument(
-        "--set",
-        default="",
-        metavar='"KEY=VALUE ..."',
-        help='replace single values of the recipe, as in "prune.epochs=12 cluster.clusters=16"',
-    )
-    compress.add_argument(
-        "--out",
-        default="",
-        metavar="DIR",
-        help="directory for the results (default: runs/compress-MODEL)",
-    )
-    run.add_fresh(compress)
+    run.add_shared(compress, "prune.epochs=12 cluster.clusters=16", "runs/compress-MODEL")
     compress.set_defaults(call=call)
 
 
@@ -54,9 +42,9 @@ def call(args: argparse.Namespace) -> int:
     """Run the command."""
     from pipeline import recipe
 
-    overrides = {**recipe.parse_overrides(args.set), "data.source": args.data}
+    overrides = {**run.settings(args), "data.source": args.data}
     overrides["load.model"] = args.model
     if args.max_accuracy_drop is not None:
         overrides["max_accuracy_drop"] = args.max_accuracy_drop
     loaded = recipe.load(RECIPE, overrides)
-    return run.execute(loaded, args.out or f"runs/{RECIPE}-{Path(args.model).stem}", args.fresh)
+    return run.execute(loaded, args.out or f"runs/{RECIPE}-{Path(args.model).stem}", args)

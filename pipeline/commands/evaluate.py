@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
         "--data",
         required=True,
         metavar="SOURCE",
-        help="a data set, as in a recipe: folder:PATH, npz:PATH, tfds:NAME[:VERSION] or digits",
+        help="a data set, as in a recipe: a folder, a .npz file, tfds:NAME[:VERSION] or digits",
     )
     evaluate.add_argument(
         "--image-size", type=int, help="pixels per side (default: what the model takes)"

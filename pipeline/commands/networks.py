@@ -13,6 +13,7 @@ def add(commands: Any) -> None:
         help="list the published networks that `profile`, `probe` and recipes know by name",
         description="List every published network with its family, input size, parameters and "
         "multiply-accumulates (MACs).",
+        epilog="example: flopsmith networks | grep resnet",
     )
     networks.set_defaults(call=call)
 

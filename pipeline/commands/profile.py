@@ -16,6 +16,7 @@ def add(commands: Any) -> None:
         description="Count a .keras model, or a published network that `flopsmith networks` lists, "
         "layer by layer. FLOPs = 2 x MACs of convolutions, dense layers and attention, for one "
         "image. Activations are counted in bytes, as float32.",
+        epilog="example: flopsmith profile my.keras --sort macs",
     )
     profile.add_argument("model", metavar="MODEL", help="a .keras file or the name of a network")
     profile.add_argument("--json", action="store_true", help="print JSON instead of a table")

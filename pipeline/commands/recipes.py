@@ -10,7 +10,8 @@ def add(commands: Any) -> None:
         "recipes",
         help="list the known recipes with their descriptions",
         description="List the recipes of the package, and those in ./recipes: the names that "
-        "`flopsmith run --recipe` takes.",
+        "`flopsmith run` takes.",
+        epilog="example: flopsmith recipes",
     )
     recipes.set_defaults(call=call)
 

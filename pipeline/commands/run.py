@@ -20,37 +20,53 @@ def add(commands: Any) -> None:
         allow_abbrev=False,  # `mlflow run -P rec=x` arrives as `--rec x`, and is a misspelling
     )
     run.add_argument(
-        "--recipe", required=True, help="a name that `flopsmith recipes` lists, or a .yaml file"
+        "name",
+        metavar="RECIPE",
+        nargs="?",
+        help="a name that `flopsmith recipes` lists, or a .yaml file",
     )
+    run.add_argument("--recipe", help="the same as RECIPE, as an option")
     run.add_argument(
         "--data",
         default="",
         metavar="SOURCE",
-        help="images to use instead of the recipe's: folder:PATH, npz:PATH, tfds:NAME[:VERSION] or "
-        "digits",
+        help="images to use instead of the recipe's: a folder with a sub-folder per class, "
+        "a .npz file, tfds:NAME[:VERSION] or digits",
     )
-    run.add_argument(
+    add_shared(run, "search.trials=40 budget.flops=8M", "runs/RECIPE")
+    run.set_defaults(call=call, fault=_fault)
+
+
+def add_shared(command: argparse.ArgumentParser, settings: str, out: str) -> None:
+    """Add the options that every command which runs a recipe has.
+
+    Args:
+        command: Its parser.
+        settings: An example of `--set`.
+        out: The default directory, for the help.
+    """
+    command.add_argument(
         "--set",
-        default="",
+        action="append",
+        default=[],
         metavar='"KEY=VALUE ..."',
-        help='replace single values of the recipe, as in "search.trials=40 budget.flops=8M"',
+        help=f'replace single values of the recipe, as in "{settings}"; may be repeated',
     )
-    run.add_argument(
+    command.add_argument(
         "--out",
         default="",
         metavar="DIR",
-        help="directory for the results (default: runs/RECIPE); what to hand over is in DIR/export",
+        help=f"directory for the results (default: {out}); what to hand over is in DIR/export",
     )
-    add_fresh(run)
-    run.set_defaults(call=call)
-
-
-def add_fresh(command: argparse.ArgumentParser) -> None:
-    """Add `--fresh` to a command that runs a recipe."""
     command.add_argument(
         "--fresh",
         action="store_true",
         help="run every stage again; earlier results are moved to DIR/replaced",
+    )
+    command.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the images, the stages and an estimate of the time; train and write nothing",
     )
 
 
@@ -58,14 +74,23 @@ def call(args: argparse.Namespace) -> int:
     """Run the command."""
     from pipeline import recipe
 
-    overrides = recipe.parse_overrides(args.set)
+    overrides = settings(args)
     if args.data:
         overrides["data.source"] = args.data
-    return execute(recipe.load(args.recipe, overrides), args.out, args.fresh)
+    return execute(recipe.load(args.recipe or args.name, overrides), args.out, args)
 
 
-def execute(loaded: Any, out: str, fresh: bool) -> int:
+def settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The values of all `--set`, by dotted key; of two for the same key, the last counts."""
+    from pipeline import recipe
+
+    return {key: value for text in args.set for key, value in recipe.parse_overrides(text).items()}
+
+
+def execute(loaded: Any, out: str, args: argparse.Namespace) -> int:
     """Run a recipe and print its results; an empty `out` stands for `runs/RECIPE`.
+
+    With `--dry-run`, print what would be run instead.
 
     Returns:
         1 if the result is worse than what it was made from, more than is allowed, else 0.
@@ -73,13 +98,26 @@ def execute(loaded: Any, out: str, fresh: bool) -> int:
     quiet.import_keras()
     place = Path(out or f"runs/{loaded.name}")
 
-    from pipeline import runner
+    from pipeline import overview, runner
     from pipeline.report import verdict
     from pipeline.stage import EXPORT
 
-    finished, hint = runner.run(loaded, place, fresh)
+    if args.dry_run:
+        recipe, dataset = runner.prepared(loaded, place, args.fresh)
+        print("\n".join(overview.lines(recipe, dataset, place)))
+        return 0
+    finished, hint = runner.run(loaded, place, args.fresh)
     print(verdict.verdict(finished))
     for path in sorted((place / EXPORT).glob("*")):
         print(f"  {path} ({path.stat().st_size:,} bytes)")
     print(f"See the run in MLflow:\n  {hint}")
     return int(verdict.shortfall(finished) is not None)
+
+
+def _fault(args: argparse.Namespace) -> str | None:
+    """What is wrong with the name of the recipe: there is none, or there are two."""
+    if args.recipe is None and args.name is None:
+        return "a recipe is required: RECIPE or --recipe, a name that `flopsmith recipes` lists"
+    if None not in (args.recipe, args.name) and args.recipe != args.name:
+        return f"unrecognized arguments: {args.name}; the recipe is given as --recipe {args.recipe}"
+    return None

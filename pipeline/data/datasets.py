@@ -11,20 +11,27 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from pipeline.data import cache, class_names, inspection
 from pipeline.data.cache import Contents, Decoded, Source
 from pipeline.data.class_names import distinct, printable
 from pipeline.data.division import Rows, divide
 from pipeline.data.pictures import Channels, Form
+from pipeline.data.places import SOURCES, sourced
 from pipeline.errors import DataError
 from pipeline.system import plugins
 from pipeline.system.files import fingerprint
 
 CHANCE = 1.2  # an accuracy up to this times the share of the largest class is chance
 
-SOURCES = "pipeline.data.sources"
 DEFAULT = Form()
 Side = Annotated[int, Field(ge=8)]  # pixels
 ClassName = Annotated[str, BeforeValidator(str)]  # 7 in YAML is the folder named 7
@@ -87,6 +94,11 @@ class DataConfig(BaseModel):
                 "Rename the folder, or give a link to it"
             )
         return given
+
+    @field_validator("source")
+    @classmethod
+    def _kind_of_path(cls, source: str) -> str:
+        return sourced(source)
 
     @property
     def form(self) -> Form:

@@ -17,7 +17,7 @@ from pipeline.data.stream import stream
 from pipeline.details import ClassRow, LedgerRow
 from pipeline.graph import complexity, keras_file
 from pipeline.graph.scores import classes
-from pipeline.measure import ledger
+from pipeline.measure import guessing, ledger
 from pipeline.tflite import convert
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import Graph, read
@@ -42,8 +42,9 @@ def measure(
         rows: Its ledger, where that has been made already.
 
     Returns:
-        The artifact with its metrics (see the functions below), and with `per_class` and the
-        `ledger` in its details; unchanged where it has no model.
+        The artifact with its metrics (see the functions below), and with `per_class`, the
+        `ledger` and, if it only guesses, `guessing` in its details; unchanged where it has no
+        model.
     """
     path = artifact.model_path
     if path is None:
@@ -74,7 +75,9 @@ def measure(
     if artifact.details.parity:
         metrics["parity_agreement"] = artifact.details.parity["agreement"]
     measured = artifact.model_copy(update={"metrics": {**metrics, **artifact.metrics}})
-    return measured.telling(per_class=_per_class(test, dataset), ledger=rows)
+    guess = guessing.judged(measured, dataset)
+    told = {"guessing": guess} if guess else {}
+    return measured.telling(per_class=_per_class(test, dataset), ledger=rows, **told)
 
 
 def val_accuracy(artifact: Artifact, dataset: Dataset) -> float:

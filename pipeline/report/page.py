@@ -29,6 +29,7 @@ from pipeline.report.verdict import (
     tenths,
     verdict,
 )
+from pipeline.system import numbers
 
 PAGE = "report.html"  # where the Markdown says that the HTML is
 TEMPLATE = "report.html.j2"
@@ -90,7 +91,7 @@ def render_html(
         lstrip_blocks=True,
     )
     formats = {"percent": percent, "count": count, "si": si, "tenths": tenths}
-    formats["milliseconds"] = milliseconds
+    formats |= {"milliseconds": milliseconds, "written": numbers.written}
     environment.filters.update(formats, label=label, cells=cells)
     return environment.get_template(TEMPLATE).render(
         heading=heading,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.artifact import Artifact
 from pipeline.report.verdict import label, listed, percent, shown
+from pipeline.system import numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,7 +104,7 @@ def _learning_curves(artifact: Artifact) -> list[Figure]:
 
 
 def _last(quantity: str, parts: dict[str, list[float | None]]) -> str:
-    form = percent if quantity == "accuracy" else shown(lambda value: f"{value:.4g}")
+    form = percent if quantity == "accuracy" else shown(lambda value: numbers.short(value, 4))
     unit = "%" if quantity == "accuracy" else ""
     return listed(f"{part} {form(values[-1])}{unit}" for part, values in parts.items())
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.artifact import Artifact
+from pipeline.report import guessing
+from pipeline.system import numbers
 
 MISSING = "\N{EN DASH}"
 Format = Callable[[float | None], str]
@@ -32,7 +34,7 @@ def _si(value: float) -> str:
     for scale, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(rounded) >= scale:
             return f"{rounded / scale:.4g}{suffix}"
-    return f"{rounded:g}"
+    return numbers.short(rounded)
 
 
 percent = shown(lambda fraction: f"{100 * fraction:.2f}")
@@ -125,6 +127,8 @@ def verdict(artifacts: Sequence[Artifact]) -> str:
     facts += [] if accuracy is None else [f"a test accuracy of {percent(accuracy)}%"]
     facts += [] if latency is None else [f"a latency of {milliseconds(latency)} ms"]
     text = f"The final model, {label(final)}, has {listed(facts)}." if facts else ""
+    if warning := guessing.warning(measured):
+        text = f"{warning} {text}"
     base, called = _base(measured)
     if base is not None and base is not final and (changes := _changes(base, final)):
         text += f" Compared with the {called}, {label(base)}, {listed(changes)}."

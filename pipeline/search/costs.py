@@ -2,8 +2,9 @@
 
 import json
 import logging
+import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,7 @@ class Costs:
         families: Iterable[str],
         targets: Sequence[str] = (),
         cheapest: Callable[[str], ArchBase] | None = None,
+        smaller: Callable[[], str | None] = lambda: None,
     ) -> tuple[str, ...]:
         """Families that run on every target and whose cheapest network keeps all upper bounds.
 
@@ -111,10 +113,13 @@ class Costs:
             families: Names.
             targets: Where the networks are to run.
             cheapest: The cheapest network of a family; None: of all its networks.
+            smaller: Called if none fits: a size of images at which some do, as `data.image_size`
+                takes it, if there is one.
 
         Raises:
             RecipeError: none runs on every target; says why.
-            BudgetError: none of those fits; says what the cheapest networks need.
+            BudgetError: none of those fits; says what the cheapest networks need, and which values
+                of the budget and of the image size would do.
         """
         why = {name: undeployable(name, targets) for name in families}
         runs = [name for name, reason in why.items() if reason is None]
@@ -127,14 +132,36 @@ class Costs:
                 arch: ArchBase = family(name).sample(Deployable(Cheapest(), name, targets))
                 return arch
 
-        needs = {name: self._needs(name, cheapest(name)) for name in runs}
+        smallest = {name: cheapest(name) for name in runs}
+        needs = {name: self._needs(name, arch) for name, arch in smallest.items()}
         if kept := tuple(name for name in runs if not needs[name]):
             return kept
         received = ", ".join(f"budget.{k}={text(v)}" for k, v in self._budget.upper.items())
         listed = "; ".join(f"{name} needs {' and '.join(needs[name])}" for name in sorted(runs))
+        size, more = smaller(), self._enough(smallest)
+        ways = [f"data.image_size={size}"] * bool(size) + [more] * bool(more)
         raise BudgetError(
-            f"no network fits the budget. Received: {received}. "
-            f"The cheapest network of each family: {listed}. Raise the budget"
+            f"no network fits the budget. Received: {received}, for "
+            f"{'x'.join(map(str, self._for[0]))} images. "
+            f"The cheapest network of each family: {listed}. "
+            f"{'Set ' + ', or '.join(ways) if ways else 'Raise the budget'}"
+        )
+
+    def _enough(self, networks: Mapping[str, ArchBase]) -> str:
+        """The bounds that the cheapest of `networks` needs raised, as settings; empty if none."""
+        upper = self._budget.upper
+        over = {
+            name: {key: self.all_of(name, arch).get(key, 0) / most for key, most in upper.items()}
+            for name, arch in networks.items()
+            if not (self._exports and self.refusal(name, arch))
+        }
+        if not over:
+            return ""
+        least = over[min(over, key=lambda name: max(over[name].values()))]
+        return " ".join(
+            f"budget.{key}={rounded_up(factor * upper[key])}"
+            for key, factor in least.items()
+            if factor > 1
         )
 
     def _needs(self, name: str, arch: ArchBase) -> list[str]:
@@ -211,6 +238,20 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         }
     except (FileNotFoundError, AttributeError, TypeError, ValueError):
         return {}
+
+
+def rounded_up(value: float) -> str:
+    """Round a cost up to two digits, as a recipe takes it.
+
+    >>> rounded_up(29_654_400), rounded_up(1_234), rounded_up(0.123), rounded_up(9_960_000)
+    ('30M', '1.3k', '0.13', '10M')
+    """
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    up = math.ceil(round(value / unit, 6)) * unit
+    for scale, suffix in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if up >= scale:
+            return f"{up / scale:g}{suffix}"
+    return f"{up:g}"
 
 
 def text(value: float) -> str:

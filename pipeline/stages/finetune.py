@@ -34,10 +34,13 @@ class Config(Overrides):
         "auto",
         description="Which layers are trained: full, all; frozen, only new ones; head_then_all, "
         "new ones first, then all; auto: full if no layer is new, otherwise chosen by the number "
-        "of images and by how similar they are to those of the first training",
+        "of images and by how well new layers that are fitted to the old features do",
     )
     head_epochs: int = Field(
-        3, ge=1, description="Epochs that train only new layers, in modes other than full"
+        3,
+        ge=1,
+        description="Epochs that train only new layers, in mode head_then_all, and in mode auto "
+        "where they are more than one dense layer, which is fitted at once",
     )
     teacher: ModelPath | None = Field(
         None, description="A larger network to learn from: PATH.keras, runs/DIR, or as in `load`"

@@ -96,7 +96,9 @@ class Config(StageConfig):
         return self
 
 
-def images(config: Config, data: DataConfig, seed: int) -> DataConfig:
+def images(
+    config: Config, data: DataConfig, seed: int, budget: Budget, targets: tuple[str, ...]
+) -> DataConfig:
     """Let a trained network have its pictures as it was trained on them."""
     if config.model is None:
         return data

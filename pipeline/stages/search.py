@@ -16,8 +16,9 @@ from pydantic import Field, field_validator
 
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
+from pipeline.data import datasets
 from pipeline.data.augment.strength import Augmentation
-from pipeline.data.datasets import Dataset
+from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.details import Details
 from pipeline.errors import PipelineError, RecipeError
 from pipeline.search import oracles
@@ -154,9 +155,34 @@ class Config(StageConfig):
         return names
 
 
+def images(
+    config: Config, data: DataConfig, seed: int, budget: Budget, targets: tuple[str, ...]
+) -> DataConfig:
+    """Choose a size of images that the budget leaves room for, where the recipe names none."""
+    if data.image_size is not None or not budget.upper:
+        return data
+    from pipeline.search import sizes
+
+    space = _space(config, config.families, targets)
+    space.check()
+    some, classes = datasets.sample(data, seed, 1)
+    height, width, channels = some.images.shape[1:]
+    size = sizes.suitable((height, width), channels, len(classes), space, budget)
+    if size is None or size == (height, width):
+        return data
+    bounds = " ".join(f"budget.{key}={most:,}" for key, most in budget.upper.items())
+    log.info(
+        "search: images of %dx%d become %s, since %s leaves no room for networks on larger ones; "
+        "data.image_size and budget change both",
+        *(height, width, sizes.text(size), bounds),
+    )
+    return data.model_copy(update={"image_size": size if size[0] != size[1] else size[0]})
+
+
 def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
     """Refuse a budget that no network can keep, before anything is trained."""
     from pipeline.pretrained import family
+    from pipeline.search import sizes
     from pipeline.search.costs import Costs
 
     space = _space(config, config.families, targets)
@@ -168,7 +194,13 @@ def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, 
             f"{config.preprocessing}, with the family pretrained. Leave one of them out"
         )
     costs = Costs(dataset.image_shape, dataset.num_classes, budget)
-    costs.fitting(config.families, targets, space.cheapest)
+
+    def smaller() -> str | None:
+        *own, channels = dataset.image_shape
+        size = sizes.suitable((own[0], own[1]), channels, dataset.num_classes, space, budget)
+        return size and sizes.setting(size)
+
+    costs.fitting(config.families, targets, space.cheapest, smaller)
 
 
 def _searcher(config: Config, ctx: Context) -> "Searcher":
@@ -214,6 +246,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     found = networks(search.rows)
     if not found:
         raise PipelineError(f"search: no trial of {len(search.rows)} completed. {search.why()}")
+    notes = {"note": said} if (said := _guessing(found[0], len(search.rows), ctx)) else {}
     on_front = [row["trial_id"] for row in trade_offs(search.rows, search.plan.against or "flops")]
     best = found[: config.finalists]
     if config.finalists > 1:
@@ -241,8 +274,22 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             refused=search.refused,
             admitted=search.admitted,
             budget=ctx.budget.model_dump(exclude_none=True),
+            **notes,
         ),
     )
+
+
+def _guessing(best: Any, trials: int, ctx: Context) -> str:
+    """Say that no trial has learned anything, where even the best only guesses; else empty."""
+    from pipeline.measure.guessing import judged_on_val
+    from pipeline.report.guessing import told
+
+    found = judged_on_val(best["val_accuracy"], ctx.data)
+    if found is None:
+        return ""
+    said = f"None of the {trials} trials has learned anything; of the best, {told(found)}."
+    log.warning("search: %s", said)
+    return said
 
 
 def _space(config: Config, kept: tuple[str, ...], targets: tuple[str, ...]) -> Any:

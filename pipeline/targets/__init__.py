@@ -3,17 +3,21 @@
     def missing() -> str | None         what must be installed first, and how; None: nothing
     def check(model: bytes) -> Verdict  which operators run there, and where
 
-`runs` is False only for a file that is refused as a whole. `mapped` counts the operators that run
-on the target's fast part (XNNPACK's kernels, the TPU, the NPU); each of the others has a reason.
+`runs` is False only for a file that is refused as a whole, or that computes nothing of use.
+`mapped` counts the operators that run on the target's fast part (XNNPACK's kernels, the TPU, the
+NPU); each of the others has a reason.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ToolError
 from pipeline.system import plugins
+
+if TYPE_CHECKING:
+    from pipeline.tflite.read import Graph
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Verdict:
     refused: str | None  # why the whole file is refused
     operators: tuple[Placement, ...]
     extras: Mapping[str, Any] = field(default_factory=dict)  # facts that only this target reports
+    # by type of weights: how many operators have them, and how many of these are mapped
+    weights: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def mapped(self) -> int:
@@ -50,6 +56,7 @@ class Verdict:
             "mapped": self.mapped,
             "total": len(self.operators),
             **self.extras,
+            "weights": {kind: dict(counts) for kind, counts in self.weights.items()},
             "operators": [vars(op) for op in self.operators],
         }
 
@@ -69,7 +76,7 @@ def load(name: str) -> ModuleType:
 
 
 def check(name: str, model: bytes) -> Verdict:
-    """Ask target `name` about a `.tflite` file.
+    """Ask target `name` about a `.tflite` file; one that computes nothing of use runs nowhere.
 
     Raises:
         RecipeError: there is no such target; names those there are.
@@ -77,8 +84,23 @@ def check(name: str, model: bytes) -> Verdict:
         ModelError: the bytes are not a `.tflite` file.
     """
     require(name)
+    from pipeline.tflite import read, soundness  # not at the top: they import NumPy
+
     verdict: Verdict = load(name).check(model)
-    return verdict
+    if verdict.runs and (fault := soundness.fault(model)):
+        verdict = replace(verdict, runs=False, refused=fault)
+    return replace(verdict, weights=_weights(read.read(model), verdict))
+
+
+def _weights(graph: "Graph", verdict: Verdict) -> dict[str, dict[str, int]]:
+    """Count the operators with weights, and those of them that are mapped, by type of weights."""
+    mapped = {op.index for op in verdict.operators if op.reason is None}
+    found: dict[str, dict[str, int]] = {}
+    for index, kind in graph.weight_types.items():
+        counts = found.setdefault(kind, {"operators": 0, "mapped": 0})
+        counts["operators"] += 1
+        counts["mapped"] += index in mapped
+    return found
 
 
 def require(name: str, asked_by: str = "target") -> None:

@@ -62,9 +62,19 @@ class Runner:
         return metadata.form(self._content)
 
     def scores(self, images: Any) -> np.ndarray:
-        """Classify raw images `[N, H, W, C]`, 0..255; returns float32 scores `[N, K]`."""
+        """Classify raw images `[N, H, W, C]`, 0..255; returns float32 scores `[N, K]`.
+
+        Raises:
+            ModelError: a score is not a finite number.
+        """
         scale, zero = self._output["quantization"]
         scores = self.outputs(images).astype(np.float32)
+        if not np.isfinite(scores).all():
+            bad = int(np.sum(~np.isfinite(scores).all(axis=1)))
+            raise ModelError(
+                f"the model returns NaN or infinite scores. Received: {bad} of {len(scores)} "
+                "images with such scores. Its weights are broken: train or export it again"
+            )
         return (scores - zero) * scale if scale else scores
 
     def outputs(self, images: Any) -> np.ndarray:

@@ -1,17 +1,24 @@
 """Classify image files with a `.tflite` model."""
 
+import glob
 import logging
+import os
+from collections import Counter, deque
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.data import pictures
+from pipeline.data.sources import folder
 from pipeline.errors import DataError, ModelError
 from pipeline.graph import scores as score
 from pipeline.tflite import metadata, read, scoring
 from pipeline.tflite.classifier import Runner
 
+AHEAD = 64  # images that are decoded before they are classified, hence in memory
 log = logging.getLogger("flopsmith")
 
 
@@ -54,6 +61,72 @@ def _read(names: Path) -> list[str]:
         raise ModelError(f"{names}: cannot be read as UTF-8 text. Received: {error}") from error
 
 
+def listed(given: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Find the images that words of the command line mean.
+
+    Args:
+        given: Files, folders, or patterns of file names.
+
+    Returns:
+        Paths, those within a folder or of a pattern sorted; and sentences about what is left out.
+
+    Raises:
+        DataError: there is no image.
+    """
+    found, left_out = list[Path](), list[str]()
+    for word in given:
+        path = Path(word)
+        if path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.is_file())
+            images = [p for p in files if p.suffix.lower() in folder.SUFFIXES]
+            if others := _counted(set(files) - set(images)):
+                left_out.append(f"{word}: left out what are no images by their names: {others}")
+            found += images
+        elif not path.exists() and any(letter in word for letter in "*?["):
+            found += sorted(map(Path, glob.glob(word, recursive=True)))  # noqa: PTH207
+        else:
+            found.append(path)
+    if not found:
+        more = f" ({'; '.join(left_out)})" if left_out else ""
+        raise DataError(
+            f"there are no images{more}. Received: {' '.join(given)}. Give image files, or folders "
+            f"with files that end in {', '.join(sorted(folder.SUFFIXES))}"
+        )
+    return found, left_out
+
+
+def _counted(files: Collection[Path]) -> str:
+    """How many files of each kind there are: "2 .txt, 1 .csv"."""
+    kinds = Counter(path.suffix.lower() or path.name for path in files)
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+
+
+def classified(
+    runner: Runner, labels: list[str] | None, paths: Sequence[Path], top: int
+) -> Iterator[tuple[Path, list[dict[str, Any]] | DataError]]:
+    """Yield every path with what `classify` makes of it, or with the error if it is no image.
+
+    Images are decoded by several threads, some ahead of the one that is classified.
+    """
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        ahead = deque[tuple[Path, Future[Any]]]()
+        for path in paths:
+            ahead.append((path, pool.submit(_decoded, runner, path)))
+            if len(ahead) == AHEAD:
+                yield _outcome(runner, labels, *ahead.popleft(), top)
+        while ahead:
+            yield _outcome(runner, labels, *ahead.popleft(), top)
+
+
+def _outcome(
+    runner: Runner, labels: list[str] | None, path: Path, image: Future[Any], top: int
+) -> tuple[Path, list[dict[str, Any]] | DataError]:
+    try:
+        return path, _best(runner, labels, image.result(), top)
+    except DataError as error:
+        return path, error
+
+
 def classify(
     runner: Runner, labels: list[str] | None, path: Path, top: int
 ) -> list[dict[str, Any]]:
@@ -64,13 +137,20 @@ def classify(
     Raises:
         DataError: the file is not an image.
     """
+    return _best(runner, labels, _decoded(runner, path), top)
+
+
+def _decoded(runner: Runner, path: Path) -> Any:
     height, width, channels = runner.image_shape
     form = runner.form
     try:
-        image = pictures.decode(path, (height, width), channels, form.fit, form.levels)
+        return pictures.decode(path, (height, width), channels, form.fit, form.levels)
     except pictures.UNREADABLE as error:
         reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
         raise DataError(f"an image cannot be read: {reason}. Received: {path}") from error
+
+
+def _best(runner: Runner, labels: list[str] | None, image: Any, top: int) -> list[dict[str, Any]]:
     scores = scoring.each(runner.graph, runner.scores([image]))[0]
     best = np.argsort(-scores, kind="stable")[:top]
     return [

@@ -18,8 +18,16 @@ KERNEL_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOS
 FLOATS = ("FLOAT32", "FLOAT16", "FLOAT64")
 BYTES: dict[str, float] = {"FLOAT16": 2, "FLOAT32": 4, "FLOAT64": 8, "INT4": 0.5, "INT8": 1}
 BYTES |= {"INT16": 2, "INT32": 4, "INT64": 8, "UINT8": 1, "UINT16": 2, "UINT32": 4, "UINT64": 8}
-BYTES |= {"BOOL": 1}
-ENDS = {"INT4": (-8, 7), "INT8": (-128, 127), "UINT8": (0, 255)}  # least and largest values
+BYTES |= {"BOOL": 1, "INT2": 0.25, "UINT4": 0.5, "BFLOAT16": 2, "FLOAT8_E4M3FN": 1}
+BYTES |= {"FLOAT8_E5M2": 1}
+BITS = {"INT2": 2, "INT4": 4, "UINT4": 4}  # types with several values in a byte
+# least and largest values
+ENDS = {
+    "INT2": (-2, 1),
+    "INT4": (-8, 7),
+    "INT8": (-128, 127),
+    "UINT8": (0, 255),
+}  # least and largest values
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class Tensor:
     name: str
     dtype: str  # as in the schema: INT8, UINT8, INT32, FLOAT32, ...
     shape: tuple[int, ...]
-    data: np.ndarray | None  # INT4 values are unpacked to int8
+    data: np.ndarray | None  # values of 2 and 4 bits are unpacked to int8
     scales: np.ndarray
     zero_points: np.ndarray
     axis: int = 0  # dimension that the scales belong to, where there are several
@@ -96,6 +104,23 @@ class Graph:
     def kernels(self) -> tuple[Tensor, ...]:
         """The constant weights of convolutions and dense layers."""
         return tuple(op.kernel for op in self.operators if op.kernel is not None)
+
+    @property
+    def weight_types(self) -> dict[int, str]:
+        """Type of the weights of each convolution and dense layer, by index of the operator.
+
+        Weights of 16-bit floats, say, are stored as such and read through a DEQUANTIZE.
+        """
+        maker = {id(made): op for op in self.operators for made in op.outputs}
+        given, found = {id(tensor) for tensor in self.inputs}, {}
+        for op in self.operators:
+            if op.name in KERNEL_OPERATORS:
+                weights = op.inputs[1]
+                while id(weights) in maker and maker[id(weights)].name == "DEQUANTIZE":
+                    weights = maker[id(weights)].inputs[0]
+                if id(weights) not in maker and id(weights) not in given:
+                    found[op.index] = weights.dtype
+        return found
 
     @property
     def float_operators(self) -> tuple[Operator, ...]:
@@ -208,8 +233,8 @@ def _tensor(tensor: Any, buffers: Sequence[Any], dtypes: dict[int, str]) -> Tens
     shape = tuple(int(side) for side in (() if tensor.shape is None else tensor.shape))
     raw = _bytes(buffers[tensor.buffer])
     values = None
-    if raw and dtype == "INT4":
-        values = _nibbles(raw, math.prod(shape)).reshape(shape)
+    if raw and dtype in BITS:
+        values = _unpacked(raw, math.prod(shape), BITS[dtype], dtype[0] == "U").reshape(shape)
     elif raw and hasattr(np, dtype.lower()):
         values = np.frombuffer(raw, dtype.lower()).reshape(shape)
     quantization = tensor.quantization
@@ -236,17 +261,20 @@ def _tensor(tensor: Any, buffers: Sequence[Any], dtypes: dict[int, str]) -> Tens
     )
 
 
-def _nibbles(raw: bytes, count: int) -> np.ndarray:
-    """Signed numbers of 4 bits, two a byte, the lower half first.
+def _unpacked(raw: bytes, count: int, bits: int, unsigned: bool = False) -> np.ndarray:
+    """Numbers of 2 or 4 bits, several a byte, the lowest bits first.
 
-    >>> _nibbles(bytes([0x7F, 0x08]), 3).tolist()
+    >>> _unpacked(bytes([0x7F, 0x08]), 3, 4).tolist()
     [-1, 7, -8]
     """
-    if len(raw) != (count + 1) // 2:
-        raise ValueError(f"{len(raw)} bytes for {count} values of 4 bits")
-    pairs = np.frombuffer(raw, np.uint8)
-    halves = np.stack([pairs & 15, pairs >> 4], axis=-1).reshape(-1).astype(np.int8)
-    return ((halves ^ 8) - np.int8(8))[:count]
+    in_byte = 8 // bits
+    if len(raw) != math.ceil(count / in_byte):
+        raise ValueError(f"{len(raw)} bytes for {count} values of {bits} bits")
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    parts = (np.frombuffer(raw, np.uint8)[:, None] >> shifts) & np.uint8(2**bits - 1)
+    values = parts.reshape(-1)[:count].astype(np.int8)
+    sign = np.int8(0 if unsigned else 2 ** (bits - 1))
+    return (values ^ sign) - sign
 
 
 def _bytes(buffer: Any) -> bytes:

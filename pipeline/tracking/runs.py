@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import ModelError
+from pipeline.system.numbers import written
 from pipeline.tracking import journal, resume, store
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.resume import CONTINUES, PARENT, Earlier, Note
@@ -82,7 +83,7 @@ class Run:
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Record settings; nested ones by dotted key."""
-        found = {key: str(value)[:6000] for key, value in flat(values).items()}
+        found = {key: written(value)[:6000] for key, value in flat(values).items()}
         known = self._earlier.params if self._earlier else {}
         # MLflow never changes a setting: that of the earlier command stays, and a tag tells the new
         changed = {key: found[key] for key in found if known.get(key, found[key]) != found[key]}

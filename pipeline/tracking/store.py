@@ -259,3 +259,13 @@ def _locked(place: Path) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         lock.close()
+
+
+def named() -> str:
+    """The store that runs are written to: that of MLFLOW_TRACKING_URI, or of this directory."""
+    return os.environ.get(URI) or STORE
+
+
+def shown() -> str:
+    """The same for people, without a password."""
+    return hidden(named())

@@ -22,7 +22,7 @@ from pipeline.data.stream import stream
 from pipeline.graph import structure, walk
 from pipeline.graph.kinds import table
 from pipeline.system.files import write_atomic
-from pipeline.train import training
+from pipeline.train import linear_probe, training
 from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.losses import Lessons
 from pipeline.train.settings import Settings
@@ -59,9 +59,10 @@ class FineTuning:
             mode: "frozen" trains the new layers on features that are computed once;
                 "head_then_all" goes on with all layers, old ones at a tenth of the rate and with
                 fixed normalization; "full" trains all from the start, as the settings say;
-                "auto" trains the head and then chooses.
+                "auto" fits the head on the features and then chooses; other layers are trained
+                from that head on.
             head_epochs: Epochs of the head alone, out of `settings.epochs`; at least one epoch
-                is left for all layers.
+                is left for all layers. A head that can be fitted takes none in mode "auto".
 
         Returns:
             The mode that was used, which "auto" chose.
@@ -77,9 +78,11 @@ class FineTuning:
             self._fit(self.settings, "finetune")
             return "full"
         chosen, epochs = mode, self.settings.epochs
-        best = self._head(epochs if mode == "frozen" else max(1, min(head_epochs, epochs - 1)))
+        fitted = self._fitted() if mode == "auto" else None
+        first = epochs if mode == "frozen" else max(1, min(head_epochs, epochs - 1))
+        best = self._head(first) if fitted is None else fitted
         mode = self._chosen(best) if mode == "auto" else mode
-        left = epochs - len(self.history["val/accuracy"])
+        left = epochs - len(self.history.get("val/accuracy", []))
         if chosen == "frozen" or left < 1:
             return mode
         kept = self.model.get_weights()
@@ -119,6 +122,35 @@ class FineTuning:
                 self.on_epoch(done + epoch, point)
 
         return report
+
+    def _fitted(self) -> float | None:
+        """Give a head of one dense layer the best weights for the features as they are.
+
+        Returns:
+            Its val accuracy; None for any other head, which stays as it is.
+        """
+        cut, layers = head(self.model, self.new_layers)
+        dense = next((layer for layer in layers if layer.weights), None)
+        if not _is_linear(dense, layers, self.dataset.num_classes):
+            return None
+        dataset = _described(self.model, cut, self.dataset, self.directory / FEATURES)
+        inputs = x = keras.Input(cut.shape[1:])
+        for layer in layers[: layers.index(dense)]:
+            x = layer(x)
+        before = keras.Model(inputs, x)
+
+        def sample(part: Split) -> linear_probe.Sample:
+            values, labels = part.arrays()
+            return linear_probe.Sample(before.predict(values, verbose=0), labels)
+
+        probe = linear_probe.fit(
+            sample(dataset.train), sample(dataset.val), self.dataset.num_classes
+        )
+        dense.set_weights([probe.kernel, probe.bias])
+        log.info(
+            "finetune: the head, fitted to the features, has val accuracy %.4f", probe.accuracy
+        )
+        return probe.accuracy
 
     def _head(self, epochs: int) -> float:
         """Train the new layers on frozen features; returns the best val accuracy."""
@@ -166,6 +198,17 @@ class FineTuning:
     def _note(self, found: History) -> None:
         for curve, values in found.items():
             self.history[curve] = [*self.history.get(curve, []), *values]
+
+
+def _is_linear(dense: Any, layers: list[keras.Layer], num_classes: int) -> bool:
+    """Whether a head is one dense layer with a bias, and nothing after it but a softmax."""
+    if not isinstance(dense, keras.layers.Dense) or not dense.use_bias:
+        return False
+    after = layers[layers.index(dense) + 1 :]
+    own = dense.activation in (keras.activations.linear, keras.activations.softmax)
+    plain = all(isinstance(layer, keras.layers.Softmax) for layer in after)
+    alone = [layer for layer in layers if layer.weights] == [dense]
+    return bool(own and plain and alone and dense.units == num_classes)
 
 
 def _best(history: History, settle: int) -> float:

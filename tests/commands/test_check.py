@@ -10,10 +10,12 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from pipeline import targets
 from pipeline.__main__ import main
+from pipeline.commands import check
 from pipeline.errors import ToolError
 from pipeline.targets import Placement, Verdict
 from pipeline.tflite import convert
@@ -215,3 +217,46 @@ def test_the_command_starts_without_tensorflow(target: str, folder: Path) -> Non
         "sys.exit(code or 'tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_weights_of_16_bit_floats_are_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "saved_model"))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    (tmp_path / "m.tflite").write_bytes(converter.convert())
+    assert main(["check", str(tmp_path / "m.tflite"), "--target", "mobile_cpu"]) == 0
+    assert "  weights: FLOAT16 in 3 operators, 3 of these mapped" in capsys.readouterr().out
+    assert main(["check", str(tmp_path / "m.tflite"), "--target", "mobile_cpu", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["weights"] == {"FLOAT16": {"operators": 3, "mapped": 3}}
+
+
+@pytest.mark.parametrize("kind", ["INT4", "INT2"])
+def test_weights_of_few_bits_are_named(
+    kind: str,
+    folder: Path,
+    fake_targets: dict[str, SimpleNamespace],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    operators = (Placement(0, "CONV_2D", "here", None), Placement(1, "CONV_2D", "cpu", "no"))
+    weights = {kind: {"operators": 2, "mapped": 1}, "INT8": {"operators": 1, "mapped": 1}}
+    check._print(Verdict("a", True, None, operators, weights=weights), every=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "weights" in line] == [
+        f"  weights: {kind} in 2 operators, 1 of these mapped"
+    ]
+
+
+def test_a_file_that_returns_nan_does_not_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = classifier()
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    (tmp_path / "m.tflite").write_bytes(convert.convert_float(model))
+    assert main(["check", str(tmp_path / "m.tflite"), "--target", "mobile_cpu"]) == 1
+    printed = capsys.readouterr().out
+    assert printed.startswith(
+        "mobile_cpu: does not run. it returns NaN or infinite values for 10 of 10 inputs"
+    )

@@ -1,6 +1,7 @@
 """What all commands do alike: bad input gets one line and exit code 2 and leaves nothing behind."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ from support.imports import assert_not_imported
 
 import pipeline
 from pipeline.__main__ import main
+from pipeline.system import plugins
 
 ROOT = Path(pipeline.__file__).parents[1]
 OPTIONS = {
     "": ["run", "recipes", "profile", "predict", "check", "bench", "--version", "--help"],
-    "run": ["--recipe", "--data", "--set", "--out", "--fresh", "--help"],
+    "run": ["RECIPE", "--recipe", "--data", "--set", "--out", "--fresh", "--dry-run", "--help"],
     "recipes": ["--help"],
     "check": ["MODEL.tflite", "--target", "--ops", "--json", "--help"],
     "bench": ["MODEL.tflite", "--vs", "--threads", "--ops", "--json", "--device", "--help"],
@@ -41,9 +43,27 @@ def test_help_imports_neither_numpy_nor_pydantic(argv: list[str], cwd: Path) -> 
     assert_not_imported(code, {"numpy", "pydantic", "yaml", "PIL", "rich"})
 
 
-def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_command_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("usage: flopsmith ")
+    assert "examples:" in said.out
+    assert said.err == ""
+
+
+@pytest.mark.parametrize("command", plugins.names("pipeline.commands"))
+def test_the_help_of_every_command_has_an_example(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert re.search(rf"examples?:\s.*flopsmith {command}", capsys.readouterr().out, re.DOTALL)
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_the_version_is_printed(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["--version"])
+        main([option])
     assert ended.value.code == 0
     assert capsys.readouterr().out == f"flopsmith {pipeline.__version__}\n"
 
@@ -58,12 +78,14 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         ("run", "--recipe"),
         ("run --recipe mobile --epochs 3", "unrecognized arguments: --epochs 3"),
         ("run --recipe mobile extra", "unrecognized arguments: extra"),
+        ("run --fresh mobile --recipe smoke", "unrecognized arguments: mobile; the recipe is"),
         ("recipe", "invalid choice: 'recipe'"),
+        ("recipe", "(did you mean recipes?)"),
+        ("run mobile --dryrun", "unrecognized arguments: --dryrun (did you mean --dry-run?)"),
         ("recipes --all", "unrecognized arguments: --all"),
         ("profile", "MODEL"),
         ("predict model.tflite", "IMAGE"),
         ("predict --top many model.tflite a.png", "--top"),
-        ("", "COMMAND"),
     ],
 )
 def test_an_option_that_is_not_declared_or_missing_is_an_error(

@@ -150,7 +150,7 @@ def test_a_verdict_says_what_does_not_run_there_and_why(page: str) -> None:
 
 
 def test_what_is_not_known_is_said_to_be_so(content: bytes) -> None:
-    assert "- Licence: not stated\n- Author: not stated\n" in card.render(
+    assert "- Licence: not stated; set export.license\n- Author: not stated\n" in card.render(
         artifacts(), facts(content)
     )
     told = replace(facts(content), about=About("pets", "For vets", "me", "MIT"))

@@ -147,12 +147,16 @@ def test_what_the_file_holds_is_the_trained_kernel_rounded(
 def test_a_file_with_4_bits_runs_on_a_phone(quantized: Callable[[str], Artifact]) -> None:
     verdict = targets.check("mobile_cpu", content(quantized("int4")))
     assert verdict.runs
+    assert {kind: found["operators"] for kind, found in verdict.weights.items()} == {
+        "INT4": 3,
+        "INT8": 1,
+    }
 
 
 def test_an_odd_number_of_values_has_half_a_byte_left() -> None:
-    assert file._nibbles(bytes([0x21, 0x0F]), 3).tolist() == [1, 2, -1]
+    assert file._unpacked(bytes([0x21, 0x0F]), 3, 4).tolist() == [1, 2, -1]
     with pytest.raises(ValueError, match="2 bytes for 5 values"):
-        file._nibbles(bytes([0x21, 0x0F]), 5)
+        file._unpacked(bytes([0x21, 0x0F]), 5, 4)
     one = Tensor("", "INT4", (3,), None, np.array([]), np.array([]))
     assert one.bytes == 2
 

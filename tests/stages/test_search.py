@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 from pydantic import ValidationError
 from support.pretended import KILLED
 from support.pretended import ctx as ctx
 from support.pretended import fake as fake
 
+from pipeline import form, recipe
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
+from pipeline.data import datasets
+from pipeline.data.datasets import DataConfig
 from pipeline.errors import BudgetError, RecipeError
 from pipeline.search import trial
 from pipeline.search.space import Space
@@ -87,3 +91,69 @@ def test_the_stage_leaves_the_best_network_and_a_table_of_all_trials(ctx: Contex
         == (ctx.directory / best["directory"] / trial.MODEL).read_bytes()
     )
     assert ctx.log.trials == made.details.trials  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder of photographs, none of which is small."""
+    root = tmp_path_factory.mktemp("photos")
+    for number in range(24):
+        place = root / ("cat" if number % 2 else "dog")
+        place.mkdir(exist_ok=True)
+        sides = (640, 480) if number % 3 else (300, 400)
+        Image.new("RGB", sides, (10 * number, 0, 0)).save(place / f"{number}.jpg")
+    return f"folder:{root}"
+
+
+def filled_in(photos: str, **changes: Any) -> DataConfig:
+    """The data of `recipe=mobile`, as its search fills them in."""
+    loaded = recipe.load("mobile", {"data.source": photos, **changes})
+    return form.resolved(loaded, Path("nowhere")).data
+
+
+def test_photographs_get_the_size_that_the_budget_leaves_room_for_and_a_line_says_so(
+    photos: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "flopsmith"):
+        assert filled_in(photos).image_size == 64
+    assert "images of 224x224 become 64x64, since budget.flops=6,000,000" in caplog.text
+    assert filled_in(photos, **{"budget.flops": "20M"}).image_size == 128
+
+
+def test_a_size_that_is_given_is_kept_and_refused_with_two_ways_out(
+    photos: str, ctx: Context
+) -> None:
+    data = filled_in(photos, **{"data.image_size": 224})
+    assert data.image_size == 224
+    config = Config(families=("mobilenet", "resnet"))
+    with pytest.raises(BudgetError, match=r"Set data\.image_size=128, or budget\.flops=30M$"):
+        search.check(config, datasets.load(data, 0), Budget(flops="20M"), ("mobile_cpu",))
+
+
+def test_the_built_in_images_and_images_without_a_budget_keep_their_size(photos: str) -> None:
+    assert filled_in("digits").image_size is None
+    assert filled_in(photos, **{"budget.flops": None}).image_size is None
+
+
+def test_a_resumed_run_reads_the_size_and_another_budget_finds_another(
+    photos: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = recipe.load("mobile", {"data.source": photos})
+    found = form.resolved(asked, tmp_path)
+    form.remember(asked, found, tmp_path)
+    caplog.clear()
+    assert form.resolved(asked, tmp_path).data == found.data
+    assert "become" not in caplog.text
+    more = recipe.load("mobile", {"data.source": photos, "budget.flops": "20M"})
+    assert form.resolved(more, tmp_path).data.image_size == 128
+
+
+def test_a_search_whose_trials_all_guess_says_so(
+    ctx: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = search._guessing({"val_accuracy": 0.125}, 9, ctx)
+    assert said.startswith(
+        "None of the 9 trials has learned anything; of the best, it classifies 6 of 48 val images "
+    )
+    assert said in caplog.text
+    assert search._guessing({"val_accuracy": 0.5}, 9, ctx) == ""

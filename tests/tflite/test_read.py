@@ -18,6 +18,7 @@ from pipeline.errors import ModelError
 from pipeline.graph import complexity
 from pipeline.tflite import convert
 from pipeline.tflite.read import Tensor, load, read
+from pipeline.tflite.read import _unpacked as unpacked
 from pipeline.tflite.write import changed
 from search_spaces.base import Cheapest, build
 
@@ -160,3 +161,11 @@ def test_an_error_of_a_file_names_it(tmp_path: Path, int8: bytes) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"none\.tflite"):
         load(tmp_path / "none.tflite")
+
+
+def test_values_of_two_and_four_bits_are_unpacked() -> None:
+    assert unpacked(bytes([0b11100100]), 4, 2).tolist() == [0, 1, -2, -1]
+    assert unpacked(bytes([0x7F, 0x08]), 3, 4).tolist() == [-1, 7, -8]
+    assert unpacked(bytes([0x7F]), 2, 4, unsigned=True).tolist() == [15, 7]
+    with pytest.raises(ValueError, match="1 bytes for 5 values of 2 bits"):
+        unpacked(bytes([0]), 5, 2)

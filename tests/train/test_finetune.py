@@ -95,15 +95,55 @@ def test_auto_keeps_the_better_of_two_heads(
     monkeypatch.setattr(made, "_chosen", lambda best: "frozen")
     heads = iter([(0.9, 1.0), (0.8, 2.0)])
 
-    def head(epochs: int) -> float:
+    def head(epochs: int = 0) -> float:
         best, value = next(heads)
         made.model.get_layer("logits").bias.assign([value] * 10)
         made.history = {"val/accuracy": [best]}
         return best
 
+    monkeypatch.setattr(made, "_fitted", head)
     monkeypatch.setattr(made, "_head", head)
     assert made.run("auto", 1) == "frozen"
     assert float(made.model.get_layer("logits").bias[0]) == 1.0
+
+
+def test_auto_judges_the_features_by_a_head_that_is_fitted_to_the_end(
+    few_digits: Dataset, tmp_path: Path
+) -> None:
+    made = tune(few_digits, tmp_path, epochs=2, learning_rate=1e-5)
+    before = body(made.model)
+    fitted = made._fitted()
+    assert fitted is not None
+    for was, now in zip(before, body(made.model), strict=True):
+        np.testing.assert_array_equal(was, now)
+    val = few_digits.val
+    scores = made.model.predict(val.images[val.index].astype("float32"), verbose=0)
+    assert float(np.mean(scores.argmax(-1) == val.labels)) == pytest.approx(fitted)
+    updates = tune(few_digits, tmp_path, epochs=2, learning_rate=1e-3)._head(2)
+    assert fitted > updates + 0.2  # a few updates say little of the features
+
+
+def test_auto_goes_on_from_the_fitted_head_and_spends_no_epoch_on_it(
+    few_digits: Dataset, tmp_path: Path
+) -> None:
+    made = tune(few_digits, tmp_path, epochs=3, learning_rate=1e-6)
+    assert made.run("auto", 1) == "head_then_all"
+    assert len(made.history["val/accuracy"]) == 3
+    assert f"reaches {made._fitted():.3f} on val" in made.reason
+
+
+def test_a_head_of_two_layers_is_trained_in_place_of_fitted(
+    few_digits: Dataset, tmp_path: Path
+) -> None:
+    inputs = keras.Input(few_digits.image_shape)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3, name="old")(inputs))
+    x = keras.layers.Dense(8, activation="relu", name="new_1")(x)
+    x = keras.layers.Dense(few_digits.num_classes, activation="softmax", name="new_2")(x)
+    settings = Settings(epochs=3, batch_size=16)
+    made = FineTuning(keras.Model(inputs, x), few_digits, settings, 0, tmp_path, ("new_1", "new_2"))
+    assert made._fitted() is None
+    made.run("auto", 1)
+    assert len(made.history["val/accuracy"]) == 3
 
 
 def test_the_head_first_and_then_all_with_fixed_norms(few_digits: Dataset, tmp_path: Path) -> None:

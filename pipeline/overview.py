@@ -1,0 +1,199 @@
+"""What a run says before it begins: its images, its stages, how long they may take, and where to.
+
+`flopsmith run --dry-run` prints this and ends.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import pipeline
+from pipeline import artifact, stage
+from pipeline.data.datasets import Dataset
+from pipeline.errors import PipelineError
+from pipeline.recipe import Recipe, Step
+from pipeline.report import estimate
+from pipeline.report.verdict import listed, si
+from pipeline.stage import EXPORT
+from pipeline.system import numbers
+
+CLASSES = 8  # classes that are named; of more, only the smallest and the largest
+UNEVEN = 3.0  # the largest class has that many times the images of the smallest: it is said
+SMALL = 10  # val images of a class, below which an accuracy says little
+ALWAYS = ("epochs", "trials", "oracle", "model", "network")  # settings that are always shown
+FIT, TRIAL, QUANTIZED = 10.0, 9.0, 25.0  # seconds of a training, a trial, an int8 training
+
+
+def lines(recipe: Recipe, dataset: Dataset, out: Path) -> list[str]:
+    """Describe a run, in lines.
+
+    Args:
+        recipe: What will run.
+        dataset: Its images.
+        out: Directory of the run.
+    """
+    return [
+        f"{recipe.name}: {recipe.description}",
+        *_images(recipe, dataset),
+        *_bounds(recipe, dataset),
+        *_stages(recipe, dataset, out),
+        *_place(out),
+    ]
+
+
+def _images(recipe: Recipe, dataset: Dataset) -> Iterator[str]:
+    """How many images there are of what, how they are divided, and what was left out."""
+    parts = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    height, width, channels = dataset.image_shape
+    total = sum(map(len, parts.values()))
+    divided = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
+    yield (
+        f"data: {dataset.name}, {total:,} images in {dataset.num_classes} classes; {divided}; "
+        f"{width}x{height} pixels, {'grey' if channels == 1 else 'colour'}, fit: {recipe.data.fit}"
+    )
+    counts: Counter[str] = Counter()
+    for part in parts.values():
+        found = np.bincount(part.labels, minlength=dataset.num_classes)
+        counts.update(dict(zip(dataset.class_names, map(int, found), strict=True)))
+    ranked = counts.most_common()
+    (largest, most), (smallest, fewest) = ranked[0], ranked[-1]
+    if len(ranked) <= CLASSES:
+        yield f"classes: {', '.join(f'{name} {count:,}' for name, count in ranked)}"
+    else:
+        yield f"classes: from {fewest:,} images ({smallest}) to {most:,} ({largest})"
+    if most > UNEVEN * fewest:
+        yield (
+            f"the classes are uneven: {largest} has {most / max(fewest, 1):.0f} times the images "
+            f"of {smallest}; always naming {largest} would be right for {most / total:.0%}"
+        )
+    if (rare := int(np.bincount(dataset.val.labels, minlength=dataset.num_classes).min())) < SMALL:
+        yield f"few val images: {rare} of the rarest class, so accuracies will be rough"
+    yield from (f"data: {note}" for note in dataset.notes)
+
+
+def _bounds(recipe: Recipe, dataset: Dataset) -> Iterator[str]:
+    """What the network must keep."""
+    bounds = [f"{name} at most {si(most)}" for name, most in recipe.budget.upper.items()]
+    where = [f"to run on {listed(recipe.targets)}"] if recipe.targets else []
+    images = math.floor(recipe.max_accuracy_drop * len(dataset.val) + 1e-9)
+    drop = numbers.short(100 * recipe.max_accuracy_drop)
+    kept = f"compression may cost {drop}% of val accuracy ({images} of {len(dataset.val)} images)"
+    compresses = any(recipe.share(place) for place in range(len(recipe.stages)))
+    if said := [*bounds, *where, *([kept] if compresses else [])]:
+        yield f"bounds: {'; '.join(said)}"
+
+
+def _stages(recipe: Recipe, dataset: Dataset, out: Path) -> Iterator[str]:
+    """Each stage with the settings that matter, and the time that those to do may take."""
+    prints = recipe.fingerprints(pipeline.__version__, dataset.fingerprint)
+    to_do, names = [], []
+    for place, (step, code) in enumerate(zip(recipe.stages, prints, strict=True), 1):
+        done = artifact.load(out / f"{place:02d}-{step.name}")
+        if done and done.fingerprint == code:
+            names.append(f"{step.name} (done before)")
+            continue
+        names.append(f"{step.name} ({shown})" if (shown := _settings(step)) else step.name)
+        to_do.append(step)
+    yield from (f"stage {place}: {name}" for place, name in enumerate(names, 1))
+    if to_do:
+        yield f"time: {_time(recipe, dataset, to_do)}"
+
+
+def _settings(step: Step) -> str:
+    """The settings that the recipe gives, and those that every reader asks for."""
+    kept = [
+        name
+        for name in type(step.config).model_fields
+        if name in step.config.model_fields_set or name in ALWAYS
+    ]
+    values = {name: getattr(step.config, name) for name in kept}
+    return ", ".join(
+        f"{name.replace('_', ' ')} {_value(value)}"
+        for name, value in values.items()
+        if value is not None
+    )
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return listed(map(numbers.written, value)) or "none"
+    return numbers.written(value)
+
+
+def _time(recipe: Recipe, dataset: Dataset, to_do: list[Step]) -> str:
+    """How long the stages may take, and what that is based on."""
+    flops = _flops(recipe, dataset)
+    if flops is None:
+        return (
+            "not estimated, since the FLOPs of the network are not known yet; the first epoch "
+            "will show it"
+        )
+    from pipeline.train import speed
+
+    images = len(dataset.train) + len(dataset.val) // 3
+    machine = estimate.Machine(speed.flops_per_second(), flops, images)
+    found = estimate.spoken(*estimate.seconds(map(_work, to_do), machine))
+    return (
+        f"about {found}, estimated: {si(flops[0])} to {si(flops[1])} FLOPs an image, as many "
+        f"epochs as above, {si(machine.speed)} FLOPs a second in a short trial of this machine "
+        "as it is now"
+    )
+
+
+def _flops(recipe: Recipe, dataset: Dataset) -> tuple[float, float] | None:
+    """Least and most FLOPs that the network may have; None: not known before it is loaded."""
+    first = recipe.stages[0]
+    if first.name == "load":
+        name = getattr(first.config, "network", None) or getattr(first.config, "model", None)
+        found = _counted(str(name), dataset)
+        return None if found is None else (0.7 * found, 1.3 * found)
+    budget = recipe.budget
+    bounds = [budget.flops, None if budget.macs is None else 2 * budget.macs]
+    most = min((bound for bound in bounds if bound is not None), default=None)
+    return None if most is None else (0.4 * most, float(most))
+
+
+def _counted(name: str, dataset: Dataset) -> int | None:
+    """FLOPs of a published network for these images, or of a model file; None: not to be read."""
+    from pipeline.graph import complexity, profile
+    from search_spaces import published
+
+    try:
+        if Path(name).is_file():
+            return profile.of_file(Path(name)).flops
+        family, network = published.find(name)
+        shape, classes = dataset.image_shape, dataset.num_classes
+        return complexity.count(family, network.arch, shape, classes).flops
+    except PipelineError:
+        return None
+
+
+def _work(step: Step) -> estimate.Work:
+    """What a stage trains, at least and at most."""
+    config, epochs = step.config, float(getattr(step.config, "epochs", 0) or 0)
+    if step.name == "search":
+        trials = float(getattr(config, "trials", 1))
+        share = 7 / 27 if getattr(config, "oracle", "") == "hyperband" else 1.0
+        networks = trials * (13 / 9 if share < 1 else 1)  # with those that go on
+        least = max(trials, share * trials * epochs)
+        return estimate.Work((least, 1.2 * least), (networks * TRIAL, 1.5 * networks * TRIAL))
+    ladder = stage.load(step.name).ladder
+    attempts = 1 + math.log2(len(ladder(config).rungs)) if ladder is not None else 1.0
+    patience = float(getattr(config, "patience", None) or epochs)
+    beside = QUANTIZED if step.name == "quantize" else FIT
+    tried = (max(1.0, attempts / 2), attempts)
+    return estimate.Work(
+        (tried[0] * min(epochs, 2 * patience), tried[1] * epochs),
+        (tried[0] * beside / 2, tried[1] * beside),
+    )
+
+
+def _place(out: Path) -> Iterator[str]:
+    """Where results go, and where the run can be seen."""
+    from pipeline.tracking import store
+
+    yield f"results: {out}; what to hand over: {out / EXPORT}; MLflow: {store.shown()}"

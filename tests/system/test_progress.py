@@ -1,0 +1,64 @@
+"""The bar of long work, on terminals of any width."""
+
+import io
+import logging
+
+import pytest
+from rich.console import Console
+
+from pipeline.system import progress
+
+NOTE = "mobilenet val_accuracy=0.9123 flops=5,992,576 seconds=33.696 and more than fits on it"
+
+
+def drawn(width: int, label: str = "search") -> str:
+    """What a terminal of that width shows after 3 of 18 steps."""
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    bar = progress.drawn(console)
+    bar.add_task(label, total=18, completed=3, note=NOTE)
+    with console.capture() as shown:
+        console.print(bar.get_renderable())
+    return shown.get().rstrip("\n")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+@pytest.mark.parametrize("label", ["search", "operators of mobilenet_v1_1.0_224_quant.tflite"])
+def test_count_and_time_left_stay_and_the_note_is_cut(width: int, label: str) -> None:
+    shown = drawn(width, label)
+    assert "\n" not in shown
+    assert len(shown) <= width
+    assert " 3/18 " in shown
+    assert "-:--:--" in shown
+    assert label[:5] in shown
+
+
+def test_at_80_columns_the_bar_is_there_and_the_note_begins() -> None:
+    shown = drawn(80)
+    assert "━━" in shown
+    assert "mobilenet val_acc" in shown
+    assert "…" in shown
+
+
+def test_without_a_terminal_each_step_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "flopsmith"), progress.bar("search", 2) as forward:
+        forward("first")
+        forward("last", step=2)
+    assert caplog.messages == ["search 1/2 first", "search 2/2 last"]
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr("sys.stderr", Terminal())
+    with caplog.at_level(logging.INFO, "flopsmith"), progress.bar("search", 2) as forward:
+        forward("first")
+    assert caplog.messages == ["search 1/2 first"]
+
+
+def test_a_note_is_a_line_of_curves() -> None:
+    assert progress.note({"val/loss": 0.5}) == "val/loss=0.5000"
