@@ -30,6 +30,7 @@ def call(args: argparse.Namespace) -> None:
     from pipeline.tflite import predict
 
     model, labels = predict.load(Path(args.model))
+    predict.tell_pixels(model, args.model)
     for path in args.images:
         best = predict.classify(model, labels, Path(path), args.top)
         if args.json:

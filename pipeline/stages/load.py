@@ -29,6 +29,7 @@ MEND = (
     "data.fit, or put what prepares them into the model; if its classes are others, set "
     "load.head=new"
 )
+ACCEPT = "to go on all the same, set load.accept=true (in Python, max_accuracy_drop=None)"
 log = logging.getLogger("flopsmith")
 
 
@@ -179,7 +180,7 @@ def _given(config: Config, ctx: Context) -> "Made":
         told = f"load: {config.model} is not used as it was trained: {doubt.text}"
         if doubt.stops and not config.accept:
             way = MEND_ORDER if doubt.order else MEND
-            raise ModelError(f"{told}. {way}; to go on all the same, set load.accept=true")
+            raise ModelError(f"{told}. {way}; {ACCEPT}")
         log.warning("%s", told)
     return Made(fitted.model, fitted.new_layers, loaded.family, loaded.arch, fitted.given)
 

@@ -1,5 +1,6 @@
 """Classify image files with a `.tflite` model."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from pipeline.data import pictures
 from pipeline.errors import DataError, ModelError
 from pipeline.tflite import metadata, read
 from pipeline.tflite.classifier import Runner
+
+log = logging.getLogger("flopsmith")
 
 
 def load(path: Path) -> tuple[Runner, list[str] | None]:
@@ -31,6 +34,16 @@ def load(path: Path) -> tuple[Runner, list[str] | None]:
             f"{runner.num_classes} classes"
         )
     return runner, labels
+
+
+def tell_pixels(runner: Runner, name: str) -> None:
+    """Warn of a float model that does not say which values of pixels it takes."""
+    if not runner.takes_bytes and runner.normalization is None:
+        log.warning(
+            "%s does not say which pixels it takes, as metadata with a normalization would; it is "
+            "given 0..255. `flopsmith evaluate` finds out what it takes",
+            name,
+        )
 
 
 def _read(names: Path) -> list[str]:
