@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pipeline import __version__, commands
 from pipeline.errors import ModelError, PipelineError
-from pipeline.system import sandbox
+from pipeline.system import sandbox, stopping
 
 
 def script() -> int:
@@ -41,10 +41,10 @@ def _run(args: argparse.Namespace) -> int:
     except PipelineError as error:
         print(f"flopsmith: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         goes_on = "" if getattr(args, "guarded", False) else "; the same command goes on from here"
         print(f"flopsmith: stopped{goes_on}", file=sys.stderr)
-        return 130
+        return stopping.exit_code(stop)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
