@@ -94,8 +94,8 @@ def accuracy(path: Path, dataset: Dataset, part: str, kind: Views) -> dict[str, 
         ModelError: the model knows another number of classes, or takes other images.
     """
     split: Split = getattr(dataset, part)
+    _refuse_other_images(path, _network(path), split)
     network = _network(path, dataset.num_classes)
-    _refuse_other_images(path, network, split)
     found = given.judged(network, dataset)
     if doubt := worth.doubt(found, dataset.class_names):
         log.warning("%s: %s", path, doubt.text)

@@ -60,8 +60,8 @@ def adapt(
 
     def first(image: Any) -> Any:
         if size != input_shape[:2]:
-            name = heads.free_name("size", model)
-            image = keras.layers.Resizing(*size, name=name)(image)
+            # not a Resizing layer: a model with one runs all layers as in training (Keras 3.15)
+            image = keras.ops.image.resize(image, size)
         if not pixels.are_bytes:
             scale, offset = (
                 list(one) if isinstance(one, tuple) else one

@@ -136,11 +136,11 @@ def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, 
         needs = " and ".join(
             f"{k}={costs.text(cost[k])} (budget.{k}={m:,})" for k, m in broken.items()
         )
-        height, width, channels = dataset.image_shape
+        more = " ".join(f"budget.{key}={costs.rounded_up(cost[key])}" for key in broken)
         raise BudgetError(
             f"load: {config.model or config.network} does not fit the budget. Received: {needs}, "
-            f"for {height}x{width}x{channels} images. Raise the budget, set a smaller "
-            "data.image_size, or search: {families: [pretrained]}, which narrows "
+            f"for {'x'.join(map(str, dataset.image_shape))} images. Raise the budget ({more}), set "
+            "a smaller data.image_size, or search: {families: [pretrained]}, which narrows "
             "efficientnet_lite0"
         )
 
