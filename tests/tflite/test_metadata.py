@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from pipeline.data.pictures import Form
 from pipeline.errors import ModelError
 from pipeline.tflite import convert, metadata, write
 from pipeline.tflite.classifier import Runner
@@ -230,3 +231,30 @@ def test_mediapipe_says_that_it_takes_no_grey_model(told: dict[str, bytes]) -> N
     refused = pytest.raises(ValueError, match="Only RGB color space is supported")
     with refused, classifier(told["grey"]):
         pass
+
+
+def test_the_usual_way_to_make_an_image_adds_nothing(bare: dict[str, bytes]) -> None:
+    assert metadata.with_form(bare["uint8"], Form()) == bare["uint8"]
+    usual = Form((8, 8), 3)  # size and channels are those of the input
+    assert metadata.put(bare["uint8"], ABOUT, LABELS, usual) == metadata.put(
+        bare["uint8"], ABOUT, LABELS
+    )
+    assert metadata.form(bare["uint8"]) == Form()
+
+
+@pytest.mark.parametrize(
+    "form", [Form(fit="pad"), Form(fit="stretch"), Form(levels=(-10.5, 4095.0))]
+)
+def test_another_way_to_make_an_image_is_inside(bare: dict[str, bytes], form: Form) -> None:
+    for content in (
+        metadata.with_form(bare["float"], form),
+        metadata.put(bare["float"], ABOUT, LABELS, form),
+    ):
+        assert metadata.form(content) == form
+    assert metadata.labels(content) == LABELS
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"[]", b'{"fit": "squeeze", "levels": null}'])
+def test_a_form_that_is_none_is_an_error(bare: dict[str, bytes], text: bytes) -> None:
+    with pytest.raises(ModelError, match="does not say how pictures are fitted"):
+        metadata.form(write.attach(bare["uint8"], {metadata.FORM: text}))
