@@ -1,12 +1,7 @@
-"""Classes: names that every file and terminal can hold, no two alike, and their order."""
+"""Names of classes that every file and terminal can hold: one line each, no two alike."""
 
 import unicodedata
 from collections.abc import Sequence
-
-import numpy as np
-import numpy.typing as npt
-
-from pipeline.errors import DataError
 
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, bytes that are no UTF-8, ends of lines
 
@@ -57,36 +52,3 @@ def _why(name: str) -> str:
     if name != printable(name):
         return "because its name is no UTF-8, or holds what cannot be printed"
     return "because another one has the same name"
-
-
-def ordered(
-    found: tuple[str, ...], wanted: Sequence[str] | None, source: str
-) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
-    """Put classes into another order.
-
-    Args:
-        found: Their names, in the order of the source.
-        wanted: The same names in another order; None: as they are.
-        source: What errors call it.
-
-    Returns:
-        The names in that order, and by the old number of a class its new one.
-
-    Raises:
-        DataError: these are not the same names.
-
-    >>> names, numbers = ordered(("1", "10", "2"), ["1", "2", "10"], "folder:signs")
-    >>> names, numbers.tolist()
-    (('1', '2', '10'), [0, 2, 1])
-    """
-    if wanted is None:
-        return found, np.arange(len(found), dtype=np.int32)
-    if sorted(wanted) != sorted(found):
-        missing, unknown = sorted({*found} - {*wanted}), sorted({*wanted} - {*found})
-        what = "none twice" if not missing and not unknown else "each once"
-        raise DataError(
-            f"{source}: data.classes are not the classes of the data, {what}. Received: missing="
-            f"{', '.join(missing[:5]) or 'none'}, unknown={', '.join(unknown[:5]) or 'none'}. "
-            f"Name all {len(found)} classes"
-        )
-    return tuple(wanted), np.array([list(wanted).index(name) for name in found], np.int32)

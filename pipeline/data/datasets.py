@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.data import cache, class_names, inspection
+from pipeline.data import cache, class_numbers, inspection
 from pipeline.data.cache import Contents, Decoded, Source
 from pipeline.data.class_names import distinct, printable
 from pipeline.data.division import Rows, divide
@@ -62,9 +62,7 @@ class DataConfig(BaseModel):
         "black, stretch as Keras does; auto: crop, or what a loaded model was trained with",
     )
     classes: tuple[ClassName, ...] | None = Field(
-        default=None,
-        description="Names of all classes in the order that their numbers have; none: sorted, or "
-        "as in the source",
+        default=None, description="All class names in the order of their numbers; none: sorted"
     )
     val_fraction: float = Field(
         default=0.15,
@@ -239,7 +237,7 @@ def sample(
     rows = _divided(found, config, seed)[part]
     if count < len(rows):
         rows = np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
-    names, numbers = class_names.ordered(found.class_names, config.classes, config.source)
+    names, numbers = class_numbers.ordered(found.class_names, config.classes, config.source)
     labels = numbers[found.labels[rows]]
     if isinstance(found, Decoded):
         return Split(found.images, labels, rows), names
@@ -289,7 +287,7 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], config: DataConfig, seed
 
 def _dataset(found: Decoded, config: DataConfig, seed: int, more: tuple[str, ...] = ()) -> Dataset:
     rows = _divided(found, config, seed)
-    names, numbers = class_names.ordered(found.class_names, config.classes, config.source)
+    names, numbers = class_numbers.ordered(found.class_names, config.classes, config.source)
     parts = {part: Split(found.images, numbers[found.labels[at]], at) for part, at in rows.items()}
     hashes = {part: hashlib.sha256(at.tobytes()).hexdigest() for part, at in rows.items()}
     mark = fingerprint(found.fingerprint, hashes, *([names] if config.classes else []))
@@ -299,7 +297,7 @@ def _dataset(found: Decoded, config: DataConfig, seed: int, more: tuple[str, ...
     dataset = Dataset(config.source, names, **parts, fingerprint=mark, notes=notes, form=form)
     for note in notes:
         log.info("%s: %s", config.source, note)
-    whole = found.class_names, found.labels, {part: len(at) for part, at in rows.items()}
+    whole = names, numbers[found.labels], {part: len(at) for part, at in rows.items()}
     log.info("%s: %s", config.source, inspection.overview(*whole, dataset.image_shape, form.fit))
     return dataset
 
@@ -310,9 +308,6 @@ def _divided(found: Contents | Decoded, config: DataConfig, seed: int) -> dict[s
 
 
 def chance(val: Split) -> float:
-    """The accuracy that a network has to exceed to have learned anything.
-
-    1.2 times the share of the largest class; where that is most images, half of the way to 1.
-    """
+    """What a network has to exceed: 1.2 times the largest class, at most half of the way to 1."""
     share = float(np.bincount(val.labels).max() / len(val))
     return min(CHANCE * share, (1 + share) / 2)

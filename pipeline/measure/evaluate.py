@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset, Split
+from pipeline.data.pictures import Form
 from pipeline.errors import ModelError
 from pipeline.graph import keras_file, walk
 from pipeline.graph import scores as score
@@ -164,7 +165,7 @@ def _of_tflite(path: Path, classes: int | None) -> Network:
         (height, width, channels),
         lambda _: lambda images: scoring.each(runner.graph, runner.scores(images)),
         reversible=True,
-        usual="crop" if given.is_own(str(path)) else "stretch",
+        usual=runner.form.fit if given.is_own(str(path)) or runner.form != Form() else "stretch",
         pixels="0..255" if stated else "auto",
         asker="evaluate",
     )

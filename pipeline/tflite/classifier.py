@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.data.pictures import Form
 from pipeline.errors import ModelError
-from pipeline.tflite import interpreter, metadata
+from pipeline.tflite import interpreter, metadata, normalization
 from pipeline.tflite.read import Graph, read
 
 log = logging.getLogger("flopsmith")
@@ -127,7 +127,7 @@ class Runner:
 def _stated(graph: Graph) -> tuple[Any, Any] | None:
     """Mean and deviation that the metadata of a file states, if they can be read."""
     try:
-        return metadata.of_file(graph)
+        return normalization.stated(graph)
     except ModelError as error:
         log.warning("%s. Pixels are given to the model as they are, 0..255", error)
         return None

@@ -10,7 +10,7 @@ import pytest
 from pipeline.data.datasets import DataConfig, Dataset, Split
 from pipeline.errors import ModelError
 from pipeline.measure import evaluate
-from pipeline.tflite import convert, metadata
+from pipeline.tflite import convert, metadata_writer
 
 
 @pytest.fixture(scope="module")
@@ -106,18 +106,23 @@ def test_a_model_of_other_pixels_has_its_own_accuracy(
 def test_the_normalization_that_a_float_file_states_is_used(
     foreign: Path, few_digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metadata, "normalization", lambda tensor: (127.5, 127.5))
+    monkeypatch.setattr(metadata_writer, "normalization", lambda tensor: (127.5, 127.5))
     content = foreign.with_suffix(".tflite").read_bytes()
     path = tmp_path / "stated.tflite"
-    about = metadata.About("digits")
-    path.write_bytes(metadata.put(content, about, list(few_digits.class_names)))
+    about = metadata_writer.About("digits")
+    path.write_bytes(metadata_writer.put(content, about, list(few_digits.class_names)))
     found = evaluate.accuracy(path, few_digits, "test", "one")
     assert found["pixels"] == "0..255"  # of which the file itself makes -1..1
     assert found["accuracy"] == pytest.approx(own_accuracy(foreign, few_digits), abs=0.03)
 
 
-def test_the_data_get_the_form_of_the_model(foreign: Path) -> None:
-    data = DataConfig(source="digits")
+def test_the_data_get_the_form_of_the_model(
+    foreign: Path, few_digits: Dataset, tmp_path: Path
+) -> None:
+    images, labels = few_digits.train.arrays()
+    large = np.repeat(np.repeat(images, 2, axis=1), 2, axis=2)
+    np.savez(tmp_path / "x.npz", x_train=large, y_train=labels, x_test=large, y_test=labels)
+    data = DataConfig(source=f"npz:{tmp_path / 'x.npz'}")
     found = evaluate.form(foreign.with_suffix(".tflite"), data, 0)
     assert (found.image_size, found.channels) == (32, 1)
 

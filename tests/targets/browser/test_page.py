@@ -18,7 +18,7 @@ from pipeline.data.pictures import Form
 from pipeline.errors import ModelError
 from pipeline.targets import browser
 from pipeline.targets.browser.page import demo
-from pipeline.tflite import convert, metadata
+from pipeline.tflite import convert, metadata_writer
 from pipeline.tflite.classifier import Runner
 
 LACKS = browser.missing()
@@ -102,7 +102,7 @@ def test_a_page_fits_pictures_as_the_model_says(tmp_path: Path, fit: pictures.Fi
     deep = tmp_path / "deep.png"
     deep.write_bytes(deep_colours(12))
     with tab() as opened:
-        start(opened, demo(metadata.with_form(uint8_ends(), form), LABELS, TITLE), tmp_path)
+        start(opened, demo(metadata_writer.with_form(uint8_ends(), form), LABELS, TITLE), tmp_path)
         for kind, (mode, width, height, allowed) in PICTURES.items():
             file = drawn(tmp_path / f"{kind}.png", mode, width, height)
             expected = pictures.decode(file, SHAPE[:2], SHAPE[2], fit).astype(int)
