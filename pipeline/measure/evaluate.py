@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
+from pipeline.graph import ending
 from pipeline.graph import scores as score
 from pipeline.pretrained import sources
 from pipeline.tflite import predict, scoring
@@ -104,7 +105,9 @@ def _classifier(path: Path) -> tuple[tuple[int, ...], Any]:
     model = sources.load(str(path)).model
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.inputs[0].shape) != 4:
         raise ModelError(f"not an image classifier. Received: {path}")
-    return model.inputs[0].shape[1:], lambda x: model.predict(x, verbose=0)
+    logit = model.output_shape[-1] == 1 and ending.kind(model) == "logits"
+    function = keras.ops.sigmoid if logit else np.asarray
+    return model.inputs[0].shape[1:], lambda x: np.asarray(function(model.predict(x, verbose=0)))
 
 
 def _size(shape: Any) -> str:

@@ -10,7 +10,7 @@ import keras
 from pipeline import artifact
 from pipeline.errors import ModelError
 from pipeline.graph import keras_file
-from pipeline.pretrained import applications, efficientnet_lite
+from pipeline.pretrained import applications, efficientnet_lite, heads
 from search_spaces import published
 
 KNOWN = f"{efficientnet_lite.NETWORK}, applications:NAME, PATH.keras, runs/DIR, mlflow:URI"
@@ -49,7 +49,7 @@ def load(source: str, weights: bool = True) -> Loaded:
     if path.is_dir():
         return _of_run(path)
     if path.suffix == keras_file.SUFFIX:
-        return Loaded(keras_file.from_file(path))
+        return Loaded(heads.meant(keras_file.from_file(path), path))
     if "/" in source:
         raise ModelError(f"no such directory. Received: {source}. Expected: that of a run")
     raise ModelError(f"unknown source of weights. Received: {source!r}. Expected: {KNOWN}")
