@@ -95,9 +95,9 @@ def is_signed(model: keras.Model) -> bool:
 def _shifts(layer: Any, sources: list[Any]) -> bool:
     """Whether a constant is added, as in `(tanh(x) + 1) / 2`."""
     kind = type(layer).__name__
-    return (kind in ("Add", "Subtract") and len(sources) == 1) or (
-        kind == "Rescaling" and np.any(np.asarray(layer.offset) != 0)
-    )
+    if kind == "Rescaling":
+        return bool(np.any(np.asarray(layer.offset) != 0))
+    return kind in ("Add", "Subtract") and len(sources) == 1
 
 
 def _function(layer: Any, tensor: Any) -> str:
@@ -138,10 +138,12 @@ def _vector(tensor: Any) -> int | None:
 
 def _keeps_off_ends(layer: Any) -> bool:
     """Whether it clips values to just above 0 and just below 1."""
-    low, high = getattr(layer, "x_min", None), getattr(layer, "x_max", None)
-    if type(layer).__name__ != "Clip" or not all(isinstance(x, int | float) for x in (low, high)):
+    if type(layer).__name__ != "Clip":
         return False
-    return bool(0 <= low <= CLIPPED and 1 - CLIPPED <= high <= 1)
+    low, high = layer.x_min, layer.x_max
+    if not isinstance(low, int | float) or not isinstance(high, int | float):
+        return False
+    return 0 <= low <= CLIPPED and 1 - CLIPPED <= high <= 1
 
 
 def _behind(model: keras.Model) -> list[tuple[Any, str, list[Any]]]:

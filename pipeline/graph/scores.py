@@ -42,7 +42,7 @@ def each(scores: Scores) -> Scores:
     """
     if scores.shape[-1] != 1:
         return scores
-    return np.concatenate([1 - scores, scores], axis=-1)
+    return np.asarray(np.concatenate([1 - scores, scores], axis=-1))
 
 
 def shares(scores: Scores) -> Scores:
@@ -51,7 +51,7 @@ def shares(scores: Scores) -> Scores:
     sums = np.sum(found, axis=-1, keepdims=True)
     if np.all(np.abs(sums - 1) <= LEAST):
         return found
-    return found / np.maximum(sums, np.finfo(np.float32).tiny)
+    return np.asarray(found / np.maximum(sums, np.finfo(np.float32).tiny))
 
 
 def fit(outputs: int, num_classes: int) -> bool:

@@ -1,6 +1,10 @@
 """The head of a trained network: whether it stays, what its scores are, or a new one."""
 
+import json
+import logging
+import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import keras
@@ -13,7 +17,30 @@ from pipeline.graph.kinds import table
 
 Head = Literal["auto", "keep", "new"]
 LOGS = {"logsoftmax": "softmax", "logsigmoid": "sigmoid"}  # logarithms of what the second gives
+BINARY = ("BinaryCrossentropy", "BinaryFocalCrossentropy")  # losses of independent scores
+log = logging.getLogger("flopsmith")
 NEW = "Replace its head: head: new"
+
+
+def meant(model: keras.Model, path: Path) -> keras.Model:
+    """The model of a `.keras` file, with sigmoids behind it if it was trained with such a loss.
+
+    Logits do not show whether a softmax or a sigmoid of each is meant. The loss, which Keras writes
+    into the file of a compiled model, does: binary cross-entropy of logits.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            loss = json.loads(archive.read("config.json"))["compile_config"]["loss"]
+        binary = loss["class_name"] in BINARY and bool(loss["config"]["from_logits"])
+    except (KeyError, TypeError, ValueError):  # not compiled, or with a loss of another form
+        return model
+    single = hasattr(model, "outputs") and len(model.outputs) == 1
+    if not binary or not single or ending.kind(model) != "logits":
+        return model
+    log.info("%s: trained with binary cross-entropy of logits; its scores are their sigmoids", path)
+    name = free_name("scores", model)
+    scored = keras.layers.Activation("sigmoid", name=name)(model.outputs[0])
+    return keras.Model(model.inputs, scored, name=model.name)
 
 
 def keeps(model: keras.Model, num_classes: int, head: Head, imagenet: bool) -> bool:

@@ -11,7 +11,7 @@ from pipeline import artifact
 from pipeline.errors import ModelError
 from pipeline.graph import keras_file, legacy_file, plain
 from pipeline.graph.plain import Trainable
-from pipeline.pretrained import applications, efficientnet_lite
+from pipeline.pretrained import applications, efficientnet_lite, heads
 from search_spaces import published
 
 KNOWN = f"{efficientnet_lite.NETWORK}, applications:NAME, PATH.keras, PATH.h5, runs/DIR, mlflow:URI"
@@ -50,7 +50,7 @@ def load(source: str, weights: bool = True, trainable: Trainable = "all") -> Loa
     if kind == "mlflow":
         return _plain(_logged(rest), trainable)
     if path.suffix in keras_file.SUFFIXES or legacy_file.is_legacy(path):
-        return _plain(Loaded(keras_file.from_file(path)), trainable)
+        return _plain(Loaded(heads.meant(keras_file.from_file(path), path)), trainable)
     if path.is_dir():
         return _plain(_of_run(path), trainable)
     if "/" in source:

@@ -150,3 +150,20 @@ def test_classes_in_another_order_are_told(
 def test_a_model_of_other_images_or_classes_is_refused(saved: Path, squares: Dataset) -> None:
     with pytest.raises(ModelError, match=r"images of 4x4x1, a model for 32x32x1.*--image-size 32"):
         evaluate.accuracy(saved, squares, "test", "one")
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", None])
+def test_one_output_tells_two_classes_apart(
+    activation: str | None, squares: Dataset, tmp_path: Path
+) -> None:
+    """A probability above a half, or a logit above zero: here 0.3 for white and -0.3 for black."""
+    inputs = keras.Input((4, 4, 1))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(2 / 255, -1.0)(inputs))
+    dense = keras.layers.Dense(1, activation=activation)
+    model = keras.Model(inputs, dense(x))
+    dense.set_weights([np.array([[0.3]]), np.zeros(1)])
+    path = tmp_path / "model.keras"
+    model.save(path)
+    path.with_suffix(".tflite").write_bytes(convert.convert_float(model))
+    for end in (".keras", ".tflite"):
+        assert evaluate.accuracy(path.with_suffix(end), squares, "test", "one")["accuracy"] == 1.0

@@ -1,6 +1,7 @@
 """Whatever a classifier ends in, its scores stay those of the model that was given."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,7 +14,7 @@ from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
 from pipeline.graph import ending
 from pipeline.graph import scores as score
-from pipeline.pretrained import heads
+from pipeline.pretrained import heads, sources
 from pipeline.pretrained.adaptation import adapt
 from pipeline.tflite import convert, scoring
 from pipeline.tflite.classifier import Runner
@@ -102,6 +103,35 @@ def test_one_output_stands_for_two_classes_and_no_other_number() -> None:
     with pytest.raises(ModelError, match=r"outputs=\(1,\) for 3 classes"):
         adapt(model, (8, 8, 1), 3, "keep")
     assert adapt(model, (8, 8, 1), 3)[1] == ["logits"]
+
+
+# what the loss of a file says
+
+
+@pytest.mark.parametrize(
+    ("loss", "function"),
+    [
+        (keras.losses.BinaryCrossentropy(from_logits=True), "sigmoid"),
+        (keras.losses.BinaryCrossentropy(), ""),
+        (keras.losses.SparseCategoricalCrossentropy(from_logits=True), ""),
+        ("mse", ""),
+        (None, ""),
+    ],
+)
+def test_logits_of_binary_cross_entropy_are_those_of_sigmoids(
+    loss: Any, function: str, tmp_path: Path
+) -> None:
+    model = ended(layers.Dense(4))
+    if loss is not None:
+        model.compile("sgd", loss)
+    model.save(path := tmp_path / "model.keras")
+    loaded = sources.load(str(path)).model
+    assert ending.of(loaded).function == function
+    pixels = np.ones((2, 8, 8, 1), np.float32)
+    function_of = keras.ops.sigmoid if function else np.asarray
+    np.testing.assert_allclose(loaded(pixels), function_of(model(pixels)), atol=1e-6)
+    made, _ = adapt(loaded, (8, 8, 1), 4)
+    assert ending.kind(made) == ("sigmoids" if function else "softmax")
 
 
 # what is said
