@@ -46,15 +46,14 @@ def from_file(path: Path) -> keras.Model:
         reason = "not a .h5 file" if path.exists() else "no such file"
         raise ModelError(f"{reason}. Received: {path}. Expected: a model saved by Keras")
     with h5py.File(path) as file:
-        text = file.attrs.get("model_config")
-    if text is None:
+        found = file.attrs.get("model_config")
+    if found is None:
         raise ModelError(
             f"the file holds weights without the layers that they are of. Received: {path}. Build "
             "the network, call its load_weights with this file, and give what "
             "model.save('model.keras') writes"
         )
-    text = text.decode() if isinstance(text, bytes) else text
-    config = json.loads(text)
+    config = json.loads(found)
     if reason := _refusal(config):
         raise ModelError(f"{path}: {reason}")
     try:

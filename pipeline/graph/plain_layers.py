@@ -138,6 +138,37 @@ def _cropped(operation: Any, node: Any) -> Any:
     return layers.Cropping2D(edges, name=operation.name)
 
 
+def _stacked(operation: Any, node: Any) -> Any:
+    """Channels that are picked one by one and stacked in reverse, as `preprocess_input` does it."""
+    parts = node.input_tensors
+    rank, picked = len(parts[0].shape) + 1, [_picked(part) for part in parts]
+    sources = {id(source): source for source, _ in filter(None, picked)}
+    if None in picked or len(sources) != 1 or operation.axis not in (-1, rank - 1):
+        return None
+    (source,) = sources.values()
+    order = [channel for _, channel in filter(None, picked)]
+    return _reversed if order == [*range(source.shape[-1] or 0)][::-1] else None
+
+
+def _picked(tensor: Any) -> tuple[Any, int] | None:
+    """The tensor of which this is one channel, and which one; None if it is none."""
+    operation, place, _ = tensor._keras_history
+    if type(operation).__name__ != "GetItem":
+        return None
+    node = operation._inbound_nodes[place]
+    given = node.arguments.args[1:] or tuple(node.arguments.kwargs.values())
+    key = list(given[0]) if given and isinstance(given[0], tuple | list) else []
+    if len(key) != 2 or key[0] is not Ellipsis or not isinstance(key[1], int):
+        return None
+    (source,) = node.input_tensors
+    return source, key[1] % (source.shape[-1] or 1)
+
+
+def _reversed(parts: Any) -> Any:
+    operation, place, _ = parts[0]._keras_history
+    return operation._inbound_nodes[place].input_tensors[0][..., ::-1]
+
+
 def _spread(key: list[Any], rank: int) -> list[Any] | None:
     """A slice per dimension, or None if the key holds anything else."""
     if not any(part is Ellipsis for part in key):
@@ -157,5 +188,6 @@ MADE: dict[str, Callable[[Any, Any], Any]] = {
     "ReLU": _relu,
     "Relu": _relu,
     "Relu6": _relu6,
+    "Stack": _stacked,
     "Softmax": _softmax,
 }

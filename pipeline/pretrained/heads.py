@@ -32,7 +32,7 @@ def meant(model: keras.Model, path: Path) -> keras.Model:
         with zipfile.ZipFile(path) as archive:
             loss = json.loads(archive.read("config.json"))["compile_config"]["loss"]
         binary = loss["class_name"] in BINARY and bool(loss["config"]["from_logits"])
-    except (KeyError, TypeError, ValueError):  # not compiled, or with a loss of another form
+    except (KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile):  # not compiled, or h5
         return model
     single = hasattr(model, "outputs") and len(model.outputs) == 1
     if not binary or not single or ending.kind(model) != "logits":

@@ -1,6 +1,7 @@
 """Operations and layers of preprocessing: the plain layers that compute what they do."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline.graph import plain
+from pipeline.graph import plain, walk
 
 SHAPE = (9, 8, 3)  # sides that cannot be confused
 ops, activations = keras.ops, keras.activations
@@ -49,6 +50,18 @@ def test_an_operation_becomes_a_layer_that_computes_the_same(name: str) -> None:
     made = plain.of(model).model
     assert kind in [type(layer).__name__ for layer in made.layers]
     np.testing.assert_allclose(made(images()), model(images()), atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["resnet50", "densenet", "mobilenet"])
+def test_preprocessing_inside_a_model_stays_when_it_has_been_saved(
+    mode: str, tmp_path: Path
+) -> None:
+    preprocess = getattr(keras.applications, mode).preprocess_input
+    network(preprocess).save(tmp_path / "model.keras")
+    model = keras.models.load_model(tmp_path / "model.keras")
+    made = plain.of(model).model
+    assert "Stack" not in [type(layer).__name__ for layer, _, _ in walk.calls(made)]
+    np.testing.assert_allclose(made(images()), model(images()), atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,13 @@ def test_a_name_counts_more_than_the_order() -> None:
     assert [r["layer"] for r in ledger.named(rows, known)] == ["two", "one"]
 
 
+def test_a_second_kernel_of_a_layer_is_not_taken_for_another_one() -> None:
+    known = [row("shared", 9), row("other", 9)]
+    names = ("net/quant_shared/MatMul", "net/quant_shared_2/MatMul", "x")
+    rows = [row(name, 9, also="") for name in names]
+    assert [r["layer"] for r in ledger.named(rows, known)] == ["shared", "shared", "other"]
+
+
 # the report
 
 

@@ -138,6 +138,37 @@ def test_a_shared_layer_has_one_twin_that_is_called_as_often() -> None:
     assert_same(model, legacy)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.Dense(4, name="shared"),
+        layers.Conv2D(4, 1, name="shared"),
+        layers.SeparableConv2D(4, 3, padding="same", name="shared"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_shared_matrix_has_a_twin_for_every_call(layer: Any) -> None:
+    model = network(lambda x: layers.Add()([layer(x), layer(layers.ReLU()(x))]))
+    legacy = bridge.to_legacy(model)
+    assert bridge.apart(model) == {"shared": 2}
+    assert {"shared", "shared_2"} <= {twin.name for twin in legacy.layers}
+    assert_same(model, legacy)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda x: x[..., ::-1],
+        lambda x: x[:, 1:, ::2, :3],
+        lambda x: keras.ops.flip(x, axis=-1),
+        lambda x: keras.ops.flip(x, axis=(1, 2)),
+    ],
+)
+def test_slices_and_flips_cross(body: Any) -> None:
+    model = network(lambda x: conv(body(x)))
+    assert_same(model, bridge.to_legacy(model))
+
+
 def test_a_shared_nested_model_shares_its_layers() -> None:
     inner = keras.Sequential([keras.Input((9, 8, 4)), layers.Conv2D(4, 3, padding="same")])
     model = network(lambda x: inner(inner(x)))

@@ -76,3 +76,20 @@ def test_what_is_always_zero_keeps_the_range_it_had(made: tuple[keras.Model, Any
     assert expected(model, "dead") == [0.0, 0.0]
     low, high = found(twin, "dead", "post")
     assert low < high
+
+
+def test_the_range_of_a_layer_that_is_called_twice_holds_what_both_calls_make() -> None:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6, 6, 2))
+    shared = layers.Conv2D(2, 3, padding="same", name="shared")
+    x = layers.Subtract()([shared(inputs), shared(layers.Rescaling(-3.0)(inputs))])
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    twin = quantization.quantize_aware(model, lambda _: None, IMAGES)[0]
+    (activation,) = twin.get_layer("quant_shared")._quantize_activations
+    ends = [float(v) for v in activation._post_activation_vars.values()]
+    made = [np.asarray(shared(x)) for x in (IMAGES, -3 * IMAGES)]
+    batches = [
+        (min(m[i : i + 10].min() for m in made), max(m[i : i + 10].max() for m in made))
+        for i in range(0, len(IMAGES), ranges.BATCH)
+    ]
+    assert sorted(ends) == pytest.approx(sorted(np.mean(batches, axis=0)), rel=1e-4)
