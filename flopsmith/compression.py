@@ -9,18 +9,18 @@ the log says so.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 
 from flopsmith import one_stage
-from flopsmith.images import Data, dataset
+from flopsmith.images import Data
 from flopsmith.one_stage import Workshop
 from pipeline.artifact import Artifact
 from pipeline.measure import metrics
+from pipeline.pretrained.pixels import Choice
 from pipeline.system.files import write_atomic
 
-Pixels = Literal["auto", "0..255", "0..1", "-1..1"]
 Settings = Mapping[str, Any]
 
 
@@ -47,7 +47,7 @@ def prune(
     data: Data,
     *,
     max_accuracy_drop: float | None = 0.01,
-    pixels: Pixels = "auto",
+    pixels: Choice = "auto",
     seed: int = 0,
     **settings: Any,
 ) -> keras.Model:
@@ -60,9 +60,10 @@ def prune(
         data: What it was trained on, its classes in the order of the model's scores: what
             `load_data` returns, the name of a source, or arrays.
         max_accuracy_drop: Largest loss of validation accuracy, a fraction; None: whatever it
-            costs, in one attempt.
-        pixels: Values that `model` expects; "auto" tries all on validation images. The model that
-            is returned expects 0..255: a Rescaling layer is put in front where it is needed.
+            costs, in one attempt, and even if `model` is far below what its own scores claim.
+        pixels: Values that `model` expects, as `load.pixels` in docs/recipes.md; "auto" tries all
+            on validation images. The model that is returned expects 0..255: a Rescaling layer is
+            put in front where it is needed.
         seed: Of everything random.
         settings: Of the stage `prune`, see docs/stages.md: `sparsity`, `epochs`, `pattern` ...
 
@@ -84,7 +85,7 @@ def cluster(
     data: Data,
     *,
     max_accuracy_drop: float | None = 0.01,
-    pixels: Pixels = "auto",
+    pixels: Choice = "auto",
     seed: int = 0,
     **settings: Any,
 ) -> keras.Model:
@@ -119,7 +120,7 @@ def quantize(
     data: Data,
     *,
     max_accuracy_drop: float | None = 0.01,
-    pixels: Pixels = "auto",
+    pixels: Choice = "auto",
     seed: int = 0,
     **settings: Any,
 ) -> TfliteModel:
@@ -158,7 +159,7 @@ def compress(
     prune: Settings | None = {},  # noqa: B006 (never changed)
     cluster: Settings | None = {},  # noqa: B006
     quantize: Settings = {},  # noqa: B006
-    pixels: Pixels = "auto",
+    pixels: Choice = "auto",
     seed: int = 0,
 ) -> TfliteModel:
     """Prune, cluster and quantize: the smallest `.tflite` file that keeps accuracy.
@@ -196,14 +197,14 @@ def _keras(
     model: keras.Model | str | Path,
     data: Data,
     max_accuracy_drop: float | None,
-    pixels: Pixels,
+    pixels: Choice,
     seed: int,
     given: Settings,
 ) -> keras.Model:
     """The model that one stage makes."""
     steps = [(name, one_stage.settings(name, given))]
-    with one_stage.workshop(dataset(data, seed), seed) as shop:
-        source = shop.loaded(model, pixels)
+    known = {"pixels": pixels, "accept": max_accuracy_drop is None}
+    with one_stage.with_model(model, data, seed, **known) as (shop, source):
         made = shop.compressed(source, steps, max_accuracy_drop)
         return keras.models.load_model(made[-1].model_path, compile=False)
 
@@ -213,13 +214,13 @@ def _tflite(
     model: keras.Model | str | Path,
     data: Data,
     max_accuracy_drop: float | None,
-    pixels: Pixels,
+    pixels: Choice,
     seed: int,
 ) -> TfliteModel:
     """The file that stages make, of which the last is `quantize`."""
     steps = [(name, one_stage.settings(name, one)) for name, one in given.items()]
-    with one_stage.workshop(dataset(data, seed), seed) as shop:
-        source = shop.loaded(model, pixels)
+    known = {"pixels": pixels, "accept": max_accuracy_drop is None}
+    with one_stage.with_model(model, data, seed, **known) as (shop, source):
         made = shop.compressed(source, steps, max_accuracy_drop)
         return _measured(made, shop)
 

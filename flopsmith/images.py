@@ -1,13 +1,16 @@
 """Data sets: by the name that a recipe would use, or as arrays."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from pipeline import stage
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.errors import DataError
+from pipeline.stage import StageConfig
 
 Arrays = tuple[Any, Any] | tuple[tuple[Any, Any], tuple[Any, Any]]
 Data = str | Dataset | Arrays  # what every function takes as its `data`
@@ -68,6 +71,32 @@ def load_data(
 def dataset(data: Data, seed: int) -> Dataset:
     """The data set itself, loaded with the defaults of `load_data` unless it is one already."""
     return data if isinstance(data, Dataset) else load_data(data, seed=seed)
+
+
+def for_model(
+    data: Data, model: StageConfig, path: Path, seed: int
+) -> tuple[Dataset, DataConfig | None]:
+    """The data set in the form in which a trained model takes its pictures.
+
+    Args:
+        data: What is loaded already stays as it is.
+        model: Settings of the stage `load`, with the model.
+        path: Of the model.
+        seed: Of the division.
+
+    Returns:
+        The data set, and what it was read as; None: images in memory.
+    """
+    if isinstance(data, Dataset):
+        return data, None
+    if isinstance(data, str):
+        config = stage.load("load").images(model, DataConfig(source=data), seed)
+        return datasets.load(config, seed), config
+    from pipeline.pretrained import fitting, sources
+
+    own = fitting.own_shape(sources.load(str(path)).model)
+    config = fitting.asked(own, DataConfig(source="arrays", fit="stretch"))
+    return datasets.from_arrays(_named(data), config, seed), None
 
 
 def _named(arrays: Arrays) -> Mapping[str, Any]:

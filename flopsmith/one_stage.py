@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 import keras
 from pydantic import BaseModel, ValidationError
 
-from pipeline import guardrail, stage
+from flopsmith.images import Data, for_model
+from pipeline import guardrail, reference, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.data.datasets import Dataset
+from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.errors import RecipeError
 from pipeline.measure import metrics
 from pipeline.stage import Context, StageConfig
@@ -49,6 +50,7 @@ class Workshop:
     seed: int
     budget: Budget = field(default_factory=Budget)
     targets: tuple[str, ...] = ()
+    pictures: DataConfig | None = None  # what `data` was read as; None: images in memory
     count: int = 0  # stages so far
 
     def run(
@@ -85,6 +87,7 @@ class Workshop:
             description="",
             recipe_yaml="",
             log=Unrecorded(),
+            pictures=self.pictures,
         )
         module = stage.load(name)
         source = source or Artifact(stage="data", fingerprint="", directory=self.place)
@@ -93,14 +96,8 @@ class Workshop:
         made: Artifact = module.run(source, config, ctx)
         return made
 
-    def loaded(self, model: keras.Model | str | Path, pixels: str) -> Artifact:
+    def loaded(self, config: StageConfig) -> Artifact:
         """Bring a model of one's own in: on images of `data`, 0..255, with softmax scores."""
-        path = self.place / "given.keras"
-        if isinstance(model, keras.Model):
-            model.save(path)
-        else:
-            path = Path(model)
-        config = settings("load", {"model": str(path), "head": "keep", "pixels": pixels})
         made = self.run("load", None, config)
         accuracy = metrics.val_accuracy(made, self.data)
         return made.model_copy(update={"metrics": {"val_accuracy": accuracy}})
@@ -113,13 +110,15 @@ class Workshop:
     ) -> list[Artifact]:
         """Run stages that compress, which together may cost so much val accuracy."""
         guardrail.foresee(steps, 0, source)
-        reference, made = source.metrics["val_accuracy"], list[Artifact]()
+        # a model that was given counts as it came, at its own size of images
+        accuracy = max(source.metrics["val_accuracy"], reference.accuracy(source))
+        made = list[Artifact]()
         for place, (name, config) in enumerate(steps, 1):
             floor = None
             if max_accuracy_drop is not None:
                 share = place / len(steps)
                 images = len(self.data.val)
-                floor = guardrail.floor(reference, max_accuracy_drop, images, share)
+                floor = guardrail.floor(accuracy, max_accuracy_drop, images, share)
             source = self.run(name, source, config, floor)
             made.append(source)
         return made
@@ -130,6 +129,30 @@ def workshop(data: Dataset, seed: int, **options: Any) -> Iterator[Workshop]:
     """Make a directory for stages, and delete it with everything in it afterwards."""
     with tempfile.TemporaryDirectory(prefix="flopsmith-") as place:
         yield Workshop(Path(place), data, seed, **options)
+
+
+@contextlib.contextmanager
+def with_model(
+    model: keras.Model | str | Path, data: Data, seed: int, **known: Any
+) -> Iterator[tuple[Workshop, Artifact]]:
+    """Make a workshop with a model of one's own, and images as that model takes them.
+
+    Args:
+        model: A Keras model or the path of a `.keras` file.
+        data: The images.
+        seed: Of everything random.
+        known: More settings of the stage `load`.
+    """
+    with tempfile.TemporaryDirectory(prefix="flopsmith-") as place:
+        path = Path(place) / "given.keras"
+        if isinstance(model, keras.Model):
+            model.save(path)
+        else:
+            path = Path(model)
+        config = settings("load", {"model": str(path), "head": "keep", **known})
+        images, read_as = for_model(data, config, path, seed)
+        shop = Workshop(Path(place), images, seed, pictures=read_as)
+        yield shop, shop.loaded(config)
 
 
 def settings(name: str, given: Mapping[str, Any]) -> StageConfig:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline import commands
 from pipeline.errors import ModelError, PipelineError
-from pipeline.system import output, sandbox
+from pipeline.system import output, sandbox, stopping
 
 
 def script() -> int:
@@ -51,10 +51,10 @@ def _run(args: Any) -> int:
     except PipelineError as error:
         print(f"flopsmith: {error}", file=sys.stderr)
         code = 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         goes_on = "" if getattr(args, "guarded", False) else "; the same command goes on from here"
         print(f"flopsmith: stopped{goes_on}", file=sys.stderr)
-        code = 130
+        code = stopping.exit_code(stop)
     except BrokenPipeError:
         output.drop()
         return 0

@@ -115,14 +115,17 @@ def test_the_same_command_again_says_what_was_done_before(again: Ended) -> None:
 def test_a_resumed_run_shows_the_whole_story_in_mlflow(
     first: Ended, again: Ended, client: MlflowClient
 ) -> None:
-    assert again.run_id != first.run_id
+    assert again.run_id == first.run_id
     stages = nested(client, again.run_id)
     assert sorted(stages) == ["01-search", "02-finetune", "03-report"]
-    assert {stage.data.tags["resumed"] for stage in stages.values()} == {"true"}
+    assert {stage.data.tags["resumed"] for stage in stages.values()} == {"false"}
     assert list(nested(client, stages["01-search"].info.run_id)) == ["trial-0000"]
     size = first.finished[1].metrics["size_bytes"]
     assert stages["02-finetune"].data.metrics["size_bytes"] == size
     assert client.get_run(again.run_id).data.metrics["size_bytes"] == size
+    assert client.get_run(again.run_id).info.status == "FINISHED"
+    for run_id in (again.run_id, stages["02-finetune"].info.run_id):
+        assert len(client.get_metric_history(run_id, "val_accuracy")) == 1
 
 
 # a setting of finetune changed
@@ -158,6 +161,15 @@ def test_stages_that_were_redone_are_not_marked_as_resumed(
     tags = {name: run.data.tags for name, run in nested(client, changed.run_id).items()}
     resumed = {name: tags[name]["resumed"] for name in tags}
     assert resumed == {"01-search": "true", "02-finetune": "false", "03-report": "false"}
+
+
+def test_a_changed_setting_begins_a_run_that_names_the_earlier_one(
+    again: Ended, changed: Ended, client: MlflowClient
+) -> None:
+    assert changed.run_id != again.run_id
+    assert client.get_run(changed.run_id).data.tags["continues"] == again.run_id
+    (trial,) = nested(client, nested(client, changed.run_id)["01-search"].info.run_id).values()
+    assert trial.info.status == "FINISHED"
 
 
 # what cannot be run

@@ -26,6 +26,7 @@ def test_fresh_runs_every_stage_again_and_keeps_the_earlier_files(
 ) -> None:
     before = run(tmp_path, reports())
     after = run(tmp_path, reports(), fresh=True)
+    assert after.run_id != before.run_id
     assert set(after.files) == set(before.files)
     assert not set(after.files.items()) & set(before.files.items())
     assert after.replaced == [
@@ -111,6 +112,11 @@ def test_a_stage_that_was_interrupted_goes_on_in_its_directory(
     del interrupted[f"02-report/{runner.MARK}"]
     assert ended.files.items() >= interrupted.items()
     assert ended.lines.count("report: started") == 1
+    assert ended.run_id == run_id
+    stages = nested(client, run_id)
+    assert sorted(stages) == ["01-report", "02-report"]
+    for one in (client.get_run(run_id), *stages.values()):
+        assert one.info.status == "FINISHED"
 
 
 def test_the_mlflow_run_of_a_killed_process_is_marked_killed_at_the_next_start(

@@ -37,14 +37,23 @@ def add(commands: Any) -> None:
         "--image-size", type=int, help="pixels per side (default: what the model takes)"
     )
     evaluate.add_argument(
-        "--channels", type=int, choices=(1, 3), help="1: grey, 3: colour (default: the data's)"
+        "--channels",
+        type=int,
+        choices=(1, 3),
+        help="1: grey, 3: colour (default: what the model takes)",
     )
     evaluate.add_argument(
         "--fit",
         choices=("auto", "crop", "pad", "stretch"),
         default="auto",
-        help="what becomes of pictures of other proportions (default: auto, the one with which "
-        "most val images are classified correctly)",
+        help="what becomes of pictures of other proportions (default: auto, that with which most "
+        "val images are classified correctly)",
+    )
+    evaluate.add_argument(
+        "--classes",
+        type=lambda text: [name.strip() for name in text.split(",")],
+        metavar="NAME,NAME,...",
+        help="all classes in the order of the model's scores (default: sorted, as in the data)",
     )
     evaluate.add_argument("--seed", type=int, default=0, help="seed of the division (default: 0)")
     for part, default in FRACTIONS.items():

@@ -38,6 +38,7 @@ def call(args: argparse.Namespace) -> int:
     from pipeline.tflite import predict
 
     model, labels = predict.load(Path(args.model))
+    predict.tell_pixels(model, args.model)
     paths, left_out = predict.listed(args.images)
     for line in left_out:
         print(f"flopsmith: {line}", file=sys.stderr)

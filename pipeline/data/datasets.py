@@ -11,9 +11,16 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
-from pipeline.data import cache
+from pipeline.data import cache, class_names
 from pipeline.data.cache import Contents, Decoded, Source
 from pipeline.data.division import Rows, divide
 from pipeline.data.pictures import Channels, Form
@@ -26,6 +33,7 @@ CHANCE = 1.2  # an accuracy up to this times the share of the largest class is c
 
 DEFAULT = Form()
 Side = Annotated[int, Field(ge=8)]  # pixels
+ClassName = Annotated[str, BeforeValidator(str)]  # 7 in YAML is the folder named 7
 
 log = logging.getLogger("flopsmith")
 
@@ -35,7 +43,7 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: str = Field(
+    source: Annotated[str, AfterValidator(sourced)] = Field(
         default="digits",
         description="Where the images are: folder:PATH, npz:PATH, tfds:NAME[:VERSION] or digits",
     )
@@ -52,6 +60,11 @@ class DataConfig(BaseModel):
         default="auto",
         description="What becomes of pictures of other proportions: crop the centre, pad with "
         "black, stretch as Keras does; auto: crop, or what a loaded model was trained with",
+    )
+    classes: tuple[ClassName, ...] | None = Field(
+        default=None,
+        description="Names of all classes in the order that their numbers have; none: sorted, or "
+        "as in the source",
     )
     val_fraction: float = Field(
         default=0.15,
@@ -74,11 +87,6 @@ class DataConfig(BaseModel):
     @classmethod
     def _source(cls, value: Any) -> Any:
         return {"source": value} if isinstance(value, str) else value
-
-    @field_validator("source")
-    @classmethod
-    def _kind_of_path(cls, source: str) -> str:
-        return sourced(source)
 
     @property
     def form(self) -> Form:
@@ -219,11 +227,12 @@ def sample(
     rows = _divided(found, config, seed)[part]
     if count < len(rows):
         rows = np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
-    labels = found.labels[rows]
+    names, numbers = class_names.ordered(found.class_names, config.classes, config.source)
+    labels = numbers[found.labels[rows]]
     if isinstance(found, Decoded):
-        return Split(found.images, labels, rows), found.class_names
+        return Split(found.images, labels, rows), names
     images = np.stack(list(found.images(rows.tolist())))
-    return Split(images, labels, np.arange(len(rows))), found.class_names
+    return Split(images, labels, np.arange(len(rows))), names
 
 
 def _find(config: DataConfig) -> Source:
@@ -261,13 +270,14 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], config: DataConfig, seed
 
 def _dataset(found: Decoded, config: DataConfig, seed: int) -> Dataset:
     rows = _divided(found, config, seed)
-    parts = {part: Split(found.images, found.labels[at], at) for part, at in rows.items()}
+    names, numbers = class_names.ordered(found.class_names, config.classes, config.source)
+    parts = {part: Split(found.images, numbers[found.labels[at]], at) for part, at in rows.items()}
     hashes = {part: hashlib.sha256(at.tobytes()).hexdigest() for part, at in rows.items()}
-    whole = fingerprint(found.fingerprint, hashes)
+    whole = fingerprint(found.fingerprint, hashes, *([names] if config.classes else []))
     height, width, channels = found.images.shape[1:]
     form = replace(config.form, size=(height, width), channels=channels, levels=found.levels)
     dataset = Dataset(
-        config.source, found.class_names, **parts, fingerprint=whole, notes=found.notes, form=form
+        config.source, names, **parts, fingerprint=whole, notes=found.notes, form=form
     )
     for note in found.notes:
         log.info("%s: %s", config.source, note)

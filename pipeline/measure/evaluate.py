@@ -93,8 +93,8 @@ def accuracy(path: Path, dataset: Dataset, part: str, kind: Views) -> dict[str, 
         ModelError: the model knows another number of classes, or takes other images.
     """
     split: Split = getattr(dataset, part)
+    _refuse_other_images(path, _network(path), split)
     network = _network(path, dataset.num_classes)
-    _refuse_other_images(path, network, split)
     found = given.judged(network, dataset)
     if doubt := worth.doubt(found, dataset.class_names):
         log.warning("%s: %s", path, doubt.text)
@@ -155,11 +155,12 @@ def _network(path: Path, classes: int | None = None) -> Network:
 
 def _of_tflite(path: Path, classes: int | None) -> Network:
     runner, _ = predict.load(path)
+    height, width, channels = runner.image_shape
     _refuse_other_classes(path, runner.num_classes, classes)
     stated = runner.takes_bytes or runner.normalization is not None
     return Network(
         str(path),
-        tuple(runner.image_shape),
+        (height, width, channels),
         lambda _: lambda images: _of_both(runner.scores(images)),
         reversible=True,
         usual="crop" if given.is_own(str(path)) else "stretch",

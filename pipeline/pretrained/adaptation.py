@@ -19,6 +19,7 @@ def adapt(
     head: Head = "auto",
     imagenet: bool = False,
     pixels: Pixels = AS_THEY_ARE,
+    resizes: bool = False,
 ) -> tuple[keras.Model, list[str]]:
     """Rebuild a functional model for a data set, with the weights that it has.
 
@@ -32,6 +33,7 @@ def adapt(
             many classes, unless those are ImageNet's.
         imagenet: Whether the classes of `model` are ImageNet's.
         pixels: What `model` was trained on; the adapted model takes 0..255 in R, G, B.
+        resizes: Whether images are resized within it to the size that `model` was made for.
 
     Returns:
         The model, and the names of layers that start from random weights.
@@ -49,8 +51,15 @@ def adapt(
     kept = heads.keeps(model, num_classes, head, imagenet)
     folded = first_convolution(model) if grey else None
     turned = _turned(model) if pixels.reverse else None
+    own = tuple(model.inputs[0].shape[1:3]) if resizes else ()
+    size = tuple(
+        mine or given for mine, given in zip(own or input_shape, input_shape[:2], strict=False)
+    )
 
     def first(image: Any) -> Any:
+        if size != input_shape[:2]:
+            # not a Resizing layer: a model with one runs all layers as in training (Keras 3.15)
+            image = keras.ops.image.resize(image, size)
         if not pixels.are_bytes:
             scale, offset = (
                 list(one) if isinstance(one, tuple) else one
@@ -59,7 +68,7 @@ def adapt(
             name = heads.free_name("pixels", model)
             image = keras.layers.Rescaling(scale, offset, name=name)(image)
         if len(model.inputs[0].shape) == 3:
-            return keras.layers.Reshape(input_shape[:2], name="one_channel")(image)
+            return keras.layers.Reshape(size, name="one_channel")(image)
         return _thrice(image) if grey and folded is None else image
 
     rebuilt = on_images(model, input_shape, first)

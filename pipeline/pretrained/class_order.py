@@ -17,6 +17,7 @@ CERTAIN = 3.0  # standard deviations that separate a difference from chance
 SHARE = 0.5  # of the images of classes that are moved, which an order has to explain
 ABOVE_CHANCE = 0.15  # accuracy that an order has to have above the best order of shuffled outputs
 SHUFFLES = 20
+EXPLAINS = 0.9  # of what the best order explains, so that an order that people sort by is meant
 EVIDENCE = 2  # images of a class that another output names, so that its place is certain
 
 Places = npt.NDArray[Any]  # by output of the network: the place of its class in the data
@@ -64,9 +65,10 @@ def order(outputs: Places, labels: Places, class_names: Sequence[str]) -> Order 
     """
     names = tuple(class_names)
     before = float(np.mean(outputs == labels))
+    most = float(np.mean(_assigned(outputs, labels, len(names))[outputs] == labels))
     for how, places in _sorted_otherwise(names).items():
-        if _gained(outputs, labels, places):
-            after = float(np.mean(places[outputs] == labels))
+        after = float(np.mean(places[outputs] == labels))
+        if after >= EXPLAINS * most and _gained(outputs, labels, places):
             return Order(tuple(names[at] for at in places), names, how, before, after)
     found = one_to_one(outputs, labels, len(names))
     if found is None:
@@ -99,7 +101,7 @@ def _gained(outputs: Places, labels: Places, places: Places) -> bool:
     """Whether an order is right about more images than that of the data, beyond chance."""
     right, was = places[outputs] == labels, outputs == labels
     gained, lost = int(np.sum(right & ~was)), int(np.sum(was & ~right))
-    return gained - lost > CERTAIN * np.sqrt(gained + lost)
+    return bool(gained - lost > CERTAIN * np.sqrt(gained + lost))
 
 
 def _assigned(outputs: Places, labels: Places, count: int) -> Places:

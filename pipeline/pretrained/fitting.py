@@ -24,7 +24,7 @@ from pipeline.pretrained.presentation import Sample, Score
 
 Shape = tuple[int | None, int | None, int]
 Classes = Literal["data", "model"]
-VAL, TRAIN = 300, 200  # images that are decoded in every way that is tried
+IMAGES = 500  # val images at most that are decoded in every way that is tried
 FITS: tuple[Fit, ...] = ("stretch", "crop", "pad")  # the first is what Keras does by default
 log = logging.getLogger("flopsmith")
 
@@ -124,11 +124,10 @@ def _best(
 
 
 def _sample(data: DataConfig, fit: Fit, seed: int) -> tuple[Sample, tuple[str, ...]]:
-    """Val and train images, few enough to decode them several times."""
-    form = data.model_copy(update={"fit": fit})
-    val, names = datasets.sample(form, seed, VAL, "val")
-    train, _ = datasets.sample(form, seed, TRAIN, "train")
-    return Sample.of(val, train), names
+    """Val images, few enough to decode them several times, and the names of all classes."""
+    val, names = datasets.sample(data.model_copy(update={"fit": fit}), seed, IMAGES, "val")
+    images, labels = val.arrays()
+    return Sample(images, labels, len(labels)), names
 
 
 def _sure(order: Order, network: Network) -> tuple[str, ...]:

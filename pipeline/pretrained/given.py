@@ -88,13 +88,13 @@ def adapted(
     shape, classes = dataset.image_shape, dataset.num_classes
     model, new = adapt(loaded.model, shape, classes, wish.head, loaded.imagenet)
     if new:
-        pixels = _named(wish.pixels, dataset)
+        pixels = named(wish.pixels, dataset)
         if pixels != AS_THEY_ARE:
             model, new = adapt(loaded.model, shape, classes, wish.head, loaded.imagenet, pixels)
         return Adapted(model, new)
     given = network(wish, loaded, classes)
     found = judged(given, dataset)
-    pixels = _named(found.best.pixels.name, dataset)
+    pixels = named(found.best.pixels.name, dataset)
     if pixels != AS_THEY_ARE:
         model, _ = adapt(loaded.model, shape, classes, wish.head, loaded.imagenet, pixels)
     own = _own_images(given, dataset, read_as, seed)
@@ -109,11 +109,18 @@ def is_own(source: str) -> bool:
     return path.is_dir() or (path.is_file() and artifact.load(path.parent) is not None)
 
 
-def network(wish: Wish, loaded: Loaded, classes: int) -> Network:
-    """A Keras model as a network with the classes of the data."""
+def network(wish: Wish, loaded: Loaded, classes: int, resizes: bool = False) -> Network:
+    """A Keras model as a network with the classes of the data.
+
+    Args:
+        wish: What is known of it.
+        loaded: The model.
+        classes: Number of classes.
+        resizes: Whether images are resized to its own size within it.
+    """
 
     def score(shape: ImageShape) -> Score:
-        model, _ = adapt(loaded.model, shape, classes, "keep", loaded.imagenet)
+        model, _ = adapt(loaded.model, shape, classes, "keep", loaded.imagenet, resizes=resizes)
         return presentation.keras_score(model)
 
     return Network(
@@ -139,7 +146,7 @@ def judged(network: Network, dataset: Dataset) -> Found:
     return found
 
 
-def _named(choice: Choice, dataset: Dataset) -> Pixels:
+def named(choice: Choice, dataset: Dataset) -> Pixels:
     """Values of pixels by name, with statistics of all training images."""
     name = "0..255" if choice == "auto" else choice
     taken = name.startswith(values.OF_THE_DATA)
@@ -192,13 +199,14 @@ def _accuracy(score: Score, pixels: Pixels, split: Split) -> float:
 
 def _resized(dataset: Dataset, shape: ImageShape) -> Dataset:
     """Images in memory at another size; they are stretched, having been fitted already."""
-    parts = {}
-    for name in ("train", "val", "test"):
-        split: Split = getattr(dataset, name)
-        count = presentation.TRAINED if name == "train" else len(split)
+
+    def part(split: Split, count: int) -> Split:
         images = [_stretched(split.images[row], shape) for row in split.index[:count]]
-        parts[name] = Split(np.stack(images), split.labels[:count], np.arange(len(images)))
-    return replace(dataset, **parts)
+        return Split(np.stack(images), split.labels[:count], np.arange(len(images)))
+
+    train = part(dataset.train, presentation.TRAINED)
+    val, test = (part(one, len(one)) for one in (dataset.val, dataset.test))
+    return replace(dataset, train=train, val=val, test=test)
 
 
 def _stretched(image: Any, shape: ImageShape) -> Any:

@@ -75,7 +75,8 @@ class Pixels:
         """What the network takes of images `[..., C]` in 0..255."""
         found = np.asarray(images, np.float32)
         if not self.are_bytes:
-            found = found * np.float32(self.scale) + np.float32(self.offset)
+            scale, offset = (np.asarray(one, np.float32) for one in (self.scale, self.offset))
+            found = found * scale + offset
         return found[..., ::-1] if self.reverse else found
 
 

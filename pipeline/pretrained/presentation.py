@@ -23,7 +23,8 @@ FIRST = 200  # of them all, for a first look at many ways
 CHUNK = 100  # images at a time
 CLOSE = 0.03  # accuracies that are this close to the best may differ by chance
 CERTAIN = 2.0  # standard deviations that they differ by if it is not by chance
-UNUSUAL = 1.1  # times the surprise that a way counts as which few networks are trained in
+CLEARLY = 1.1  # how many times greater the loss of a usual way is, if another is taken instead
+LITTLE = 0.005  # a loss that is greater by no more than this is as good
 PROMISING = 0.1  # accuracy below the best at the first look, of ways that are looked at again
 MIXED = 0.6  # an accuracy up to this may be that of classes in another order
 SMOOTHING = 0.01  # label smoothing s, see `surprise`
@@ -44,9 +45,9 @@ class Sample:
     @classmethod
     def of(cls, val: Split, train: Split) -> "Sample":
         """Take some of each, the classes as evenly as possible."""
-        some, more = batch(val, SAMPLE, seed=0), batch(train, TRAINED, seed=0)
-        images, labels = (np.concatenate(pair) for pair in zip(some, more, strict=True))
-        return cls(images, labels, len(some[1]))
+        images, labels = batch(val, SAMPLE, seed=0)
+        more, theirs = batch(train, TRAINED, seed=0)
+        return cls(np.concatenate([images, more]), np.concatenate([labels, theirs]), len(labels))
 
     def few(self) -> "Sample":
         """Enough of both for a first look."""
@@ -151,11 +152,23 @@ def best_of(ways: Sequence[Shown], usual: Collection[str]) -> Shown:
 
     Args:
         ways: All of one sample.
-        usual: Ways that are preferred where another is hardly better.
+        usual: Ways in which networks are trained so often that others have to be clearly better.
     """
+    known = [one for one in ways if one.way in usual] or list(ways)
+    best = _least_surprised(known)
+    others = [one for one in ways if one.way not in usual and not _worse(one, best)]
+    if not others or len(known) == len(ways):
+        return best
+    top = max(others, key=lambda one: float(one.hits.mean()))
+    close = [one for one in others if not _worse(one, top)]
+    other = min(close, key=lambda one: float(_losses(one).mean()))
+    return other if _clearly_better(other, best) else best
+
+
+def _least_surprised(ways: Sequence[Shown]) -> Shown:
     top = max(ways, key=lambda one: float(one.hits.mean()))
     close = [one for one in ways if not _worse(one, top)]
-    return min(close, key=lambda one: _surprise(one) * (1 if one.way in usual else UNUSUAL))
+    return min(close, key=lambda one: surprise(one.scores, one.sample.labels))
 
 
 def _worse(one: Shown, top: Shown) -> bool:
@@ -163,11 +176,27 @@ def _worse(one: Shown, top: Shown) -> bool:
     lost = int(np.sum(top.hits & ~one.hits))
     gained = int(np.sum(one.hits & ~top.hits))
     far = lost - gained > CLOSE * len(top.hits)
-    return far or lost - gained > CERTAIN * np.sqrt(lost + gained)
+    return bool(far or lost - gained > CERTAIN * np.sqrt(lost + gained))
 
 
-def _surprise(one: Shown) -> float:
-    return surprise(one.scores, one.sample.labels)
+def _clearly_better(one: Shown, usual: Shown) -> bool:
+    """Whether more images are right than chance explains, or labels are clearly more likely.
+
+    A network fits best, in likelihood, what it was trained on: any other scale and offset of its
+    pixels is a step away from the minimum of its loss.
+    """
+    if _worse(usual, one):
+        return True
+    mine, other = _losses(one), _losses(usual)
+    certain = np.mean(other - mine) > CERTAIN * np.std(other - mine) / np.sqrt(len(mine))
+    return bool(certain and other.mean() > CLEARLY * mine.mean() + LITTLE)
+
+
+def _losses(one: Shown) -> npt.NDArray[np.float64]:
+    """Cross-entropy of each image, `[N]`."""
+    labels = one.sample.labels[:, None].astype(np.int64)
+    right = np.take_along_axis(one.scores.astype(np.float64), labels, axis=-1)[:, 0]
+    return np.asarray(-np.log(np.clip(right, LEAST, 1)))
 
 
 def surprise(scores: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:

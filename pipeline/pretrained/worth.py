@@ -64,7 +64,10 @@ def doubt(found: Found, class_names: Sequence[str]) -> Doubt | None:
         return Doubt(other.told(), stops=True, order=other)
     said = f"{100 * claim.accuracy:.1f}% of {claim.images} val images are right"
     if best.guesses:
-        return Doubt(f"it does no better than guessing: {said}. {tried}", stops=True)
+        return Doubt(
+            f"it does no better than guessing; it is given pixels {best.way}: {said}. {tried}",
+            stops=True,
+        )
     learned = Claim.of(best, slice(val, None)) if len(best.hits) - val >= FEW else claim
     claimed = f"{said}, while its scores claim {100 * claim.confidence:.0f}%"
     if min(claim.gap, learned.gap) > FAR:

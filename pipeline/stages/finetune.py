@@ -6,6 +6,7 @@ Why:     trials of a search are short; longer training makes their winner more a
 Source:  cosine schedule, Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.03983.
 """
 
+import logging
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -19,6 +20,7 @@ from pipeline.stage import Context, ModelPath, StageConfig
 from pipeline.train.settings import LASTING, Settings, merged, overrides
 
 Overrides: Any = overrides(StageConfig)
+log = logging.getLogger("flopsmith")
 
 
 class Config(Overrides):
@@ -69,7 +71,7 @@ def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, 
     """Refuse a teacher, or augmentation of colours, that does not fit the images."""
     config.check_colours("finetune", dataset.image_shape[-1])
     if config.teacher is not None:
-        _teacher(config.teacher, dataset)
+        _teacher(config.teacher, dataset, measured=False)
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
@@ -117,18 +119,39 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     return ctx.save_keras(model, source, details=details, settings={**source.settings, **lasting})
 
 
-def _teacher(source: str, dataset: Dataset) -> Any:
+def _teacher(source: str, dataset: Dataset, measured: bool = True) -> Any:
     """Load the network to learn from, for the images of the data.
 
+    It sees them at its own size, with the values of pixels that it was trained on.
+
+    Args:
+        source: Where it is.
+        dataset: The images.
+        measured: False where only its shape counts.
+
     Raises:
-        RecipeError: there is none, or it is for other images or another number of classes.
+        RecipeError: there is none, or it is for other images, another number of classes or another
+            order of them.
     """
-    from pipeline.pretrained import sources
+    from pipeline.pretrained import given, sources, worth
     from pipeline.pretrained.adaptation import adapt
+    from pipeline.pretrained.given import Wish
 
     try:
-        found = sources.load(source).model
-        model, _ = adapt(found, dataset.image_shape, dataset.num_classes, "keep")
+        loaded = sources.load(source)
+        shape, classes = dataset.image_shape, dataset.num_classes
+        model, _ = adapt(loaded.model, shape, classes, "keep", resizes=True)
+        if not measured:
+            return model
+        wish = Wish(source, "keep", asker="finetune.teacher")
+        found = given.judged(given.network(wish, loaded, classes, resizes=True), dataset)
+        doubt = worth.doubt(found, dataset.class_names)
+        if doubt and doubt.order:
+            raise ModelError(f"{source}: {doubt.text}. Set data.classes to that order")
+        if doubt:
+            log.warning("finetune.teacher: %s: %s", source, doubt.text)
+        pixels = given.named(found.best.pixels.name, dataset)
+        model, _ = adapt(loaded.model, shape, classes, "keep", pixels=pixels, resizes=True)
     except ModelError as error:
         raise RecipeError(f"finetune.teacher: {error}") from error
     return model

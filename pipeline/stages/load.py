@@ -29,6 +29,7 @@ MEND = (
     "data.fit, or put what prepares them into the model; if its classes are others, set "
     "load.head=new"
 )
+ACCEPT = "to go on all the same, set load.accept=true (in Python, max_accuracy_drop=None)"
 log = logging.getLogger("flopsmith")
 
 
@@ -129,11 +130,11 @@ def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, 
         needs = " and ".join(
             f"{k}={costs.text(cost[k])} (budget.{k}={m:,})" for k, m in broken.items()
         )
-        height, width, channels = dataset.image_shape
+        more = " ".join(f"budget.{key}={costs.rounded_up(cost[key])}" for key in broken)
         raise BudgetError(
             f"load: {config.model or config.network} does not fit the budget. Received: {needs}, "
-            f"for {height}x{width}x{channels} images. Raise the budget, set a smaller "
-            "data.image_size, or search: {families: [pretrained]}, which narrows "
+            f"for {'x'.join(map(str, dataset.image_shape))} images. Raise the budget ({more}), set "
+            "a smaller data.image_size, or search: {families: [pretrained]}, which narrows "
             "efficientnet_lite0"
         )
 
@@ -179,7 +180,7 @@ def _given(config: Config, ctx: Context) -> "Made":
         told = f"load: {config.model} is not used as it was trained: {doubt.text}"
         if doubt.stops and not config.accept:
             way = MEND_ORDER if doubt.order else MEND
-            raise ModelError(f"{told}. {way}; to go on all the same, set load.accept=true")
+            raise ModelError(f"{told}. {way}; {ACCEPT}")
         log.warning("%s", told)
     return Made(fitted.model, fitted.new_layers, loaded.family, loaded.arch, fitted.given)
 

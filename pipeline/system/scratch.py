@@ -22,6 +22,7 @@ PREFIX = "flopsmith-scratch-"
 LOCK = ".lock"  # locked while the process lives; the system unlocks it when that ends
 VARIABLE = "TMPDIR"
 LAST = -1000  # after multiprocessing has removed what it keeps there
+SOCKET_MOST = 70  # bytes of a folder in which multiprocessing can name a socket
 
 
 @functools.cache
@@ -32,6 +33,8 @@ def folder() -> Path:
     """
     _sweep(Path(tempfile.gettempdir()))
     place = Path(tempfile.mkdtemp(prefix=PREFIX))
+    if len(os.fsencode(place)) > SOCKET_MOST:
+        util.get_temp_dir()  # it stays where it is made first, and that is a shorter name
     _lock(place)
     util.Finalize(None, shutil.rmtree, (place, True), exitpriority=LAST)
     return place

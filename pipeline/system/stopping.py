@@ -41,6 +41,11 @@ def as_interrupt() -> Iterator[None]:
             signal.signal(one, signal.SIG_DFL)
 
 
+def exit_code(stop: KeyboardInterrupt) -> int:
+    """The exit code of a command that was stopped: 128 + the number of the signal."""
+    return 128 + (stop.number if isinstance(stop, StoppedError) else signal.SIGINT)
+
+
 def ignore() -> None:
     """Leave these signals to the process that started this one, which ends it."""
     for name in ASKED:

@@ -117,7 +117,7 @@ def of_file(graph: Graph) -> tuple[Any, Any] | None:
             f"the metadata of the model does not fit it. Received: mean={mean}, std={std} for "
             f"{channels} channels. Write it again, or leave it out"
         )
-    return np.float32(mean), np.float32(std)
+    return np.asarray(mean, np.float32), np.asarray(std, np.float32)
 
 
 def _normalization(note: bytes) -> tuple[list[float], list[float]] | None:

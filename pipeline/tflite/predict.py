@@ -1,6 +1,7 @@
 """Classify image files with a `.tflite` model."""
 
 import glob
+import logging
 import os
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Sequence
@@ -17,6 +18,7 @@ from pipeline.tflite import metadata, read
 from pipeline.tflite.classifier import Runner
 
 AHEAD = 64  # images that are decoded before they are classified, hence in memory
+log = logging.getLogger("flopsmith")
 
 
 def load(path: Path) -> tuple[Runner, list[str] | None]:
@@ -39,6 +41,16 @@ def load(path: Path) -> tuple[Runner, list[str] | None]:
             f"{runner.num_classes} classes"
         )
     return runner, labels
+
+
+def tell_pixels(runner: Runner, name: str) -> None:
+    """Warn of a float model that does not say which values of pixels it takes."""
+    if not runner.takes_bytes and runner.normalization is None:
+        log.warning(
+            "%s does not say which pixels it takes, as metadata with a normalization would; it is "
+            "given 0..255. `flopsmith evaluate` finds out what it takes",
+            name,
+        )
 
 
 def _read(names: Path) -> list[str]:

@@ -53,10 +53,10 @@ class Journal:
         self, experiment_id: str, name: str, tags: Mapping[str, str], start_time: int
     ) -> str:
         """Make a run; returns its id, which is good for later calls in any case."""
+        run_id = f"{LATER}{uuid.uuid4().hex}"
         given = {"experiment_id": experiment_id, "run_name": name, "tags": dict(tags)}
-        call = {"call": "create", "start_time": start_time, **given, "run_id": _later()}
-        self._record(call)
-        return self._made.get(call["run_id"], call["run_id"])
+        self._record({"call": "create", "run_id": run_id, "start_time": start_time, **given})
+        return self._made.get(run_id, run_id)
 
     def log(
         self,
@@ -195,10 +195,6 @@ class Journal:
                 client.update_run(run_id, "RUNNING")
             case "status":
                 client.set_terminated(run_id, call["status"])
-
-
-def _later() -> str:
-    return f"{LATER}{uuid.uuid4().hex}"
 
 
 def set_aside(path: Path) -> None:

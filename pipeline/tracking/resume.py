@@ -90,17 +90,17 @@ def find(client: MlflowClient, run_id: str | None) -> Run | None:
     return found if found.info.lifecycle_stage == LifecycleStage.ACTIVE else None
 
 
-def load(client: MlflowClient, run: Run) -> Earlier:
-    """Read what MLflow holds of a run and of those nested in it."""
+def load(client: MlflowClient, run: Run, levels: int = 2) -> Earlier:
+    """Read what MLflow holds of a run and of those nested in it: stages, and their trials."""
     found = Earlier(run.info.run_id, run.info.status, dict(run.data.params), dict(run.data.metrics))
-    if not found.done:
+    if found.status != "FINISHED":
         found.points = {
             (point.key, point.step)
             for key in found.latest
             for point in client.get_metric_history(found.run_id, key)
         }
-    for one in nested(client, run):
-        found.nested.setdefault(one.info.run_name, load(client, one))
+    for one in nested(client, run) if levels else []:
+        found.nested.setdefault(one.info.run_name, load(client, one, levels - 1))
     return found
 
 
@@ -109,6 +109,11 @@ def nested(client: MlflowClient, run: Run, only: str = "") -> list[Run]:
     text = f"tags.`{PARENT}` = '{run.info.run_id}'{only}"
     found: Any = client.search_runs([run.info.experiment_id], text, max_results=NESTED_MOST)
     return list(found)
+
+
+def status_after(error: BaseException) -> str:
+    """What a run that an error has ended is called in MLflow."""
+    return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
 
 
 def end_abandoned(client: MlflowClient, run_id: str) -> None:
@@ -132,14 +137,11 @@ def enter(client: MlflowClient, name: str, again: Run | None) -> Opened:
             asked for. The run that `mlflow run` has made is then nested in it.
     """
     made = os.environ.get("MLFLOW_RUN_ID")
-    if again and again.info.experiment_id not in _wanted(client, made, again):
+    if again and not _is_in(client, again, _chosen(client, made)):
         again = None
     nested = mlflow.active_run() is not None  # a user's own, in a notebook
     if again is None:
-        chosen = [os.environ.get(f"MLFLOW_EXPERIMENT_{key}") for key in ("ID", "NAME")]
-        if not made and not any(chosen):
-            _use_experiment(experiment_name=EXPERIMENT)
-            mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")
+        _use_experiment(**_chosen(client, made))
         active = mlflow.start_run(run_name=None if made else name, nested=nested)
         if made:
             client.update_run(made, name=name)
@@ -158,23 +160,32 @@ def enter(client: MlflowClient, name: str, again: Run | None) -> Opened:
     return Opened(run_id, again.info.experiment_id, earlier, inner)
 
 
+def _chosen(client: MlflowClient, made: str | None) -> dict[str, str]:
+    """The experiment of a new run: that of `mlflow run`, that of the environment, or ours."""
+    if made:
+        return {"experiment_id": client.get_run(made).info.experiment_id}
+    if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):
+        return {"experiment_id": given}
+    return {"experiment_name": os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT}
+
+
 def _use_experiment(**named: str) -> None:
     """Let new runs be in an experiment; leaves the environment as the user has set it."""
     variable = "MLFLOW_EXPERIMENT_ID"
     before = os.environ.get(variable)
     mlflow.set_experiment(**named)
+    if named.get("experiment_name") == EXPERIMENT:
+        mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")
     os.environ.pop(variable, None)
     if before is not None:
         os.environ[variable] = before
 
 
-def _wanted(client: MlflowClient, made: str | None, again: Run) -> tuple[str, ...]:
-    """Ids of the experiments that the run may be in."""
-    if made:
-        return (client.get_run(made).info.experiment_id,)
-    if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):
-        return (given,)
-    if given := os.environ.get("MLFLOW_EXPERIMENT_NAME"):
-        found = client.get_experiment_by_name(given)
-        return (found.experiment_id,) if found else ()
-    return (again.info.experiment_id,)
+def _is_in(client: MlflowClient, run: Run, chosen: Mapping[str, str]) -> bool:
+    """Whether a run is in the experiment that is asked for; none is, where ours is by default."""
+    if "experiment_id" in chosen:
+        return bool(run.info.experiment_id == chosen["experiment_id"])
+    if not os.environ.get("MLFLOW_EXPERIMENT_NAME"):
+        return True
+    found = client.get_experiment_by_name(chosen["experiment_name"])
+    return bool(found and found.experiment_id == run.info.experiment_id)

@@ -6,7 +6,7 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,14 +100,14 @@ class Run:
             kept = [one for one in kept if self._earlier.latest.get(one[0]) != one[1]]
         self._points(kept, is_curve=step is not None)
 
-    def curves(self, history: Mapping[str, list[float]], first: int = 1) -> None:
+    def curves(self, history: Mapping[str, Sequence[float | None]], first: int = 1) -> None:
         """Record whole learning curves, a value per epoch from `first` on."""
         now = int(time.time() * 1000)
         points = [
             (curve, float(value), now, epoch)
             for curve, values in history.items()
             for epoch, value in enumerate(values, first)
-            if math.isfinite(value)
+            if value is not None and math.isfinite(value)
         ]
         self._points(points, is_curve=True)
 
@@ -189,13 +189,9 @@ class Run:
         try:
             yield run
         except BaseException as error:
-            self._to.status(run.run_id, _ended(error))
+            self._to.status(run.run_id, resume.status_after(error))
             raise
         self._to.status(run.run_id, "FINISHED")
-
-
-def _ended(error: BaseException) -> str:
-    return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
 
 
 @contextlib.contextmanager
@@ -241,7 +237,7 @@ def _ending(client: MlflowClient, run: Run, inner: str | None) -> Iterator[None]
     try:
         yield
     except BaseException as error:
-        status = _ended(error)
+        status = resume.status_after(error)
         raise
     finally:
         run.end(status)

@@ -1,7 +1,5 @@
 """Single stages: settings are checked, and a model comes in with the pixels it takes."""
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -23,10 +21,9 @@ def test_a_model_for_other_classes_is_refused(squares: Dataset) -> None:
         flopsmith.prune(classifier(classes=3), squares)
 
 
-def test_a_model_of_other_pixels_comes_in_for_bytes(squares: Dataset, tmp_path: Path) -> None:
-    shop = one_stage.Workshop(tmp_path, squares, seed=0)
-    made = shop.loaded(classifier(scale=1.0), "0..1")
-    assert made.metrics["val_accuracy"] == 1.0
-    model = keras.models.load_model(made.model_path)
+def test_a_model_of_other_pixels_comes_in_for_bytes(squares: Dataset) -> None:
+    with one_stage.with_model(classifier(scale=1.0), squares, 0, pixels="0..1") as (_, made):
+        assert made.metrics["val_accuracy"] == 1.0
+        model = keras.models.load_model(made.model_path)
     images, labels = squares.test.arrays()
     assert (np.argmax(model(images.astype(np.float32)), axis=1) == labels).all()

@@ -1,15 +1,16 @@
 """Accuracy of a model file: over one view of every image, or the mean of many."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from pipeline.data.datasets import Dataset
+from pipeline.data.datasets import DataConfig, Dataset, Split
 from pipeline.errors import ModelError
 from pipeline.measure import evaluate
-from pipeline.tflite import convert
+from pipeline.tflite import convert, metadata
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,82 @@ def test_many_views_are_averaged(saved: Path, model: keras.Model, few_digits: Da
     mean = (model.predict(images, verbose=0) + model.predict(images[:, :, ::-1], verbose=0)) / 2
     found = evaluate.scores(saved, few_digits.test, "flip")
     np.testing.assert_allclose(found, mean, atol=1e-6)
+
+
+# the pixels that a model takes
+
+
+@pytest.fixture(scope="module")
+def foreign(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of -1..1, as `keras.applications.MobileNet` is, trained for a moment."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(few_digits.image_shape)
+    x = keras.layers.AveragePooling2D(4)(inputs)
+    x = keras.layers.Dense(32, activation="relu")(keras.layers.Flatten()(x))
+    model = keras.Model(inputs, keras.layers.Dense(10, activation="softmax")(x))
+    images, labels = few_digits.train.arrays()
+    model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy")
+    model.fit(images / 127.5 - 1, labels, epochs=30, verbose=0)
+    path = tmp_path_factory.mktemp("foreign") / "model.keras"
+    model.save(path)
+    path.with_suffix(".tflite").write_bytes(convert.convert_float(model))
+    return path
+
+
+def own_accuracy(path: Path, dataset: Dataset) -> float:
+    images, labels = dataset.test.arrays()
+    scores = keras.models.load_model(path).predict(images / 127.5 - 1, verbose=0)
+    return float(np.mean(scores.argmax(axis=-1) == labels))
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".tflite"])
+def test_a_model_of_other_pixels_has_its_own_accuracy(
+    suffix: str, foreign: Path, few_digits: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="flopsmith")
+    found = evaluate.accuracy(foreign.with_suffix(suffix), few_digits, "test", "one")
+    assert found["pixels"] == "-1..1"
+    assert found["accuracy"] == pytest.approx(own_accuracy(foreign, few_digits), abs=0.03)
+    assert "right with pixels -1..1" in caplog.text
+
+
+def test_the_normalization_that_a_float_file_states_is_used(
+    foreign: Path, few_digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata, "normalization", lambda tensor: (127.5, 127.5))
+    content = foreign.with_suffix(".tflite").read_bytes()
+    path = tmp_path / "stated.tflite"
+    about = metadata.About("digits")
+    path.write_bytes(metadata.put(content, about, list(few_digits.class_names)))
+    found = evaluate.accuracy(path, few_digits, "test", "one")
+    assert found["pixels"] == "0..255"  # of which the file itself makes -1..1
+    assert found["accuracy"] == pytest.approx(own_accuracy(foreign, few_digits), abs=0.03)
+
+
+def test_the_data_get_the_form_of_the_model(foreign: Path) -> None:
+    data = DataConfig(source="digits")
+    found = evaluate.form(foreign.with_suffix(".tflite"), data, 0)
+    assert (found.image_size, found.channels) == (32, 1)
+
+
+def test_a_model_of_one_score_has_two_classes() -> None:
+    sigmoid = evaluate._of_both(np.array([[0.25], [0.9]]))
+    np.testing.assert_allclose(sigmoid, [[0.75, 0.25], [0.1, 0.9]])
+    np.testing.assert_allclose(evaluate._of_both(np.array([[-2.0], [3.0]])).sum(axis=-1), 1)
+    np.testing.assert_allclose(evaluate._of_both(np.eye(3)), np.eye(3))
+
+
+def test_classes_in_another_order_are_told(
+    foreign: Path, few_digits: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    turned = [
+        Split(part.images, 9 - part.labels, part.index)
+        for part in (few_digits.train, few_digits.val, few_digits.test)
+    ]
+    train, val, test = turned
+    data = replace(few_digits, train=train, val=val, test=test)
+    evaluate.accuracy(foreign, data, "test", "one")
+    assert "its classes are in another order than those of the data: output 0" in caplog.text
 
 
 def test_a_model_of_other_images_or_classes_is_refused(saved: Path, squares: Dataset) -> None:

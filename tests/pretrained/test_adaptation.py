@@ -10,7 +10,8 @@ from keras import layers
 from support.pretrained import classifier, pixels, same, varied
 
 from pipeline.errors import ModelError
-from pipeline.pretrained.adaptation import adapt
+from pipeline.pretrained.adaptation import adapt, reversible
+from pipeline.pretrained.pixels import named
 from search_spaces import base, family
 
 
@@ -196,11 +197,39 @@ def test_a_network_of_other_pixels_takes_0_to_255(
     kind: Any, scale: float, offset: float, channels: int
 ) -> None:
     model = classifier()
-    made, new = adapt(model, (16, 16, channels), 5, "keep", pixels=kind)
+    made, new = adapt(model, (16, 16, channels), 5, "keep", pixels=named(kind, None))
     image = pixels(16, 16, channels)
     colour = image if channels == 3 else np.repeat(image, 3, axis=-1)
     same(made(image), model(colour * scale + offset), atol=1e-4)
     assert new == []
+
+
+@pytest.mark.parametrize("kind", ["0..1-bgr", "imagenet", "caffe"])
+def test_a_network_of_other_channels_takes_r_g_b(kind: Any) -> None:
+    model = classifier(layers.Rescaling(0.5))
+    own = named(kind, None)
+    made, _ = adapt(model, (16, 16, 3), 5, "keep", pixels=own)
+    image = pixels(16, 16, 3)
+    same(made(image), model(own.of(image)), atol=1e-4)
+    assert reversible(model)
+
+
+def test_channels_that_are_not_alike_before_the_first_convolution_cannot_be_turned() -> None:
+    model = classifier(layers.Rescaling([1.0, 2.0, 3.0]))
+    assert not reversible(model)
+    with pytest.raises(ModelError, match="cannot be put into another order"):
+        adapt(model, (16, 16, 3), 5, "keep", pixels=named("caffe", None))
+
+
+def test_images_can_be_resized_within_the_model() -> None:
+    model = classifier()
+    made, _ = adapt(model, (24, 40, 3), 5, "keep", pixels=named("0..1", None), resizes=True)
+    image = pixels(24, 40, 3)
+    small = keras.ops.image.resize(image, (16, 16)) / 255
+    same(made(image), model(small), atol=1e-4)
+    assert made.input_shape == (None, 24, 40, 3)
+    plain, _ = adapt(model, (16, 16, 3), 5, "keep", resizes=True)
+    assert len(plain.layers) == len(model.layers)
 
 
 def test_a_network_may_take_images_without_a_channel_axis() -> None:

@@ -145,9 +145,13 @@ def test_a_published_network_is_built_for_the_data(tmp_path: Path) -> None:
 def test_the_network_of_an_earlier_run_keeps_its_name_and_its_head(tmp_path: Path) -> None:
     first = run("load", None, blocks(32, 3), tmp_path / "a", network="resnet8")
     first.save()
-    again = run("load", None, blocks(48, 3), tmp_path / "b", model=str(first.directory))
+    given = {"model": str(first.directory), "accept": True}  # it is not trained
+    again = run("load", None, blocks(48, 3), tmp_path / "b", **given)
     assert (again.family, again.arch) == (first.family, first.arch)
-    assert again.details == Details(source=str(first.directory), new_layers=[], pretrained=True)
+    assert again.details.given is not None
+    assert again.details.given["image_shape"] == [32, 32, 3]
+    known = {"source": str(first.directory), "new_layers": [], "pretrained": True}
+    assert again.details == Details(**known, given=again.details.given)
     before, after = (keras.models.load_model(a.model_path) for a in (first, again))
     for now, then in zip(after.get_weights(), before.get_weights(), strict=True):
         np.testing.assert_array_equal(now, then)
@@ -257,7 +261,10 @@ def test_a_network_that_guesses_is_told_and_given_bytes(
     model = keras.Model(inputs, dense(keras.layers.GlobalAveragePooling2D()(inputs)))
     dense.set_weights([np.float32([[0, 1, 0, 0]]), np.float32([2, 0, 0, 0])])
     model.save(tmp_path / "untrained.keras")
-    found = run("load", None, data, tmp_path, model=str(tmp_path / "untrained.keras"))
+    untrained = str(tmp_path / "untrained.keras")
+    with pytest.raises(ModelError, match=r"no better than guessing.*Tried: .*load\.accept=true"):
+        run("load", None, data, tmp_path, model=untrained)
+    found = run("load", None, data, tmp_path, model=untrained, accept=True)
     assert "does no better than guessing; it is given pixels 0..255" in caplog.text
     loaded = keras.models.load_model(found.model_path, compile=False)
     bright = np.full((1, 32, 32, 1), 255, np.float32)

@@ -230,3 +230,61 @@ def test_mediapipe_says_that_it_takes_no_grey_model(told: dict[str, bytes]) -> N
     refused = pytest.raises(ValueError, match="Only RGB color space is supported")
     with refused, classifier(told["grey"]):
         pass
+
+
+# what others' files state
+
+
+def stated(model: bytes, values: tuple[list[float], list[float]]) -> bytes:
+    """A file whose metadata states these means and deviations, a number per channel."""
+    graph = read(model)
+    to = metadata._Writer()
+    normal = to.table({0: to.floats(values[0]), 1: to.floats(values[1])})
+    unit = to.table({1: normal}, {0: metadata.NORMALIZATION})
+    image = to.table({4: to.tables([unit])})
+    whole = to.table({2: to.tables([image])})
+    note = to.finish(to.table({3: to.tables([whole])}))
+    assert graph.inputs
+    return write.noted(model, write.METADATA, note)
+
+
+def test_a_normalization_is_read_as_it_was_written(told: dict[str, bytes]) -> None:
+    found = metadata.of_file(read(told["float"]))
+    assert found is not None
+    assert [np.ravel(one).tolist() for one in found] == [[0.0], [1.0]]
+
+
+def test_a_normalization_per_channel_is_read(bare: dict[str, bytes]) -> None:
+    values = ([123.5, 116.25, 103.0], [58.5, 57.0, 57.5])
+    found = metadata.of_file(read(stated(bare["float"], values)))
+    assert found is not None
+    assert tuple(one.tolist() for one in found) == values
+
+
+def test_a_file_that_states_nothing_has_no_normalization(bare: dict[str, bytes]) -> None:
+    assert metadata.of_file(read(bare["float"])) is None
+
+
+@pytest.mark.parametrize("values", [([1.0, 2.0], [1.0]), ([0.0], [0.0])])
+def test_a_normalization_that_does_not_fit_is_refused(
+    bare: dict[str, bytes], values: tuple[list[float], list[float]]
+) -> None:
+    with pytest.raises(ModelError, match="does not fit"):
+        metadata.of_file(read(stated(bare["float"], values)))
+
+
+@pytest.mark.parametrize("cut", [8, 20, 40, 60, 100, 200])
+def test_damaged_metadata_is_refused_or_states_nothing(told: dict[str, bytes], cut: int) -> None:
+    note = bytes(read(told["float"]).metadata[write.METADATA])
+    graph = replace(read(told["float"]), metadata={write.METADATA: note[:cut]})
+    try:
+        assert metadata.of_file(graph) is None
+    except ModelError as error:
+        assert "cannot be read" in str(error)
+
+
+def test_a_float_model_is_given_the_pixels_that_it_states(bare: dict[str, bytes]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3)).astype(np.uint8)
+    mean, std = [120.0, 110.0, 100.0], [60.0, 50.0, 40.0]
+    told = Runner(stated(bare["float"], (mean, std))).scores(image)
+    np.testing.assert_array_equal(told, Runner(bare["float"]).scores((image - mean) / std))

@@ -49,13 +49,18 @@ def register(content: bytes, tmp_path: Path, request: pytest.FixtureRequest) -> 
     """Register a file under the name of the test; what is asked for tells one from the other."""
 
     def made(
-        accuracy: float = 0.9, longer: int = 0, split: str = "the same", name: str = ""
+        accuracy: float = 0.9,
+        longer: int = 0,
+        split: str = "the same",
+        name: str = "",
+        **more: str,
     ) -> ModelVersion:
         (tmp_path / registry.MODEL).write_bytes(content + bytes(longer))
         (tmp_path / registry.LABELS).write_text("cat\ndog\nowl\n")
         example = np.zeros((6, 5, 3), np.uint8)
         name = name or request.node.name
-        candidate = Candidate(name, tmp_path, example, accuracy, split, {"data": "pets"})
+        tags = {"data": "pets"}
+        candidate = Candidate(name, tmp_path, example, accuracy, split, tags, **more)
         with runs.start("mobile") as run:
             registry.register(candidate, run)
         found = MlflowClient().search_model_versions(f"name = '{candidate.name}'")
@@ -130,6 +135,36 @@ def test_a_champion_that_someone_else_made_stays(register: Register, client: Mlf
     client.set_registered_model_alias(new.name, CHAMPION, other.version)
     newest = register(0.99, longer=1)
     assert (newest.version, champion(client, newest)) == (3, "2")
+
+
+# data sets, and models that must not be champion
+
+
+def test_each_data_set_has_a_champion_of_its_own(register: Register, client: MlflowClient) -> None:
+    name = "each-data-set"
+    digits, photos = register(name=name), register(0.5, split="another", name=name, data="photos")
+    assert digits.name == "flopsmith-each-data-set"
+    assert photos.name == "flopsmith-each-data-set-photos"
+    assert [champion(client, one) for one in (digits, photos)] == ["1", "1"]
+
+
+def test_the_log_says_how_to_serve_the_champion(
+    register: Register, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = register(data="photos")
+    assert f"mlflow models serve -m models:/{one.name}@{CHAMPION} " in told(caplog)[-1]
+
+
+def test_a_withheld_model_is_registered_without_the_alias(
+    register: Register, client: MlflowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = register(0.23, withhold="it is no better than guessing")
+    assert client.get_registered_model(one.name).aliases == {}
+    assert one.tags[registry.WITHHELD] == "it is no better than guessing"
+    assert "not made champion: it is no better than guessing" in told(caplog)[-1]
+    assert champion(client, register(0.9, longer=1)) == "2"
+    register(0.99, longer=2, withhold="measured on too few images")
+    assert champion(client, one) == "2"
 
 
 # what is not repeated

@@ -1,0 +1,38 @@
+"""What the runner does with a model that has learned nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import recipe, runner
+from pipeline.artifact import Artifact
+from pipeline.data.datasets import Dataset
+from pipeline.details import Details
+from pipeline.tracking import registry
+from pipeline.tracking.registry import Candidate
+
+
+@pytest.mark.parametrize(("hits", "withheld"), [(23, True), (60, False)])
+def test_a_model_that_only_guesses_does_not_become_the_champion(
+    squares: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    hits: int,
+    withheld: bool,
+) -> None:
+    found: list[Candidate] = []
+    monkeypatch.setattr(registry, "register", lambda made, _: found.append(made))
+    guess = {"images": 100, "largest": 20, "needed": 31, "of": "val and test", "data": "squares"}
+    details = Details(guessing={"hits": hits, **guess}) if withheld else Details()
+    exported = Artifact(
+        stage="export",
+        fingerprint="",
+        directory=tmp_path,
+        deliverables=(registry.MODEL,),
+        metrics={"test_accuracy": hits / 100},
+        details=details,
+    )
+    runner._register(recipe.load("mobile"), squares, [exported], tmp_path, None)  # type: ignore[arg-type]
+    said = found[0].withhold
+    assert (said is not None) == withheld
+    assert not withheld or "it classifies 23 of 100 val and test images correctly" in str(said)
