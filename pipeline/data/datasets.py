@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import numpy.typing as npt
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    field_validator,
     model_validator,
 )
 
@@ -44,7 +44,7 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: str = Field(
+    source: Annotated[str, AfterValidator(sourced)] = Field(
         default="digits",
         description="Where the images are: folder:PATH, npz:PATH, tfds:NAME[:VERSION] or digits",
     )
@@ -92,11 +92,6 @@ class DataConfig(BaseModel):
                 "Rename the folder, or give a link to it"
             )
         return given
-
-    @field_validator("source")
-    @classmethod
-    def _kind_of_path(cls, source: str) -> str:
-        return sourced(source)
 
     @property
     def form(self) -> Form:

@@ -91,7 +91,7 @@ def _pattern(kind: str, one: dict[str, Any], most: float, rng: np.random.Generat
     }[kind]
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
-        return np.rint(limits.min + shares * (limits.max - limits.min)).astype(dtype)
+        return np.asarray(np.rint(limits.min + shares * (limits.max - limits.min)), dtype)
     return np.asarray(most * shares, dtype)
 
 
