@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline import stage
+from pipeline.budget import Budget
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.errors import DataError
@@ -90,7 +91,7 @@ def for_model(
     if isinstance(data, Dataset):
         return data, None
     if isinstance(data, str):
-        config = stage.load("load").images(model, DataConfig(source=data), seed)
+        config = stage.load("load").images(model, DataConfig(source=data), seed, Budget(), ())
         return datasets.load(config, seed), config
     from pipeline.pretrained import fitting, sources
 
