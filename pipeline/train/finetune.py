@@ -130,8 +130,8 @@ class FineTuning:
             Its val accuracy; None for any other head, which stays as it is.
         """
         cut, layers = head(self.model, self.new_layers)
-        dense = next((layer for layer in layers if layer.weights), None)
-        if not _is_linear(dense, layers, self.dataset.num_classes):
+        dense = _linear(layers, self.dataset.num_classes)
+        if dense is None:
             return None
         dataset = _described(self.model, cut, self.dataset, self.directory / FEATURES)
         inputs = x = keras.Input(cut.shape[1:])
@@ -200,15 +200,16 @@ class FineTuning:
             self.history[curve] = [*self.history.get(curve, []), *values]
 
 
-def _is_linear(dense: Any, layers: list[keras.Layer], num_classes: int) -> bool:
-    """Whether a head is one dense layer with a bias, and nothing after it but a softmax."""
-    if not isinstance(dense, keras.layers.Dense) or not dense.use_bias:
-        return False
+def _linear(layers: list[keras.Layer], num_classes: int) -> keras.layers.Dense | None:
+    """The dense layer of a head that has one, with a bias, and nothing after it but a softmax."""
+    learned = [layer for layer in layers if layer.weights]
+    if len(learned) != 1 or not isinstance(learned[0], keras.layers.Dense):
+        return None
+    dense = learned[0]
     after = layers[layers.index(dense) + 1 :]
     own = dense.activation in (keras.activations.linear, keras.activations.softmax)
     plain = all(isinstance(layer, keras.layers.Softmax) for layer in after)
-    alone = [layer for layer in layers if layer.weights] == [dense]
-    return bool(own and plain and alone and dense.units == num_classes)
+    return dense if own and plain and dense.use_bias and dense.units == num_classes else None
 
 
 def _best(history: History, settle: int) -> float:
