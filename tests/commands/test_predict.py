@@ -1,6 +1,8 @@
 """`flopsmith predict`: classes of images, by their names."""
 
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,3 +128,18 @@ def test_a_model_that_returns_nan_is_refused(cwd: Path, refused: Callable[..., s
     (cwd / "m.tflite").write_bytes(convert.convert_float(model))
     said = refused("predict", "m.tflite", "shots/0.png")
     assert "the model returns NaN or infinite scores" in said
+
+
+def test_names_that_the_terminal_cannot_print_end_in_no_traceback(
+    cwd: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures(cwd, shots=1)
+    (cwd / "m.tflite").write_bytes((models / "m.tflite").read_bytes())
+    (cwd / "labels.txt").write_text("blåbær\n猫\n", encoding="utf-8")
+    printed = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", printed)
+    assert main(["predict", "m.tflite", "shots/0.png"]) == 0
+    printed.flush()
+    said = printed.buffer.getvalue().decode("ascii")
+    assert r"bl\xe5b\xe6r" in said
+    assert r"\u732b" in said
