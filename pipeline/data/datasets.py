@@ -23,7 +23,6 @@ from pipeline.system import plugins
 from pipeline.system.files import fingerprint
 
 CHANCE = 1.2  # an accuracy up to this times the share of the largest class is chance
-
 SOURCES = "pipeline.data.sources"
 DEFAULT = Form()
 Side = Annotated[int, Field(ge=8)]  # pixels
