@@ -31,7 +31,6 @@ from pipeline.system import plugins
 from pipeline.system.files import fingerprint
 
 CHANCE = 1.2  # an accuracy up to this times the share of the largest class is chance
-
 DEFAULT = Form()
 Side = Annotated[int, Field(ge=8)]  # pixels
 ClassName = Annotated[str, BeforeValidator(str)]  # 7 in YAML is the folder named 7
