@@ -166,7 +166,7 @@ def _binary_cross_entropy(from_logits: bool, num_classes: int) -> Callable[[Any,
     return loss
 
 
-def _accuracy(num_classes: int, half: float) -> tf_keras.metrics.Metric:
+def _accuracy(num_classes: int, half: float = HALF) -> tf_keras.metrics.Metric:
     """Make the metric: the highest score is that of the label, or of its largest share.
 
     One output above `half` is the second of two classes.
