@@ -56,8 +56,8 @@ def from_file(path: Path) -> keras.Model:
         )
     config = json.loads(found)
     is_old = (version.decode() if isinstance(version, bytes) else str(version)).startswith("2")
-    if reason := _refusal(config):
-        raise ModelError(f"{path}: {reason}")
+    if refused := _refusal(config):
+        raise ModelError(f"{path}: {refused}")
     try:
         with _named(path) as file:
             return _loaded(file, config, is_old)
