@@ -47,6 +47,7 @@ def from_file(path: Path) -> keras.Model:
         raise ModelError(f"{reason}. Received: {path}. Expected: a model saved by Keras")
     with h5py.File(path) as file:
         found = file.attrs.get("model_config")
+        version = file.attrs.get("keras_version", b"")
     if found is None:
         raise ModelError(
             f"the file holds weights without the layers that they are of. Received: {path}. Build "
@@ -54,11 +55,12 @@ def from_file(path: Path) -> keras.Model:
             "model.save('model.keras') writes"
         )
     config = json.loads(found)
-    if reason := _refusal(config):
-        raise ModelError(f"{path}: {reason}")
+    is_old = (version.decode() if isinstance(version, bytes) else str(version)).startswith("2")
+    if refused := _refusal(config):
+        raise ModelError(f"{path}: {refused}")
     try:
         with _named(path) as file:
-            return _loaded(file, config)
+            return _loaded(file, config, is_old)
     except UNLOADABLE as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(f"{path}: Keras 3 cannot load it: {reason}. {ADVICE}") from error
@@ -76,8 +78,9 @@ def _named(path: Path) -> Iterator[Path]:
         yield link
 
 
-def _loaded(path: Path, config: dict[str, Any]) -> keras.Model:
-    if not _cleaned(config):
+def _loaded(path: Path, config: dict[str, Any], is_old: bool) -> keras.Model:
+    changes = (_cleaned(config), is_old and _counted_from_zero(config))
+    if not any(changes):
         return keras.models.load_model(path, compile=False)
     model = _from_config(config)
     model.load_weights(path)
@@ -102,6 +105,45 @@ def _cleaned(config: Any) -> bool:
     parts = config.values() if isinstance(config, dict) else config
     for part in parts if isinstance(config, dict | list) else ():
         found |= _cleaned(part)
+    return found
+
+
+def _counted_from_zero(config: Any) -> bool:
+    """Lower the numbers of calls of nested sequential models, whose calls Keras 2 counted from 1.
+
+    Keras 3 reads such numbers of functional models as they are meant, but not these.
+    """
+    found = False
+    inner = config.get("config") if isinstance(config, dict) else None
+    layers = inner.get("layers") if isinstance(inner, dict) else None
+    if not isinstance(inner, dict) or not isinstance(layers, list):
+        return False
+    names = {
+        one["config"]["name"]
+        for one in layers
+        if isinstance(one, dict) and one.get("class_name") == "Sequential"
+    }
+
+    def lower(part: Any) -> None:
+        nonlocal found
+        if not isinstance(part, list):
+            return
+        if (
+            len(part) >= 3
+            and isinstance(part[0], str)
+            and part[0] in names
+            and isinstance(part[1], int)
+            and part[1] > 0
+        ):
+            part[1] -= 1
+            found = True
+        for one in part:
+            lower(one)
+
+    for one in layers:
+        lower(one.get("inbound_nodes"))
+        found |= _counted_from_zero(one)
+    lower(inner.get("output_layers"))
     return found
 
 

@@ -52,7 +52,7 @@ def normalized_apart(x: Any) -> Any:
 
 def shared_block(x: Any) -> Any:
     """A nested model with a normalization is called twice."""
-    inputs = keras.Input((8, 8, 8))
+    inputs = keras.Input(x.shape[1:])
     block = keras.Model(inputs, layers.ReLU()(norm(conv()(inputs))), name="block")
     return layers.Concatenate()([block(x), block(layers.AveragePooling2D(3, 1, "same")(x))])
 
@@ -98,8 +98,8 @@ def network(body: Callable[[Any], Any], shape: tuple[int, ...], classes: int) ->
     keras.utils.set_random_seed(0)
     inputs = keras.Input(shape)
     x = layers.Rescaling(1 / 128, -1.0)(inputs)
-    x = body(layers.ReLU()(layers.Conv2D(8, 3, padding="same", name="stem")(x)))
-    x = layers.Flatten()(layers.MaxPooling2D(2)(x)) if len(x.shape) == 4 else x
+    x = body(layers.ReLU()(layers.Conv2D(8, 5, 4, padding="same", name="stem")(x)))
+    x = layers.Flatten()(x) if len(x.shape) == 4 else x
     scores = layers.Softmax()(layers.Dense(classes, name="logits")(x))
     return plain.of(keras.Model(inputs, scores)).model
 
