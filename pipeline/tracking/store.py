@@ -30,7 +30,8 @@ STORE = "sqlite:///mlflow.db"
 URI = "MLFLOW_TRACKING_URI"
 FAILURES = (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError)
 # MLflow's own defaults, 7 retries and 120 seconds, add up to minutes for a server that is down
-PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+QUIET = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"  # two lines per stage and trial
 QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 FILE_STORE = "MLFLOW_ALLOW_FILE_STORE"
 LOCK_SECONDS = 120  # another process makes the database meanwhile
@@ -70,7 +71,7 @@ def open_client() -> MlflowClient:
     if not os.environ.get(URI):
         mlflow.set_tracking_uri(STORE)
     uri = mlflow.get_tracking_uri()
-    for name, value in PATIENT.items():
+    for name, value in {**PATIENT, QUIET: "true"}.items():
         os.environ.setdefault(name, value)
     for name in LOUD:
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -3,11 +3,9 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,11 +22,11 @@ stages:
 """
 
 
-def start(folder: Path, **environment: str) -> "subprocess.Popen[bytes]":
+def start(folder: Path) -> "subprocess.Popen[bytes]":
     root = str(Path(__file__).parents[2])
     clean = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
     (folder / "tmp").mkdir(exist_ok=True)
-    own = {"PYTHONPATH": root, "TMPDIR": str(folder / "tmp"), **environment}
+    own = {"PYTHONPATH": root, "TMPDIR": str(folder / "tmp")}
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(COMMAND, cwd=folder, env={**clean, **own}, stdout=log, stderr=log)
 
@@ -133,71 +131,3 @@ def test_a_signal_stops_in_one_line_and_ends_the_mlflow_runs(
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     experiments = [e.experiment_id for e in client.search_experiments()]
     assert {run.info.status for run in client.search_runs(experiments)} == {"KILLED"}
-
-
-def serve(folder: Path, port: int) -> "subprocess.Popen[bytes]":
-    """Start an MLflow server, and wait until it answers."""
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    store = ["--backend-store-uri", "sqlite:///server.db", "--artifacts-destination", "files"]
-    with (folder / "server.txt").open("ab") as log:
-        server = subprocess.Popen(
-            [*command, *store],
-            cwd=folder,
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    wait_until(lambda: answers(port), server)
-    return server
-
-
-def answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
-
-
-@pytest.mark.slow
-def test_a_server_that_dies_in_the_middle_gets_everything_from_the_same_command(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "tiny.yaml").write_text(RECIPE)
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    server = serve(tmp_path, port)
-    run = start(tmp_path, MLFLOW_TRACKING_URI=address)
-    wait_until(lambda: len(finished_trials(tmp_path)) >= 1, run)
-    os.killpg(server.pid, signal.SIGKILL)
-    server.wait()
-    assert run.wait(timeout=300) == 0, (tmp_path / "log.txt").read_text()
-    log = (tmp_path / "log.txt").read_text()
-    assert log.count("MLflow does not record this run at present") == 1
-    assert "Traceback" not in log
-    assert (tmp_path / "out/mlflow.jsonl").exists()
-
-    server = serve(tmp_path, port)
-    try:
-        last = start(tmp_path, MLFLOW_TRACKING_URI=address)
-        assert last.wait(timeout=300) == 0, (tmp_path / "log.txt").read_text()
-
-        import mlflow
-
-        client = mlflow.MlflowClient(address)
-        experiments = [e.experiment_id for e in client.search_experiments()]
-        found = client.search_runs(experiments)
-        trials = [f"trial-{name[6:]}" for name in finished_trials(tmp_path)]
-        names = sorted(run.info.run_name for run in found)
-        assert names == sorted(["tiny", "01-search", *trials])
-        assert {run.info.status for run in found} == {"FINISHED"}
-        assert not (tmp_path / "out/mlflow.jsonl").exists()
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
