@@ -31,6 +31,10 @@ def call(args: argparse.Namespace) -> int:
     if address is not None:
         print(f"The runs are on a server that is running already:\n  {address}")
         return 0
-    with ui.serving(args.port) as server:
-        print(f"The runs are at http://127.0.0.1:{args.port}\nCtrl-C stops the page.", flush=True)
-        return ui.wait(server)
+    try:
+        with ui.serving(args.port) as server:
+            page = f"http://127.0.0.1:{args.port}"
+            print(f"The runs are at {page}\nCtrl-C stops the page.", flush=True)
+            return ui.wait(server)
+    except KeyboardInterrupt:  # before the page has begun
+        return 0

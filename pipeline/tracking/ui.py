@@ -16,7 +16,7 @@ from typing import IO
 from pipeline.errors import ToolError
 from pipeline.tracking import store
 
-SECONDS, GRACE = 90.0, 5.0  # that the server may take until it answers, and to end
+SECONDS, GRACE = 180.0, 5.0  # that the server may take until it answers, and to end
 SQLITE = "sqlite:///"
 LOCAL = "127.0.0.1"
 
@@ -42,7 +42,7 @@ def serving(port: int) -> Iterator["subprocess.Popen[bytes]"]:
     _require_free(port)
     if store.is_files(uri):
         os.environ.setdefault(store.FILE_STORE, "true")
-    words = ["--backend-store-uri", uri, "--host", LOCAL, "--port", str(port)]
+    words = ["--backend-store-uri", uri, "--host", LOCAL, "--port", str(port), "--workers", "1"]
     for number in (signal.SIGTERM, signal.SIGHUP):  # they stop the page as Ctrl-C does
         signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryFile() as said:
