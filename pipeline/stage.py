@@ -22,11 +22,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, ClassVar, Literal, Protocol, TypedDict, Unpack, get_args
+from typing import Any, ClassVar, Literal, Protocol, TypedDict, Unpack
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline import artifact
+from pipeline import artifact, model_path
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import DataConfig, Dataset
@@ -38,16 +38,6 @@ STAGES = "pipeline.stages"
 EXPORT = "export"  # the directory of a run's deliverables
 Kind = Literal["nothing", "keras", "tflite"]
 Structure = Literal["zeros", "clusters"]
-
-
-class _OfModel:
-    """Marks a setting that names a model; the type `ModelPath` has it."""
-
-
-_OF_MODEL = _OfModel()
-# A setting that names a trained model: a file, the directory of a run, or any other source. What
-# lies there takes part in the stage's fingerprint, so that the stage runs again when it changes.
-ModelPath = Annotated[str, _OF_MODEL]
 
 
 class StageConfig(BaseModel):
@@ -67,18 +57,8 @@ class StageConfig(BaseModel):
 
     def model_paths(self) -> dict[str, str]:
         """The settings of type `ModelPath` that are given, by name."""
-        marked = [
-            name
-            for name, field in type(self).model_fields.items()
-            if _OF_MODEL in field.metadata or _is_marked(field.annotation)
-        ]
-        given = {name: getattr(self, name) for name in marked}
+        given = {name: getattr(self, name) for name in model_path.settings(type(self))}
         return {name: value for name, value in given.items() if value is not None}
-
-
-def _is_marked(annotation: Any) -> bool:
-    """Whether `ModelPath` is a part of a type, such as `ModelPath | None`."""
-    return any(part is _OF_MODEL or _is_marked(part) for part in get_args(annotation))
 
 
 @dataclass(frozen=True)
@@ -282,13 +262,7 @@ class Stage:
         return self.images is not _as_asked
 
 
-FUNCTIONS = {
-    "run": Run,
-    "images": Images,
-    "check": Check,
-    "ladder": MakeLadder,
-    "foresee": Foresee,
-}
+FUNCTIONS = {"run": Run, "images": Images, "check": Check, "ladder": MakeLadder, "foresee": Foresee}
 
 
 def names() -> tuple[str, ...]:

@@ -24,7 +24,7 @@ def read(place: Path, text: str = TEXT) -> Recipe:
         keras.Model(inputs, classifier(classes=3)(inputs[:, ::2, ::2])).save(model)
         labels = np.arange(48) % 3
         images = np.broadcast_to((labels * 120)[:, None, None], (48, 12, 12)).astype(np.uint8)
-        np.savez(data, x_train=images, y_train=labels)
+        np.savez(data, x_train=images, y_train=labels, x_test=images, y_test=labels)
     path = place / "mine.yaml"
     path.write_text(text.replace("MODEL", str(model)).replace("DATA", f"npz:{data}"))
     return recipe.load(str(path))

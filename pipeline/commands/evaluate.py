@@ -33,28 +33,7 @@ def add(commands: Any) -> None:
         metavar="SOURCE",
         help="a data set, as in a recipe: folder:PATH, npz:PATH, tfds:NAME[:VERSION] or digits",
     )
-    evaluate.add_argument(
-        "--image-size", type=int, help="pixels per side (default: what the model takes)"
-    )
-    evaluate.add_argument(
-        "--channels",
-        type=int,
-        choices=(1, 3),
-        help="1: grey, 3: colour (default: what the model takes)",
-    )
-    evaluate.add_argument(
-        "--fit",
-        choices=("auto", "crop", "pad", "stretch"),
-        default="auto",
-        help="what becomes of pictures of other proportions (default: auto, that with which most "
-        "val images are classified correctly)",
-    )
-    evaluate.add_argument(
-        "--classes",
-        type=lambda text: [name.strip() for name in text.split(",")],
-        metavar="NAME,NAME,...",
-        help="all classes in the order of the model's scores (default: sorted, as in the data)",
-    )
+    _add_form(evaluate)
     evaluate.add_argument("--seed", type=int, default=0, help="seed of the division (default: 0)")
     for part, default in FRACTIONS.items():
         evaluate.add_argument(
@@ -77,6 +56,32 @@ def add(commands: Any) -> None:
     )
     evaluate.add_argument("--json", action="store_true", help="print a JSON object")
     evaluate.set_defaults(call=call, guarded=True)
+
+
+def _add_form(evaluate: argparse.ArgumentParser) -> None:
+    """Add what says how pictures become images."""
+    evaluate.add_argument(
+        "--image-size", type=int, help="pixels per side (default: what the model takes)"
+    )
+    evaluate.add_argument(
+        "--channels",
+        type=int,
+        choices=(1, 3),
+        help="1: grey, 3: colour (default: what the model takes)",
+    )
+    evaluate.add_argument(
+        "--fit",
+        choices=("auto", "crop", "pad", "stretch"),
+        default="auto",
+        help="what becomes of pictures of other proportions (default: auto, that with which most "
+        "val images are classified correctly)",
+    )
+    evaluate.add_argument(
+        "--classes",
+        type=lambda text: [name.strip() for name in text.split(",")],
+        metavar="NAME,NAME,...",
+        help="all classes in the order of the model's scores (default: sorted, as in the data)",
+    )
 
 
 def call(args: argparse.Namespace) -> None:

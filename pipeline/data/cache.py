@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.data.pictures import Form, Levels
+from pipeline.data.depth import Levels
+from pipeline.data.inspection import Watch
+from pipeline.data.pictures import Form
 from pipeline.errors import DataError, OutputError
 from pipeline.system.files import cache_root, fingerprint, write_atomic
 
@@ -54,10 +57,14 @@ class Contents:
 
 @dataclass(frozen=True)
 class Source:
-    """A source that was found: plain data that identifies its content, and how to open it."""
+    """A source that was found: plain data that identifies its content, and how to open it.
+
+    `notes` are like those of `Contents`, of what is known without opening it: what was left out.
+    """
 
     identity: tuple[Any, ...]
     open: Callable[[], Contents]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,9 @@ def write(folder: Path, contents: Contents, name: str) -> Decoded:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder.parent)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=UNFINISHED))
-        _fill(temporary, contents, name)
+        with warnings.catch_warnings():  # what Pillow would say of single files is in the notes
+            warnings.filterwarnings("ignore", module="PIL")
+            _fill(temporary, contents, name)
         if read(folder) is None:
             shutil.rmtree(folder, ignore_errors=True)  # damaged, or missing
             _rename(temporary, folder)
@@ -162,6 +171,7 @@ def _fill(folder: Path, contents: Contents, name: str) -> None:
     """
     count = len(contents.labels)
     digest = hashlib.sha256()
+    watch = Watch()
     shape = (count, *contents.shape)
     with (folder / IMAGES).open("wb") as file:
         about = {"descr": "|u1", "fortran_order": False, "shape": shape}
@@ -170,6 +180,7 @@ def _fill(folder: Path, contents: Contents, name: str) -> None:
         for image in _shown(contents.images(None), count, name):
             if image.shape != contents.shape or image.dtype != np.uint8:
                 raise ValueError(f"decoded to {image.dtype} {image.shape}, not {contents.shape}")
+            watch.see(image)
             data = image.tobytes()
             digest.update(data)
             file.write(data)
@@ -187,7 +198,7 @@ def _fill(folder: Path, contents: Contents, name: str) -> None:
         class_names=contents.class_names,
         spans=contents.spans,
         fingerprint=whole,
-        notes=contents.notes,
+        notes=(*contents.notes, *watch.notes()),
         levels=contents.levels,
     )
     write_atomic(folder / META, meta.model_dump_json(indent=1) + "\n")

@@ -1,41 +1,54 @@
-"""The order of the classes: what number each of them has."""
+"""Names of classes that every file and terminal can hold: one line each, no two alike."""
 
+import unicodedata
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-
-from pipeline.errors import DataError
+UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, bytes that are no UTF-8, ends of lines
 
 
-def ordered(
-    found: tuple[str, ...], wanted: Sequence[str] | None, source: str
-) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
-    """Put classes into another order.
+def printable(text: str) -> str:
+    r"""Write what cannot be printed as an escape; all other text stays as it is.
+
+    A folder whose name is no UTF-8 comes from Python with its bytes as surrogates.
+
+    >>> printable("caf\udce9"), printable("two\nlines"), printable("café")
+    ('caf\\xe9', 'two\\nlines', 'café')
+    """
+    return "".join(map(_escaped, text))
+
+
+def _escaped(letter: str) -> str:
+    if unicodedata.category(letter) not in UNPRINTABLE:
+        return letter
+    if "\udc80" <= letter <= "\udcff":  # how Python holds a byte that is no UTF-8
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode("ascii")
+
+
+def distinct(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Make names printable and different.
 
     Args:
-        found: Their names, in the order of the source.
-        wanted: The same names in another order; None: as they are.
-        source: What errors call it.
+        names: Of all classes, as the source has them.
 
     Returns:
-        The names in that order, and by the old number of a class its new one.
-
-    Raises:
-        DataError: these are not the same names.
-
-    >>> names, numbers = ordered(("1", "10", "2"), ["1", "2", "10"], "folder:signs")
-    >>> names, numbers.tolist()
-    (('1', '2', '10'), [0, 2, 1])
+        The names, and a line for every one that had to be changed.
     """
-    if wanted is None:
-        return found, np.arange(len(found), dtype=np.int32)
-    if sorted(wanted) != sorted(found):
-        missing, unknown = sorted({*found} - {*wanted}), sorted({*wanted} - {*found})
-        what = "none twice" if not missing and not unknown else "each once"
-        raise DataError(
-            f"{source}: data.classes are not the classes of the data, {what}. Received: missing="
-            f"{', '.join(missing[:5]) or 'none'}, unknown={', '.join(unknown[:5]) or 'none'}. "
-            f"Name all {len(found)} classes"
-        )
-    return tuple(wanted), np.array([list(wanted).index(name) for name in found], np.int32)
+    made: list[str] = []
+    for name in names:
+        wanted = shown = printable(name) or "(no name)"
+        count = 1
+        while shown in made:
+            count += 1
+            shown = f"{wanted} ({count})"
+        made.append(shown)
+    changed = [(old, new) for old, new in zip(names, made, strict=True) if old != new]
+    return tuple(made), tuple(f"a class is called {new}, {_why(old)}" for old, new in changed)
+
+
+def _why(name: str) -> str:
+    if not name:
+        return "because it has no name"
+    if name != printable(name):
+        return "because its name is no UTF-8, or holds what cannot be printed"
+    return "because another one has the same name"

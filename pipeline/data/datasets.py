@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from pipeline.data import cache, class_names
+from pipeline.data import cache, class_numbers, inspection
 from pipeline.data.cache import Contents, Decoded, Source
+from pipeline.data.class_names import distinct, printable
 from pipeline.data.division import Rows, divide
 from pipeline.data.pictures import Channels, Form
 from pipeline.errors import DataError
@@ -22,9 +23,7 @@ from pipeline.system import plugins
 from pipeline.system.files import fingerprint
 
 CHANCE = 1.2  # an accuracy up to this times the share of the largest class is chance
-
 SOURCES = "pipeline.data.sources"
-
 DEFAULT = Form()
 Side = Annotated[int, Field(ge=8)]  # pixels
 ClassName = Annotated[str, BeforeValidator(str)]  # 7 in YAML is the folder named 7
@@ -47,8 +46,7 @@ class DataConfig(BaseModel):
     )
     channels: Channels | None = Field(
         default=None,
-        description="1: grey, 3: colour; pictures of the other kind are converted; none: as they "
-        "are",
+        description="1: grey, 3: colour, whatever the pictures are; none: as they are",
     )
     fit: Literal["auto", "crop", "pad", "stretch"] = Field(
         default="auto",
@@ -56,9 +54,7 @@ class DataConfig(BaseModel):
         "black, stretch as Keras does; auto: crop, or what a loaded model was trained with",
     )
     classes: tuple[ClassName, ...] | None = Field(
-        default=None,
-        description="Names of all classes in the order that their numbers have; none: sorted, or "
-        "as in the source",
+        default=None, description="All class names in the order of their numbers; none: sorted"
     )
     val_fraction: float = Field(
         default=0.15,
@@ -80,7 +76,14 @@ class DataConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _source(cls, value: Any) -> Any:
-        return {"source": value} if isinstance(value, str) else value
+        given = {"source": value} if isinstance(value, str) else value
+        source = given.get("source") if isinstance(given, dict) else None
+        if isinstance(source, str) and (shown := printable(source)) != source:
+            raise ValueError(
+                f"the path is no UTF-8, or holds control characters. Received: source={shown}. "
+                "Rename the folder, or give a link to it"
+            )
+        return given
 
     @property
     def form(self) -> Form:
@@ -192,11 +195,11 @@ def load(config: DataConfig, seed: int) -> Dataset:
     folder = cache.folder_of(source, config.form)
     found = cache.read(folder)
     if found is None:
-        contents = source.open()
+        contents = _named(source.open())
         # Decoding may take long: fail before it if the classes cannot be divided.
         _divided(contents, config, seed)
         found = cache.write(folder, contents, config.source)
-    return _dataset(found, config, seed)
+    return _dataset(found, config, seed, source.notes)
 
 
 def sample(
@@ -217,11 +220,11 @@ def sample(
         DataError: The source does not exist, or holds images or labels that cannot be used.
     """
     source = _find(config)
-    found = cache.read(cache.folder_of(source, config.form)) or source.open()
+    found = cache.read(cache.folder_of(source, config.form)) or _named(source.open())
     rows = _divided(found, config, seed)[part]
     if count < len(rows):
         rows = np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
-    names, numbers = class_names.ordered(found.class_names, config.classes, config.source)
+    names, numbers = class_numbers.ordered(found.class_names, config.classes, config.source)
     labels = numbers[found.labels[rows]]
     if isinstance(found, Decoded):
         return Split(found.images, labels, rows), names
@@ -237,6 +240,12 @@ def _find(config: DataConfig) -> Source:
     return found
 
 
+def _named(contents: Contents) -> Contents:
+    """The same with names of classes that every file and terminal can hold."""
+    names, lines = distinct(contents.class_names)
+    return replace(contents, class_names=names, notes=(*contents.notes, *lines))
+
+
 def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], config: DataConfig, seed: int) -> Dataset:
     """Divide images that are in memory; they are kept there as uint8.
 
@@ -249,49 +258,35 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], config: DataConfig, seed
     Raises:
         DataError: The arrays do not hold images and labels.
     """
-    from pipeline.data.sources import npz
+    from pipeline.data.arrays import read
 
-    contents = npz.contents(arrays, config.source, config.form)
+    contents = _named(read(arrays, config.source, config.form))
     images = np.stack(list(contents.images(None)))
+    notes = (*contents.notes, *inspection.seen(images))
     digest = hashlib.sha256(images.tobytes()).hexdigest()
     mark = fingerprint(digest, contents.labels.tolist(), contents.class_names, contents.spans)
     whole = Decoded(
         *(contents.class_names, contents.labels, images, contents.spans, mark),
-        *(contents.notes, contents.levels),
+        *(notes, contents.levels),
     )
     return _dataset(whole, config, seed)
 
 
-def _dataset(found: Decoded, config: DataConfig, seed: int) -> Dataset:
+def _dataset(found: Decoded, config: DataConfig, seed: int, more: tuple[str, ...] = ()) -> Dataset:
     rows = _divided(found, config, seed)
-    names, numbers = class_names.ordered(found.class_names, config.classes, config.source)
+    names, numbers = class_numbers.ordered(found.class_names, config.classes, config.source)
     parts = {part: Split(found.images, numbers[found.labels[at]], at) for part, at in rows.items()}
     hashes = {part: hashlib.sha256(at.tobytes()).hexdigest() for part, at in rows.items()}
-    whole = fingerprint(found.fingerprint, hashes, *([names] if config.classes else []))
+    mark = fingerprint(found.fingerprint, hashes, *([names] if config.classes else []))
+    notes = tuple(map(printable, (*more, *found.notes)))
     height, width, channels = found.images.shape[1:]
     form = replace(config.form, size=(height, width), channels=channels, levels=found.levels)
-    dataset = Dataset(
-        config.source, names, **parts, fingerprint=whole, notes=found.notes, form=form
-    )
-    for note in found.notes:
+    dataset = Dataset(config.source, names, **parts, fingerprint=mark, notes=notes, form=form)
+    for note in notes:
         log.info("%s: %s", config.source, note)
-    log.info("%s: %s", config.source, _overview(dataset))
+    whole = names, numbers[found.labels], {part: len(at) for part, at in rows.items()}
+    log.info("%s: %s", config.source, inspection.overview(*whole, dataset.image_shape, form.fit))
     return dataset
-
-
-def _overview(dataset: Dataset) -> str:
-    """One line: how many images of how many classes, in which parts and which form."""
-    parts = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
-    labels = np.concatenate([part.labels for part in parts.values()])
-    counts = np.bincount(labels, minlength=dataset.num_classes)
-    most, fewest = int(counts.argmax()), int(counts.argmin())
-    return (
-        f"{len(labels)} images of {dataset.num_classes} classes: "
-        + ", ".join(f"{len(part)} {name}" for name, part in parts.items())
-        + f"; size {'x'.join(str(side) for side in dataset.image_shape)} (HxWxC), "
-        f"fit {dataset.form.fit}; largest class {dataset.class_names[most]} with {counts[most]}, "
-        f"smallest {dataset.class_names[fewest]} with {counts[fewest]}"
-    )
 
 
 def _divided(found: Contents | Decoded, config: DataConfig, seed: int) -> dict[str, Rows]:
@@ -300,10 +295,6 @@ def _divided(found: Contents | Decoded, config: DataConfig, seed: int) -> dict[s
 
 
 def chance(val: Split) -> float:
-    """The accuracy that a network has to exceed to have learned anything.
-
-    1.2 times the share of the largest class; where that is most of the images, half of the way
-    from it to 1.
-    """
+    """What a network has to exceed: 1.2 times the largest class, at most half of the way to 1."""
     share = float(np.bincount(val.labels).max() / len(val))
     return min(CHANCE * share, (1 + share) / 2)

@@ -11,19 +11,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from pipeline.data import depth
+from pipeline.data.depth import Levels
+
 Channels = Literal[1, 3]
 Fit = Literal["crop", "pad", "stretch"]
-Levels = tuple[float, float]  # the values that become 0 and 255
 
 GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"}
-DEEP_MODES = ("I", "F")  # first letter of the modes that hold more than 8 bits
-DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras and scanners use
 ANIMATED = ("GIF", "WEBP", "PNG", "TIFF", "AVIF")  # formats of several frames or pages
-WITH_EXIF = ("JPEG", "MPO", "WEBP", "TIFF", "AVIF")  # a PNG tells it only once it is decoded
-OTHER_BYTE = {"B": "L", "L": "B", "N": "B"}  # by the last letter of a 16-bit raw mode
+WITH_EXIF = ("JPEG", "MPO", "WEBP", "AVIF")  # a PNG tells it only once it is decoded
 UNREADABLE = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, AttributeError, OverflowError),
-    *(IndexError, KeyError, struct.error, zlib.error, Image.DecompressionBombError),
+    *(IndexError, KeyError, RuntimeError, struct.error, zlib.error),
+    Image.DecompressionBombError,
 )
 ORIENTATION = 0x0112  # the EXIF tag
 TURNS = {
@@ -45,8 +45,9 @@ class Form:
     `fit` says what becomes of a picture of other proportions. "crop" scales it until it covers the
     image, and cuts off what is too much on two sides. "pad" scales it until it is inside, and fills
     the rest with black, as `pad_to_aspect_ratio` of Keras does. "stretch" changes the proportions:
-    bilinear without smoothing, exactly as `keras.utils.image_dataset_from_directory` does by
-    default. "crop" and "pad" average all pixels that become one.
+    bilinear without smoothing, as `keras.utils.image_dataset_from_directory` does by default: equal
+    to its result for a PNG, and on average 1 of 255 off for a JPEG, which TensorFlow decodes with
+    less care. "crop" and "pad" average all pixels that become one.
 
     `levels` are the values that become black and white in pictures of more than 8 bits.
     """
@@ -73,15 +74,15 @@ class Header:
 def header(file: Path | IO[bytes]) -> Header:
     """Read size and kind of a picture; raises one of `UNREADABLE`."""
     with Image.open(file) as image:
-        raw, kind = _raw_mode(image), image.format or ""
+        raw, kind = depth.raw_mode(image), image.format or ""
         return Header(
             image.height,
             image.width,
             grey=image.mode in GREY_MODES or raw.startswith("LA"),
-            deep=_is_deep(image.mode, raw),
+            deep=depth.is_deep(image.mode, raw),
             frames=int(getattr(image, "n_frames", 1)) if kind in ANIMATED else 1,
             mode=image.mode,
-            broken_exif=kind in WITH_EXIF and _orientation(image) is None,
+            broken_exif=kind in WITH_EXIF and _is_exif_broken(image),
         )
 
 
@@ -103,16 +104,16 @@ def decode(
         channels: Of the result, 1 or 3.
         how: How the picture is fitted, as `Form.fit` says.
         levels: The values that become black and white in a picture of more than 8 bits; None: as
-            `levels_of` says for this picture alone.
+            `depth.levels_of` says for this picture alone.
     """
     with Image.open(file) as image:
-        raw = _raw_mode(image)
-        if how != "stretch" and not _is_deep(image.mode, raw):
+        raw = depth.raw_mode(image)
+        if how != "stretch" and not depth.is_deep(image.mode, raw):
             # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; keep at least twice what is
             # needed. Keras, which "stretch" follows, decodes at full size.
             image.draft(None, (2 * max(size), 2 * max(size)))
         turn = TURNS.get(_orientation(image) or 1)
-        flat = _eight_bits(file, image, raw, levels)
+        flat = depth.eight_bits(file, image, raw, levels)
         return fit(flat if turn is None else flat.transpose(turn), size, channels, how)
 
 
@@ -174,42 +175,6 @@ def _neighbours(side: int, wanted: int) -> tuple[Any, Any, Any]:
     return first, second, places - before
 
 
-def extremes(file: Path | IO[bytes]) -> tuple[float, float]:
-    """The smallest and the largest value of a picture of more than 8 bits."""
-    with Image.open(file) as image:
-        values = _values(file, image, _raw_mode(image))
-    low, high = float(values.min()), float(values.max())
-    if not np.isfinite([low, high]).all():
-        raise ValueError("some of its values are no numbers (NaN or infinite)")
-    return low, high
-
-
-def levels_of(low: float, high: float) -> Levels:
-    """The values that become black and white, from the extremes of all that is to be compared.
-
-    Black is 0 and white the largest value of the smallest usual number of bits (8, 10, 12, 14 or
-    16) that holds all of them, because a picture need not use its whole range. Values up to 1 are
-    fractions. Where values are negative, or exceed 16 bits, the extremes themselves are black and
-    white.
-
-    >>> levels_of(3, 4000), levels_of(0.1, 0.9), levels_of(-1000, 3000)
-    ((0.0, 4095.0), (0.0, 1.0), (-1000.0, 3000.0))
-    """
-    if low < 0:
-        return float(low), float(high)
-    if high <= 1:
-        return 0.0, 1.0
-    whites = (2**bits - 1 for bits in DEPTHS)
-    return 0.0, float(next((white for white in whites if high <= white), high))
-
-
-def scaled(values: npt.NDArray[Any], levels: Levels) -> npt.NDArray[np.uint8]:
-    """Bring values to 0..255; what is beyond the levels becomes black or white."""
-    black, white = levels
-    share = (values.astype(np.float64) - black) / ((white - black) or 1.0)
-    return np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
-
-
 def own_size(headers: Collection[Header]) -> tuple[int, int]:
     """Choose (H, W) for pictures that come without a wanted size.
 
@@ -230,34 +195,6 @@ def own_size(headers: Collection[Header]) -> tuple[int, int]:
     return side, side
 
 
-def size_notes(headers: Collection[Header], size: tuple[int, int]) -> list[str]:
-    """What a user has to know of a size that `own_size` chose: nothing, or one line."""
-    sizes = {(one.height, one.width) for one in headers}
-    if sizes == {size}:
-        return []
-    heights, widths = zip(*sizes, strict=True)
-    what = "are not square" if len(sizes) == 1 else "differ in size"
-    low, high = f"{min(heights)}x{min(widths)}", f"{max(heights)}x{max(widths)}"
-    return [f"images {what} ({low} to {high}), using {size[0]}x{size[1]}; see data.image_size"]
-
-
-def converted(channels: int, count: int | None = None) -> str:
-    """The note on pictures that get another number of channels than they have."""
-    which = "the images" if count is None else f"{count} pictures"
-    if channels == 1:
-        return f"{which} are in colour and become grey (channels 1)"
-    return f"{which} are grey and become RGB, the same value three times (channels 3)"
-
-
-def scaling(count: int, levels: Levels) -> str:
-    """The note on pictures of more than 8 bits."""
-    black, white = levels
-    return (
-        f"{count} images have more than 8 bits per value: {black:g} becomes 0, {white:g} becomes "
-        "255, by the range that they use"
-    )
-
-
 def _orientation(image: Image.Image) -> int | None:
     """What EXIF says of the rotation, 1 for none; None where EXIF cannot be read.
 
@@ -270,58 +207,10 @@ def _orientation(image: Image.Image) -> int | None:
     return found if isinstance(found, int) and found in range(9) else None
 
 
-def _raw_mode(image: Image.Image) -> str:
-    """How the pixels lie in an opened file, in Pillow's words: "RGB;16B"; "" where it is unknown.
-
-    Pillow opens 16-bit colours in an 8-bit mode; only this tells that there is more.
-    """
-    tiles = getattr(image, "tile", None)
-    args = tiles[0][3] if tiles else ""
-    first = args[0] if isinstance(args, tuple) and args else args
-    return first if isinstance(first, str) else ""
-
-
-def _is_deep(mode: str, raw: str) -> bool:
-    return mode.startswith(DEEP_MODES) or (mode in ("RGB", "RGBA") and ";16" in raw)
-
-
-def _values(file: Path | IO[bytes], image: Image.Image, raw: str) -> npt.NDArray[Any]:
-    """The values of a picture of more than 8 bits: [H, W], or [H, W, 3] without transparency.
-
-    Of a 16-bit colour, Pillow keeps one byte. The other one comes from reading the file again as if
-    its bytes were swapped.
-    """
-    if image.mode.startswith(DEEP_MODES):
-        return np.asarray(image)
-    first = np.asarray(image, np.uint16)[..., :3]
-    if raw.startswith("LA"):  # there is no such way for these; the first byte will do
-        return first * np.uint16(257)
-    if not isinstance(file, Path):
-        file.seek(0)
-    with Image.open(file) as opened:
-        again: Any = opened
-        swapped = raw[:-1] + OTHER_BYTE[raw[-1]]
-        again.tile = [_with_raw_mode(tile, swapped) for tile in again.tile]
-        return first * np.uint16(256) + np.asarray(again, np.uint16)[..., :3]
-
-
-def _with_raw_mode(tile: Any, raw: str) -> Any:
-    args = (raw, *tile[3][1:]) if isinstance(tile[3], tuple) else raw
-    return tile._replace(args=args)
-
-
-def _eight_bits(
-    file: Path | IO[bytes], image: Image.Image, raw: str, levels: Levels | None
-) -> Image.Image:
-    """Scale a picture of more than 8 bits; any other stays as it is."""
-    if not _is_deep(image.mode, raw):
-        return image
-    if image.mode in ("RGB", "RGBA") and levels == (0, 65535):
-        return image  # what Pillow keeps are the upper 8 bits
-    values = _values(file, image, raw)
-    if levels is None:
-        levels = levels_of(float(values.min()), float(values.max()))
-    flat = Image.fromarray(scaled(values, levels))
-    if image.mode == "RGBA":
-        flat.putalpha(image.getchannel("A"))
-    return flat
+def _is_exif_broken(image: Image.Image) -> bool:
+    exif = Image.Exif()  # anew: what a format plugin has read once, it hides even if it was broken
+    try:
+        exif.load(image.info.get("exif", b""))
+    except UNREADABLE:
+        return True
+    return _orientation(image) is None

@@ -114,13 +114,13 @@ class Bundle:
                 "export: %s names another class than %s on %.2f%% of the val images",
                 *(EDGETPU, MODEL, 100 * (1 - same["agreement"])),
             )
-        self.files[EDGETPU] = content
+        self.files[EDGETPU] = metadata.with_form(content, self.ctx.data.form)
 
     def _finished(self, content: bytes) -> bytes:
         content = write.stripped(content) if self.strip else content
         if not self.tell:
-            return content
-        return metadata.put(content, self.about, self.ctx.data.class_names)
+            return metadata.with_form(content, self.ctx.data.form)
+        return metadata.put(content, self.about, self.ctx.data.class_names, self.ctx.data.form)
 
     def add_examples(self) -> None:
         """Add the names of the classes, and images with the scores that they must get."""

@@ -81,6 +81,8 @@ def render(artifacts: Sequence[Artifact], facts: Facts) -> str:
         network=last.family,
         verdict=verdict(artifacts),
         size={"height": height, "width": width, "channels": channels},
+        fit=facts.data.form.fit,
+        levels=facts.data.form.levels,
         dtype=image.dtype.lower(),
         scale=float(scores.scales[0]) if scores.scales.size else None,
         zero_point=int(scores.zero_points[0]) if scores.zero_points.size else None,

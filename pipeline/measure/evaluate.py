@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset, Split
+from pipeline.data.pictures import Form
 from pipeline.errors import ModelError
 from pipeline.graph import walk
 from pipeline.pretrained import fitting, given, sources, worth
@@ -163,7 +164,7 @@ def _of_tflite(path: Path, classes: int | None) -> Network:
         (height, width, channels),
         lambda _: lambda images: _of_both(runner.scores(images)),
         reversible=True,
-        usual="crop" if given.is_own(str(path)) else "stretch",
+        usual=runner.form.fit if given.is_own(str(path)) or runner.form != Form() else "stretch",
         pixels="0..255" if stated else "auto",
         asker="evaluate",
     )

@@ -6,7 +6,13 @@ import keras
 
 from pipeline.errors import ModelError
 from pipeline.graph import walk
-from pipeline.graph.rebuild import ImageShape, copy_weights, first_convolution, on_images
+from pipeline.graph.rebuild import (
+    ImageShape,
+    Rebuilt,
+    copy_weights,
+    first_convolution,
+    on_images,
+)
 from pipeline.pretrained import heads
 from pipeline.pretrained.heads import Head
 from pipeline.pretrained.pixels import AS_THEY_ARE, Pixels
@@ -51,22 +57,14 @@ def adapt(
     kept = heads.keeps(model, num_classes, head, imagenet)
     folded = first_convolution(model) if grey else None
     turned = _turned(model) if pixels.reverse else None
-    own = tuple(model.inputs[0].shape[1:3]) if resizes else ()
-    size = tuple(
-        mine or given for mine, given in zip(own or input_shape, input_shape[:2], strict=False)
-    )
+    size = _size(model, input_shape) if resizes else input_shape[:2]
 
     def first(image: Any) -> Any:
         if size != input_shape[:2]:
             # not a Resizing layer: a model with one runs all layers as in training (Keras 3.15)
             image = keras.ops.image.resize(image, size)
         if not pixels.are_bytes:
-            scale, offset = (
-                list(one) if isinstance(one, tuple) else one
-                for one in (pixels.scale, pixels.offset)
-            )
-            name = heads.free_name("pixels", model)
-            image = keras.layers.Rescaling(scale, offset, name=name)(image)
+            image = _rescaled(image, pixels, heads.free_name("pixels", model))
         if len(model.inputs[0].shape) == 3:
             return keras.layers.Reshape(size, name="one_channel")(image)
         return _thrice(image) if grey and folded is None else image
@@ -76,11 +74,30 @@ def adapt(
     outputs, new = (heads.scores(body), []) if kept else heads.new(body, num_classes)
     made = keras.Model(rebuilt.inputs, outputs, name=model.name)
     copy_weights(made, rebuilt, folded)
+    if turned is not None:
+        _turn(made, rebuilt, turned)
+    return made, new
+
+
+def _size(model: keras.Model, input_shape: ImageShape) -> tuple[int, int]:
+    """(H, W) that a model was made for; a side that may be any is that of the images."""
+    height, width = model.inputs[0].shape[1:3]
+    return height or input_shape[0], width or input_shape[1]
+
+
+def _rescaled(image: Any, pixels: Pixels, name: str) -> Any:
+    scale, offset = (
+        list(one) if isinstance(one, tuple) else one for one in (pixels.scale, pixels.offset)
+    )
+    return keras.layers.Rescaling(scale, offset, name=name)(image)
+
+
+def _turn(made: keras.Model, rebuilt: Rebuilt, first: Any) -> None:
+    """Let the layer that stands for the first convolution read its channels in the other order."""
     for layer in made.layers:
-        if turned is not None and rebuilt.origins.get(id(layer)) is turned:
+        if rebuilt.origins.get(id(layer)) is first:
             kernel, *bias = layer.get_weights()
             layer.set_weights([kernel[:, :, ::-1], *bias])
-    return made, new
 
 
 def reversible(model: keras.Model) -> bool:

@@ -46,6 +46,7 @@ COLOUR: tuple[Name, ...] = (
     "imagenet-bgr",
     "caffe",
 )
+FIXED = tuple(one for one in COLOUR if not one.startswith(("standardised", "centred")))
 OF_THE_DATA = ("standardised", "centred")  # how names begin that mean statistics of the images
 MEANING = (
     "standardised: mean 0 and deviation 1 per channel over the training images; centred: 0..1 less "

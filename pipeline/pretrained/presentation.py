@@ -15,7 +15,7 @@ from pipeline.data import datasets
 from pipeline.data.datasets import Split
 from pipeline.data.stream import batch
 from pipeline.pretrained import class_order
-from pipeline.pretrained.pixels import AS_THEY_ARE, PLAIN, Pixels, Statistics
+from pipeline.pretrained.pixels import AS_THEY_ARE, FIXED, PLAIN, Pixels, Statistics
 
 SAMPLE = 1000  # val images at most
 TRAINED = 500  # train images at most: a network fits those that it was trained on best of all
@@ -154,15 +154,18 @@ def best_of(ways: Sequence[Shown], usual: Collection[str]) -> Shown:
         ways: All of one sample.
         usual: Ways in which networks are trained so often that others have to be clearly better.
     """
-    known = [one for one in ways if one.way in usual] or list(ways)
-    best = _least_surprised(known)
-    others = [one for one in ways if one.way not in usual and not _worse(one, best)]
-    if not others or len(known) == len(ways):
-        return best
-    top = max(others, key=lambda one: float(one.hits.mean()))
-    close = [one for one in others if not _worse(one, top)]
-    other = min(close, key=lambda one: float(_losses(one).mean()))
-    return other if _clearly_better(other, best) else best
+    groups: list[list[Shown]] = [[], [], []]  # the usual, those of fixed numbers, and the rest
+    for one in ways:
+        groups[0 if one.way in usual else 1 if one.way in FIXED else 2].append(one)
+    first, *others = filter(None, groups)
+    best = _least_surprised(first)
+    for group in others:
+        top = max(group, key=lambda one: float(one.hits.mean()))
+        close = [one for one in group if not _worse(one, top)]
+        other = min(close, key=lambda one: float(_losses(one).mean()))
+        if not _worse(other, best) and _clearly_better(other, best):
+            best = other
+    return best
 
 
 def _least_surprised(ways: Sequence[Shown]) -> Shown:

@@ -16,7 +16,8 @@ from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.details import Details
 from pipeline.errors import ModelError, RecipeError
-from pipeline.stage import Context, ModelPath, StageConfig
+from pipeline.model_path import ModelPath
+from pipeline.stage import Context, StageConfig
 from pipeline.train.settings import LASTING, Settings, merged, overrides
 
 Overrides: Any = overrides(StageConfig)

@@ -16,8 +16,9 @@ from pipeline.budget import Budget
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.details import Details, Given
 from pipeline.errors import BudgetError, ModelError, RecipeError
+from pipeline.model_path import ModelPath
 from pipeline.pretrained.pixels import MEANING, Choice
-from pipeline.stage import Context, Kind, ModelPath, StageConfig
+from pipeline.stage import Context, Kind, StageConfig
 from pipeline.train.preprocessing import Preprocessing
 
 MEND_ORDER = (

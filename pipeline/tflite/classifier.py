@@ -1,5 +1,6 @@
 """A `.tflite` classifier that runs one image at a time; without Keras, so it starts at once."""
 
+import functools
 import logging
 import statistics
 import time
@@ -7,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.pictures import Form
 from pipeline.errors import ModelError
-from pipeline.tflite import interpreter, metadata
+from pipeline.tflite import interpreter, metadata, normalization
 from pipeline.tflite.read import Graph, read
 
 log = logging.getLogger("flopsmith")
@@ -32,6 +34,7 @@ class Runner:
             ModelError: LiteRT refuses the file, or it is not an image classifier.
         """
         self.graph = graph or read(model)
+        self._content = model
         self._interpreter = interpreter.open(model, threads, keep)
         interpreter.invoke(self._interpreter)
         inputs, outputs = interpreter.ends(self._interpreter)
@@ -52,6 +55,11 @@ class Runner:
         # mean and deviation; a model that takes bytes has them in the scale of its input
         self.normalization = None if self.takes_bytes else _stated(self.graph)
         self.num_classes = int(self._output["shape"][1])
+
+    @functools.cached_property
+    def form(self) -> Form:
+        """How a picture becomes one of its images, of `image_shape`."""
+        return metadata.form(self._content)
 
     def scores(self, images: Any) -> np.ndarray:
         """Classify raw images `[N, H, W, C]`, 0..255; returns float32 scores `[N, K]`."""
@@ -109,7 +117,7 @@ class Runner:
 def _stated(graph: Graph) -> tuple[Any, Any] | None:
     """Mean and deviation that the metadata of a file states, if they can be read."""
     try:
-        return metadata.of_file(graph)
+        return normalization.stated(graph)
     except ModelError as error:
         log.warning("%s. Pixels are given to the model as they are, 0..255", error)
         return None

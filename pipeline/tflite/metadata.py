@@ -5,18 +5,18 @@ a float model. It is a flatbuffer of its own, https://ai.google.dev/edge/litert/
 tensorflow/metadata, whose tables are written here by the slots of the published schema (1.5.0).
 """
 
-import struct
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import flatbuffers
-import numpy as np
 
+from pipeline.data.pictures import Fit, Form
 from pipeline.errors import ModelError
 from pipeline.tflite import write
 from pipeline.tflite.read import Graph, Tensor, read
 
+FORM = "form.json"  # how a picture becomes an image, where it is not done in the usual way
 LABELS = "labels.txt"  # the names of the classes, a line each, in the order of the scores
 SCHEMA = b"M001"
 PARSER = "1.0.0"  # the oldest version of the metadata parser that knows every field used here
@@ -25,6 +25,7 @@ RGB, GREY = 1, 2  # colour spaces
 NORMALIZATION = 1  # kind of processing
 AXIS_LABELS = 2  # kind of file
 HIGHEST = 255  # largest value of a pixel
+_FITS: dict[str, Fit] = {"crop": "crop", "pad": "pad", "stretch": "stretch"}
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,14 @@ class About:
     license: str = ""
 
 
-def put(model: bytes, about: About, labels: Sequence[str]) -> bytes:
+def put(model: bytes, about: About, labels: Sequence[str], form: Form | None = None) -> bytes:
     """Write metadata and `labels.txt` into an image classifier that has none.
+
+    Args:
+        model: The `.tflite` file.
+        about: What people want to know.
+        labels: Names of the classes, in order.
+        form: How a picture becomes an image of the model, see `with_form`.
 
     Raises:
         ModelError: it is not a `.tflite` file, has metadata already, or the number of labels is not
@@ -56,7 +63,39 @@ def put(model: bytes, about: About, labels: Sequence[str]) -> bytes:
         )
     text = "".join(f"{label}\n" for label in labels)
     told = write.noted(model, write.METADATA, _written(graph, about))
-    return write.attach(told, {LABELS: text.encode()})
+    return with_form(write.attach(told, {LABELS: text.encode()}), form or Form())
+
+
+def with_form(model: bytes, form: Form) -> bytes:
+    """Attach how a picture becomes an image of the model, unless it is done in the usual way.
+
+    The usual way is to crop, and to judge the range of more than 8 bits by each picture alone. Size
+    and channels are those of the model's input.
+    """
+    if (form.fit, form.levels) == (Form().fit, None):
+        return model
+    told = {"fit": form.fit, "levels": form.levels}
+    return write.attach(model, {FORM: json.dumps(told).encode()})
+
+
+def form(model: bytes) -> Form:
+    """How a picture becomes an image of the model, as `with_form` has attached it.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    told = write.attached(model).get(FORM)
+    if told is None:
+        return Form()
+    try:
+        found = json.loads(told)
+        levels = found["levels"] and (float(found["levels"][0]), float(found["levels"][1]))
+        return Form(fit=_FITS[found["fit"]], levels=levels)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise ModelError(
+            f"{FORM} within the model does not say how pictures are fitted. Received: {told!r}. "
+            "Export it again"
+        ) from error
 
 
 def labels(model: bytes) -> list[str] | None:
@@ -87,105 +126,6 @@ def normalization(tensor: Tensor) -> tuple[float, float]:
     if not tensor.scales.size:
         return 0.0, 1.0
     return float(tensor.zero_points[0]), float(1 / tensor.scales[0])
-
-
-def of_file(graph: Graph) -> tuple[Any, Any] | None:
-    """Mean and standard deviation that the file itself states for its image.
-
-    They are numbers, or arrays with a number per channel: `(pixel - mean) / std` is what the model
-    wants of pixels in 0..255. None where the file states none.
-
-    Raises:
-        ModelError: there is metadata, and it cannot be read.
-    """
-    note = graph.metadata.get(write.METADATA)
-    if note is None:
-        return None
-    try:
-        found = _normalization(bytes(note))
-    except (struct.error, IndexError, TypeError, ValueError) as error:
-        raise ModelError(
-            f"the metadata of the model cannot be read. Received: {len(note)} bytes ({error}). "
-            "Write it again, or leave it out"
-        ) from error
-    if found is None:
-        return None
-    mean, std = found
-    channels = graph.inputs[0].shape[-1]
-    if any(len(one) not in (1, channels) for one in found) or not np.all(np.abs(std) > 0):
-        raise ModelError(
-            f"the metadata of the model does not fit it. Received: mean={mean}, std={std} for "
-            f"{channels} channels. Write it again, or leave it out"
-        )
-    return np.asarray(mean, np.float32), np.asarray(std, np.float32)
-
-
-def _normalization(note: bytes) -> tuple[list[float], list[float]] | None:
-    """The numbers of the first image that has some, by the slots of the schema."""
-    root = _Table.root(note)
-    for subgraph in root.tables(3)[:1]:
-        for tensor in subgraph.tables(2)[:1]:
-            for unit in tensor.tables(4):
-                options = unit.table(1)
-                if unit.byte(0) == NORMALIZATION and options is not None:
-                    return options.floats(0) or [0.0], options.floats(1) or [1.0]
-    return None
-
-
-@dataclass(frozen=True)
-class _Table:
-    """A table of a flatbuffer, read by the numbers of its slots."""
-
-    content: bytes
-    place: int
-
-    @classmethod
-    def root(cls, content: bytes) -> "_Table":
-        return cls(content, cls._number("<I", content, 0))
-
-    @staticmethod
-    def _number(kind: str, content: bytes, place: int) -> int:
-        if place < 0:
-            raise ValueError("a place before the first byte")
-        return int(struct.unpack_from(kind, content, place)[0])
-
-    def _slot(self, slot: int) -> int | None:
-        """Where a field is; None where it has its default."""
-        to_fields = self.place - self._number("<i", self.content, self.place)
-        if 4 + 2 * slot >= self._number("<H", self.content, to_fields):
-            return None
-        offset = self._number("<H", self.content, to_fields + 4 + 2 * slot)
-        return self.place + offset if offset else None
-
-    def _target(self, place: int) -> int:
-        return place + self._number("<I", self.content, place)
-
-    def byte(self, slot: int) -> int:
-        place = self._slot(slot)
-        return 0 if place is None else self._number("<B", self.content, place)
-
-    def table(self, slot: int) -> "_Table | None":
-        place = self._slot(slot)
-        return None if place is None else _Table(self.content, self._target(place))
-
-    def _vector(self, slot: int) -> tuple[int, int]:
-        """Where the items of a vector begin, and how many there are."""
-        place = self._slot(slot)
-        if place is None:
-            return 0, 0
-        start = self._target(place)
-        count = self._number("<I", self.content, start)
-        if count > len(self.content):
-            raise ValueError(f"a vector of {count} items")
-        return start + 4, count
-
-    def tables(self, slot: int) -> list["_Table"]:
-        start, count = self._vector(slot)
-        return [_Table(self.content, self._target(start + 4 * n)) for n in range(count)]
-
-    def floats(self, slot: int) -> list[float]:
-        start, count = self._vector(slot)
-        return list(struct.unpack_from(f"<{count}f", self.content, start))
 
 
 def _written(graph: Graph, about: About) -> bytes:

@@ -62,8 +62,9 @@ def classify(
         DataError: the file is not an image.
     """
     height, width, channels = runner.image_shape
+    form = runner.form
     try:
-        image = pictures.decode(path, (height, width), channels)
+        image = pictures.decode(path, (height, width), channels, form.fit, form.levels)
     except pictures.UNREADABLE as error:
         reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
         raise DataError(f"an image cannot be read: {reason}. Received: {path}") from error

@@ -16,7 +16,8 @@ from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.details import Details
 from pipeline.errors import RecipeError
-from pipeline.stage import Context, Kind, ModelPath, StageConfig
+from pipeline.model_path import ModelPath
+from pipeline.stage import Context, Kind, StageConfig
 
 FILES = sorted((Path(stage.__file__).parent / "stages").glob("[!_]*.py"))
 NAMES = [path.stem for path in FILES]

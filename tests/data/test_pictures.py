@@ -1,8 +1,10 @@
 """Pictures of every kind become uint8 [H, W, C] of one size."""
 
+import contextlib
 import io
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -94,3 +96,95 @@ def test_other_sizes_give_a_multiple_of_32_within_32_and_224(shorter: list[int],
 
 def test_a_common_size_that_is_not_square_gives_a_square() -> None:
     assert pictures.own_size([Header(70, 100, True)] * 3) == (64, 64)
+
+
+# how pictures of other proportions are fitted
+
+
+def sloped(height: int, width: int) -> Image.Image:
+    """A picture with fine detail, so that smoothing and its absence differ."""
+    values = np.random.default_rng(3).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(values)
+
+
+@pytest.mark.parametrize("mode", ["rgb", "grayscale"])
+def test_stretching_is_what_keras_does(tmp_path: Path, mode: str) -> None:
+    for number, (height, width) in enumerate([(48, 90), (20, 13), (7, 200)]):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        sloped(height, width).save(tmp_path / "a" / f"{number}.png")
+    batches = keras.utils.image_dataset_from_directory(
+        tmp_path, labels=None, image_size=(24, 30), color_mode=mode, shuffle=False, verbose=False
+    )
+    theirs = np.concatenate([batch.numpy() for batch in batches])
+    channels = 1 if mode == "grayscale" else 3
+    for number, expected in enumerate(theirs):
+        file = tmp_path / "a" / f"{number}.png"
+        ours = pictures.decode(file, (24, 30), channels, "stretch")
+        # Keras keeps fractions; its grey of a colour is cut off, that of Pillow rounded
+        assert np.abs(ours - expected).max() <= (0.51 if mode == "rgb" else 1.51)
+
+
+def test_padding_keeps_the_whole_picture_and_adds_black() -> None:
+    image = Image.new("RGB", (40, 20), (200, 100, 50))
+    padded = pictures.fit(image, (32, 32), 3, "pad")
+    assert (padded[8:24] == (200, 100, 50)).all()
+    assert padded[:8].max() == padded[24:].max() == 0
+
+
+@pytest.mark.parametrize("how", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("size", [(1, 500), (500, 1), (1, 1), (3, 7)])
+def test_every_proportion_can_be_fitted(how: pictures.Fit, size: tuple[int, int]) -> None:
+    image = Image.new("RGB", size, "white")
+    assert pictures.fit(image, (16, 24), 3, how).shape == (16, 24, 3)
+    assert pictures.fit(image, (16, 24), 3, how).max() == 255
+
+
+# files of other kinds, and damaged ones
+
+
+def test_cmyk_becomes_rgb() -> None:
+    file = io.BytesIO()
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(file, "JPEG")
+    red = pictures.decode(file, (8, 8), 3)[4, 4]
+    assert red[0] > 200
+    assert red[1:].max() < 60
+
+
+def test_the_first_frame_of_an_animation_counts() -> None:
+    file = io.BytesIO()
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    assert pictures.header(file).frames == 2
+    assert pictures.decode(file, (8, 8), 3)[4, 4].tolist() == [255, 0, 0]
+
+
+def with_exif(exif: bytes) -> io.BytesIO:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(file, "JPEG", exif=exif)
+    return file
+
+
+def test_broken_exif_neither_ends_in_a_traceback_nor_hides_the_rotation() -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Maker"
+    whole = exif.tobytes()
+    file = with_exif(whole.replace(b"\x01\x0f\x00\x02", b"\x01\x0f\x00\x63"))  # no such type
+    assert pictures.decode(file, (8, 8), 3).shape == (8, 8, 3)
+    rubbish = with_exif(b"Exif\0\0no TIFF header at all")
+    assert pictures.header(rubbish).broken_exif
+    assert pictures.decode(rubbish, (8, 8), 3)[4, 4, 0] > 200
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF"])
+def test_damage_of_any_kind_is_unreadable_or_survived(kind: str) -> None:
+    file, rng = io.BytesIO(), np.random.default_rng(0)
+    sloped(20, 30).save(file, kind)
+    whole = file.getvalue()
+    for turn in range(60):
+        broken = bytearray(whole)
+        for place in rng.integers(0, min(len(whole), 400), 4):
+            broken[place] = rng.integers(0, 256)
+        damaged = bytes(broken) if turn % 2 else whole[: rng.integers(0, len(whole))]
+        for read in (pictures.header, lambda file: pictures.decode(file, (8, 8), 3)):
+            with contextlib.suppress(*pictures.UNREADABLE):
+                read(io.BytesIO(damaged))

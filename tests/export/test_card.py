@@ -17,7 +17,9 @@ from PIL import Image
 from support.report_run import INT8, artifact, trial
 
 from pipeline.budget import Budget
+from pipeline.data import pictures
 from pipeline.data.datasets import Dataset, Split
+from pipeline.data.pictures import Form
 from pipeline.export import bundle, card
 from pipeline.targets import browser
 from pipeline.targets.browser import chromium, litertjs
@@ -216,6 +218,46 @@ def test_the_python_of_the_card_classifies_a_photo(
     pixels = np.full((1, 10, 8, channels), 255 * (colour == "white"), np.uint8)
     expected = Runner(content).scores(pixels)[0].max()
     assert float(score) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_the_python_of_the_card_fits_a_photo_as_the_data_were(
+    content: bytes, tmp_path: Path, fit: pictures.Fit
+) -> None:
+    told = facts(content)
+    form = Form(fit=fit, levels=(0, 4095))
+    (code,) = blocks(
+        card.render(artifacts(), replace(told, data=replace(told.data, form=form))), "python"
+    )
+    noise = np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "photo.png")
+    (tmp_path / "model.tflite").write_bytes(content)
+    (tmp_path / "labels.txt").write_text("".join(f"{name}\n" for name in CLASSES))
+    code = code.replace("photo.jpg", "photo.png") + "\nnp.save('seen.npy', pixels)\n"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    seen = np.load(tmp_path / "seen.npy").reshape(10, 8, -1).astype(int)
+    expected = pictures.decode(tmp_path / "photo.png", (10, 8), seen.shape[2], fit)
+    # Pillow cuts fractions off where it stretches
+    assert np.abs(seen - expected).max() <= (1 if fit == "stretch" else 0)
+
+
+@pytest.mark.parametrize(
+    ("fit", "words"), [("crop", "cropped at"), ("pad", "padded with"), ("stretch", "stretched to")]
+)
+def test_the_card_says_how_pictures_are_fitted(
+    content: bytes, fit: pictures.Fit, words: str
+) -> None:
+    told = facts(content)
+    form = Form(fit=fit, levels=(0, 4095))
+    page = card.render(artifacts(), replace(told, data=replace(told.data, form=form)))
+    assert words in prose(page)
+    assert "the value 0 becomes 0 and 4095 becomes 255" in prose(page)
+    (kotlin,) = blocks(page, "kotlin")
+    assert ("ThumbnailUtils" in kotlin) == (fit == "crop")
+    assert kotlin.count("import android.graphics.Color\n") <= 1
 
 
 TELL = """

@@ -116,8 +116,13 @@ def test_the_normalization_that_a_float_file_states_is_used(
     assert found["accuracy"] == pytest.approx(own_accuracy(foreign, few_digits), abs=0.03)
 
 
-def test_the_data_get_the_form_of_the_model(foreign: Path) -> None:
-    data = DataConfig(source="digits")
+def test_the_data_get_the_form_of_the_model(
+    foreign: Path, few_digits: Dataset, tmp_path: Path
+) -> None:
+    images, labels = few_digits.train.arrays()
+    large = np.repeat(np.repeat(images, 2, axis=1), 2, axis=2)
+    np.savez(tmp_path / "x.npz", x_train=large, y_train=labels, x_test=large, y_test=labels)
+    data = DataConfig(source=f"npz:{tmp_path / 'x.npz'}")
     found = evaluate.form(foreign.with_suffix(".tflite"), data, 0)
     assert (found.image_size, found.channels) == (32, 1)
 

@@ -110,6 +110,19 @@ def test_ways_that_differ_by_chance_count_alike_and_those_that_differ_clearly_do
     assert presentation.best_of([unsure, nearly], ("stretch",)).way == "stretch"
 
 
+def test_numbers_that_depend_on_the_images_have_to_be_clearly_better_than_fixed_ones() -> None:
+    sample = Sample(np.zeros((100, 1, 1, 1)), np.zeros(100, np.int64), 100)
+
+    def way(name: str, sure: float) -> Shown:
+        return Shown(name, Pixels("0..255"), np.tile([sure, 1 - sure], (100, 1)), sample)
+
+    plain, turned = way("0..1", 0.4), way("0..1-bgr", 0.97)
+    chosen = presentation.best_of([plain, way("standardised-bgr", 0.972), turned], pixels.PLAIN)
+    assert chosen is turned
+    better = way("standardised-bgr", 0.999)
+    assert presentation.best_of([plain, better, turned], pixels.PLAIN) is better
+
+
 def test_many_ways_are_given_up_after_a_first_look() -> None:
     looks: list[int] = []
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from pipeline.data.pictures import Form
 from pipeline.errors import ModelError
 from pipeline.tflite import convert, metadata, write
 from pipeline.tflite.classifier import Runner
@@ -232,59 +233,31 @@ def test_mediapipe_says_that_it_takes_no_grey_model(told: dict[str, bytes]) -> N
         pass
 
 
-# what others' files state
+# how pictures become images
 
 
-def stated(model: bytes, values: tuple[list[float], list[float]]) -> bytes:
-    """A file whose metadata states these means and deviations, a number per channel."""
-    graph = read(model)
-    to = metadata._Writer()
-    normal = to.table({0: to.floats(values[0]), 1: to.floats(values[1])})
-    unit = to.table({1: normal}, {0: metadata.NORMALIZATION})
-    image = to.table({4: to.tables([unit])})
-    whole = to.table({2: to.tables([image])})
-    note = to.finish(to.table({3: to.tables([whole])}))
-    assert graph.inputs
-    return write.noted(model, write.METADATA, note)
+def test_the_usual_way_to_make_an_image_adds_nothing(bare: dict[str, bytes]) -> None:
+    assert metadata.with_form(bare["uint8"], Form()) == bare["uint8"]
+    usual = Form((8, 8), 3)  # size and channels are those of the input
+    assert metadata.put(bare["uint8"], ABOUT, LABELS, usual) == metadata.put(
+        bare["uint8"], ABOUT, LABELS
+    )
+    assert metadata.form(bare["uint8"]) == Form()
 
 
-def test_a_normalization_is_read_as_it_was_written(told: dict[str, bytes]) -> None:
-    found = metadata.of_file(read(told["float"]))
-    assert found is not None
-    assert [np.ravel(one).tolist() for one in found] == [[0.0], [1.0]]
+@pytest.mark.parametrize(
+    "form", [Form(fit="pad"), Form(fit="stretch"), Form(levels=(-10.5, 4095.0))]
+)
+def test_another_way_to_make_an_image_is_inside(bare: dict[str, bytes], form: Form) -> None:
+    for content in (
+        metadata.with_form(bare["float"], form),
+        metadata.put(bare["float"], ABOUT, LABELS, form),
+    ):
+        assert metadata.form(content) == form
+    assert metadata.labels(content) == LABELS
 
 
-def test_a_normalization_per_channel_is_read(bare: dict[str, bytes]) -> None:
-    values = ([123.5, 116.25, 103.0], [58.5, 57.0, 57.5])
-    found = metadata.of_file(read(stated(bare["float"], values)))
-    assert found is not None
-    assert tuple(one.tolist() for one in found) == values
-
-
-def test_a_file_that_states_nothing_has_no_normalization(bare: dict[str, bytes]) -> None:
-    assert metadata.of_file(read(bare["float"])) is None
-
-
-@pytest.mark.parametrize("values", [([1.0, 2.0], [1.0]), ([0.0], [0.0])])
-def test_a_normalization_that_does_not_fit_is_refused(
-    bare: dict[str, bytes], values: tuple[list[float], list[float]]
-) -> None:
-    with pytest.raises(ModelError, match="does not fit"):
-        metadata.of_file(read(stated(bare["float"], values)))
-
-
-@pytest.mark.parametrize("cut", [8, 20, 40, 60, 100, 200])
-def test_damaged_metadata_is_refused_or_states_nothing(told: dict[str, bytes], cut: int) -> None:
-    note = bytes(read(told["float"]).metadata[write.METADATA])
-    graph = replace(read(told["float"]), metadata={write.METADATA: note[:cut]})
-    try:
-        assert metadata.of_file(graph) is None
-    except ModelError as error:
-        assert "cannot be read" in str(error)
-
-
-def test_a_float_model_is_given_the_pixels_that_it_states(bare: dict[str, bytes]) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3)).astype(np.uint8)
-    mean, std = [120.0, 110.0, 100.0], [60.0, 50.0, 40.0]
-    told = Runner(stated(bare["float"], (mean, std))).scores(image)
-    np.testing.assert_array_equal(told, Runner(bare["float"]).scores((image - mean) / std))
+@pytest.mark.parametrize("text", [b"", b"{}", b"[]", b'{"fit": "squeeze", "levels": null}'])
+def test_a_form_that_is_none_is_an_error(bare: dict[str, bytes], text: bytes) -> None:
+    with pytest.raises(ModelError, match="does not say how pictures are fitted"):
+        metadata.form(write.attach(bare["uint8"], {metadata.FORM: text}))

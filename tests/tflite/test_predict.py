@@ -10,6 +10,7 @@ import pytest
 from keras import layers
 from PIL import Image
 
+from pipeline.data.pictures import Form
 from pipeline.errors import DataError, ModelError
 from pipeline.tflite import convert, metadata, predict, write
 
@@ -50,6 +51,20 @@ def picture(path: Path, mode: str = "RGB", colour: str = "white") -> Path:
 def test_the_best_classes_of_a_picture_come_first(model: Path, suffix: str, mode: str) -> None:
     best = predict.classify(*predict.load(model), picture(model.parent / f"a.{suffix}", mode), 2)
     assert best == [{"label": "blåbær", "score": 0.7}, {"label": "dog", "score": 0.2}]
+
+
+def test_a_picture_is_fitted_as_the_model_says(model: Path) -> None:
+    wide = model.parent / "wide.png"
+    image = Image.new("RGB", (300, 10), "white")
+    image.paste("black", (100, 0, 200, 10))  # in the centre, which is all that a crop keeps
+    image.save(wide)
+    seen = {}
+    for fit in ("crop", "stretch"):
+        model.write_bytes(metadata.with_form(model.read_bytes(), Form(fit=fit)))
+        runner, labels = predict.load(model)
+        seen[fit] = predict.classify(runner, labels, wide, 3)[-1]["score"]
+    assert seen["crop"] == pytest.approx(1 / 3, abs=0.01)  # black
+    assert seen["stretch"] < 0.25  # mostly white
 
 
 def test_no_more_classes_are_given_than_there_are(model: Path) -> None:

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 from mlflow.pyfunc.scoring_server import invocations
 from PIL import Image
+from support.deep import deep_colours, twelve_bits
 from support.served import SHAPE, check, picture, png, saved, text
 from support.served import content as content
 from support.served import expected as expected
@@ -21,6 +23,8 @@ from support.served import model as model
 from support.served import registered as registered
 
 from pipeline.data import pictures
+from pipeline.data.pictures import Form
+from pipeline.tflite import metadata
 from pipeline.tracking import serving
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -157,13 +161,52 @@ FILES = {
 }
 
 
+DEEP = {
+    "12 bits": saved(twelve_bits(), "PNG"),
+    "12-bit TIFF": saved(twelve_bits(), "TIFF", compression="tiff_lzw"),
+    "12-bit colours": deep_colours(12),
+    "16-bit colours": deep_colours(16),
+    "whole numbers": saved(Image.fromarray(np.arange(900, dtype=np.int32).reshape(30, 30)), "TIFF"),
+    "fractions": saved(Image.fromarray(np.linspace(0, 1, 900, dtype="f4").reshape(30, 30)), "TIFF"),
+}
+
+
+@pytest.mark.parametrize("how", ["crop", "pad", "stretch"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("kind", FILES)
-def test_a_file_is_decoded_as_flopsmith_predict_does_it(kind: str, channels: int) -> None:
-    ours = pictures.decode(io.BytesIO(FILES[kind]), SHAPE[:2], channels)
-    served = serving.decode(FILES[kind], SHAPE[:2], channels)
+def test_a_file_is_decoded_as_flopsmith_predict_does_it(
+    kind: str, channels: int, how: pictures.Fit
+) -> None:
+    ours = pictures.decode(io.BytesIO(FILES[kind]), SHAPE[:2], channels, how)
+    served = serving.decode(FILES[kind], SHAPE[:2], channels, how)
     assert served.dtype == ours.dtype
     assert np.array_equal(served, ours)
+
+
+@pytest.mark.parametrize("levels", [None, (0.0, 4095.0), (0.0, 65535.0), (-100.0, 5000.0)])
+@pytest.mark.parametrize("kind", DEEP)
+def test_more_than_8_bits_are_scaled_as_flopsmith_predict_does_it(
+    kind: str, levels: tuple[float, float] | None
+) -> None:
+    ours = pictures.decode(io.BytesIO(DEEP[kind]), SHAPE[:2], SHAPE[2], "crop", levels)
+    assert np.array_equal(serving.decode(DEEP[kind], SHAPE[:2], SHAPE[2], "crop", levels), ours)
+    if levels is None:
+        assert ours.max() > 100  # it is not black
+
+
+def test_the_form_within_the_model_decides(
+    content: bytes, images: np.ndarray, workplace: Path
+) -> None:
+    plain, told = workplace / "plain.tflite", workplace / "told.tflite"
+    plain.write_bytes(content)
+    told.write_bytes(metadata.with_form(content, Form(fit="stretch", levels=(0, 4095))))
+    assert serving.form(plain) == {}
+    assert serving.form(told) == {"how": "stretch", "levels": [0, 4095]}
+    wide = saved(picture("RGB", (6, 40)), "PNG")
+    served = serving.image(wide, SHAPE, serving.form(told))
+    expected = pictures.decode(io.BytesIO(wide), SHAPE[:2], SHAPE[2], "stretch", (0, 4095))
+    assert (served == expected).all()
+    assert (serving.image(wide, SHAPE) != expected).any()
 
 
 def test_the_same_files_are_unreadable() -> None:

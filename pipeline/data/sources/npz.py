@@ -1,33 +1,36 @@
-"""`npz:PATH`: a NumPy archive with x_train, y_train, x_test, y_test and optional class_names.
+"""`npz:PATH`: a NumPy archive with x_train, y_train, perhaps x_test, y_test and class_names.
 
-Images [N, H, W] or [N, H, W, C], C 1 or 3: whole numbers in 0..255, or floats in 0..1 or 0..255.
-Labels 0..K-1: [N] or [N, 1] of a whole-number type, or one-hot [N, K].
+Other usual names of the arrays are understood: `train_images`, `images` and `labels`, `arr_0`. What
+may be in them is in `data.arrays` and `data.labels`.
 """
 
 import hashlib
-import itertools
-import logging
+import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from pipeline.data import pictures
+from pipeline.data import arrays
+from pipeline.data.arrays import NAMES, PARTS
 from pipeline.data.cache import Contents, Source
 from pipeline.data.pictures import Form
 from pipeline.errors import DataError
 
 FORM = "npz:PATH"
-REQUIRED = ("x_train", "y_train", "x_test", "y_test")
-NAMES = "class_names"
+REQUIRED = ("x_train", "y_train")
+WANTED = "x_train, y_train, and x_test, y_test if there is a test part"
+PART = "train(?:ing)?|test(?:ing)?|val(?:id(?:ation)?)?"
+ROLE = "x|images?|imgs?|data|y|labels?|targets?"
+KEY = re.compile(rf"(?P<before>{PART})?(?P<role>{ROLE})(?P<after>{PART})?")
+OTHER_NAMES = ("label_names", "classes", "categories")  # of the array of class names
 
 Array = npt.NDArray[Any]
-log = logging.getLogger("flopsmith")
 
 
 def find(rest: str, form: Form, data_dir: str | None) -> Source:
@@ -35,8 +38,7 @@ def find(rest: str, form: Form, data_dir: str | None) -> Source:
     path = Path(rest).expanduser()
     if not path.is_file():
         raise DataError(
-            f"there is no such file. Received: source=npz:{rest}. "
-            f"Give a .npz file with {', '.join(REQUIRED)}"
+            f"there is no such file. Received: source=npz:{rest}. Give a .npz file with {WANTED}"
         )
     if not zipfile.is_zipfile(path):
         raise DataError(
@@ -45,155 +47,113 @@ def find(rest: str, form: Form, data_dir: str | None) -> Source:
         )
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Source(("npz", digest), lambda: contents(_read(path), str(path), form))
+    return Source(("npz", digest), lambda: _open(path, form))
 
 
-def contents(arrays: Mapping[str, Array], path: str, form: Form) -> Contents:
-    """Check every array, and settle classes and size.
-
-    Args:
-        arrays: `x_train`, `y_train`, perhaps `x_test` with `y_test`, perhaps `class_names`.
-        path: What errors call the file.
-        form: What is wanted of the images; None in it: as they are.
-
-    Raises:
-        DataError: An array does not hold what its name says.
-    """
-    parts = ("train", "test") if "x_test" in arrays else ("train",)
-    found = [_images(arrays[f"x_{part}"], f"x_{part}", path) for part in parts]
-    x_train, factor = found[0]
-    if any(x.shape[1:] != x_train.shape[1:] or other != factor for x, other in found):
-        raise DataError(
-            "x_train and x_test differ in shape or range. Received: "
-            f"x_train={_about(arrays['x_train'])}, x_test={_about(arrays['x_test'])}, file={path}. "
-            "Store both alike"
-        )
-    labels = [_labels(arrays[f"y_{part}"], f"y_{part}", path) for part in parts]
-    _check_lengths([len(x) for x, _ in found], labels, path)
-    class_names = _class_names(arrays.get(NAMES), labels, path)
-    own = (int(x_train.shape[1]), int(x_train.shape[2]))
-    size = form.size or own
-    channels = form.channels or int(x_train.shape[3])
-
-    def decoded(rows: Sequence[int] | None) -> Iterator[npt.NDArray[np.uint8]]:
-        wanted = None if rows is None else set(rows)
-        for row, image in enumerate(itertools.chain.from_iterable(x for x, _ in found)):
-            if wanted is None or row in wanted:
-                pixel = np.rint(image * factor).astype(np.uint8)
-                picture = Image.fromarray(pixel[..., 0] if pixel.shape[2] == 1 else pixel)
-                yield pictures.fit(picture, size, channels, form.fit)
-
-    first, count = len(labels[0]), sum(map(len, labels))
-    spans = {"train": (0, first), "test": (first, count)} if len(parts) > 1 else {}
-    return Contents(class_names, np.concatenate(labels), (*size, channels), spans, decoded)
-
-
-def _check_lengths(images: list[int], labels: list[Array], path: str) -> None:
-    for count, found, part in zip(images, labels, ("train", "test"), strict=False):
-        if count != len(found):
-            raise DataError(
-                f"x_{part} and y_{part} differ in length. Received: x_{part}={count}, "
-                f"y_{part}={len(found)}, file={path}. Give every image one label"
-            )
-
-
-def _read(path: Path) -> dict[str, Array]:
+def _open(path: Path, form: Form) -> Contents:
     """Load the arrays that count, without running any code that the file may carry."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            missing = [key for key in REQUIRED if key not in archive.files]
-            if missing:
-                raise DataError(
-                    f"the archive lacks {', '.join(missing)}. Received: file={path}, "
-                    f"arrays={sorted(archive.files)}. Save it with {', '.join(REQUIRED)}"
-                )
-            other = sorted(set(archive.files) - {*REQUIRED, NAMES})
-            if other:
-                log.info("%s: ignored the arrays %s", path, ", ".join(other))
-            keys = [*REQUIRED, *(key for key in (NAMES,) if key in archive.files)]
-            return {key: archive[key] for key in keys}
+            keys = _keys(archive, path)
+            found = {ours: _array(archive, theirs, path) for ours, theirs in keys.items()}
+            files = list(archive.files)
     except DataError:
         raise
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(
-            f"the archive cannot be read: {' '.join(str(error).split())}. Received: file={path}. "
-            "Write it anew with numpy.savez, from arrays of numbers"
-        ) from error
+        raise _damaged(path, "the archive", error) from error
+    notes = _notes(keys, files)
+    contents = arrays.read(found, str(path), form)
+    return replace(contents, notes=(*notes, *contents.notes))
 
 
-def _images(array: Array, key: str, path: str) -> tuple[Array, float]:
-    """Return images as [N, H, W, C], and the factor that brings them to 0..255."""
-    images = array[..., None] if array.ndim == 3 else array
-    if images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:
+def _array(archive: Any, key: str, path: Path) -> Array:
+    try:
+        array: Array = archive[key]
+    except ValueError as error:
+        raise _damaged(path, f"the array {key}", error) from error
+    return array
+
+
+def _damaged(path: Path, what: str, error: Exception) -> DataError:
+    return DataError(
+        f"{what} cannot be read: {' '.join(str(error).split())}. Received: file={path}. "
+        "Write it anew with numpy.savez, from arrays of numbers or text instead of Python objects"
+    )
+
+
+def _notes(keys: Mapping[str, str], files: list[str]) -> list[str]:
+    """What was taken under another name, left out, or is missing."""
+    notes = []
+    if other := [f"{theirs} as {ours}" for ours, theirs in keys.items() if ours != theirs]:
+        notes.append(f"takes {', '.join(other)}")
+    if ignored := sorted(set(files) - set(keys.values())):
+        notes.append(f"ignored the arrays {', '.join(ignored)}")
+    if "x_test" not in keys and "x_val" not in keys:
+        notes.append("there is no test part: it is divided off the images")
+    return notes
+
+
+def _keys(archive: Any, path: Path) -> dict[str, str]:
+    """Which array of the archive stands for which of ours."""
+    names = list(archive.files)
+    found = {**_by_name(names, path)}
+    if not set(REQUIRED) <= set(found):
+        found = _by_shape({name: _array(archive, name, path) for name in _in_order(names)})
+    missing = [key for key in REQUIRED if key not in found]
+    if missing:
+        lacking = ", ".join(key for key in missing if key not in names) or "images with labels"
         raise DataError(
-            f"{key} does not hold images. Received: {key}={_about(array)}, file={path}. "
-            "Give it the shape [N, H, W] or [N, H, W, C] with 1 or 3 channels"
+            f"the archive lacks {lacking}. Received: file={path}, arrays={sorted(names)}. "
+            f"Save it with {WANTED}"
         )
-    if images.dtype == np.uint8:
-        return images, 1.0
-    known = np.issubdtype(images.dtype, np.integer) or np.issubdtype(images.dtype, np.floating)
-    low, high = (images.min(), images.max()) if known else (0, 0)
-    if not known or not (low >= 0 and high <= 255):  # the second form is true for NaN
-        raise DataError(
-            f"{key} holds values that are no pixels. Received: {key}={_about(array)}, "
-            f"smallest={low}, largest={high}, file={path}. Give whole numbers in 0..255, or floats "
-            "in 0..1"
-        )
-    fraction = np.issubdtype(images.dtype, np.floating) and high <= 1
-    return images, 255.0 if fraction else 1.0
+    for name in (*OTHER_NAMES, NAMES):  # the last one counts
+        if name in names and (name == NAMES or _array(archive, name, path).dtype.kind in "SU"):
+            found[NAMES] = name
+    return found
 
 
-def _labels(array: Array, key: str, path: str) -> npt.NDArray[np.int32]:
-    """Return labels as int32 [N]."""
-    labels = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
-    if labels.ndim == 2 and _is_one_hot(labels):
-        labels = labels.argmax(axis=1)
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(
-            f"{key} does not hold labels. Received: {key}={_about(array)}, file={path}. "
-            "Give whole numbers of the shape [N] or [N, 1], or one-hot rows [N, K]"
-        )
-    if labels.size and not 0 <= labels.min() <= labels.max() < 2**31:
-        raise DataError(
-            f"{key} holds a label out of range. Received: smallest={labels.min()}, "
-            f"largest={labels.max()}, file={path}. Number the classes 0..K-1"
-        )
-    return labels.astype(np.int32)
+def _by_name(names: list[str], path: Path) -> dict[str, str]:
+    """Read the names: `x_train`, `train_images`, `ImagesTrain`, `images` with `labels`."""
+    found: dict[str, str] = {}
+    for name in names:
+        match = KEY.fullmatch(re.sub("[^a-z0-9]", "", name.lower()))
+        if match is None or (match["before"] and match["after"]):
+            continue
+        role = "x" if match["role"].startswith(("x", "im", "da")) else "y"
+        part = match["before"] or match["after"] or ""
+        part = next((one for one in PARTS if one in part), "")
+        key = f"{role}_{part}"
+        if key in found and found[key] != key and name != key:
+            raise DataError(
+                f"two arrays may be {key.rstrip('_')}. Received: file={path}, "
+                f"arrays={found[key]}, {name}. Leave one of them, or call it {key.rstrip('_')}"
+            )
+        found[key] = key if key in (name, found.get(key)) else name
+    alone = {key: found.pop(key) for key in ("x_", "y_") if key in found}
+    if not {"x_train", "y_train"} & set(found):
+        found |= {f"{key}train": name for key, name in alone.items()}
+    whole = {part for part in PARTS if {f"x_{part}", f"y_{part}"} <= set(found)}
+    return {key: name for key, name in found.items() if key[2:] in whole}
 
 
-def _is_one_hot(array: Array) -> bool:
-    if array.dtype.kind not in "biuf":
-        return False
-    return bool(np.isin(array, (0, 1)).all() and (array.sum(axis=1) == 1).all())
+def _in_order(names: list[str]) -> list[str]:
+    """`arr_10` after `arr_9`; the others as they are."""
+    places = {name: int(name[4:]) for name in names if re.fullmatch(r"arr_\d+", name)}
+    return sorted(names, key=lambda name: places.get(name, -1))
 
 
-def _class_names(given: Array | None, labels: list[Array], path: str) -> tuple[str, ...]:
-    """Name the classes 0..K-1 that y_train holds, and check that y_test holds no other."""
-    train, *rest = (set(np.unique(part).tolist()) for part in labels)
-    test = rest[0] if rest else set()
-    count = max(train) + 1
-    if given is None:
-        names = tuple(str(label) for label in range(count))
-    else:
-        names = tuple(_text(name) for name in given.reshape(-1).tolist())
-    missing = sorted(set(range(max(count, len(names)))) - train)
-    if missing or len(names) < count:
-        raise DataError(
-            f"the labels of y_train are not 0..K-1. Received: classes={len(names)}, "
-            f"largest={count - 1}, missing={missing[:10]}, file={path}. Number the classes without "
-            f"gaps, and give {NAMES} one name each"
-        )
-    if test - train:
-        raise DataError(
-            f"y_test holds labels that y_train does not. Received: labels={sorted(test - train)}, "
-            f"file={path}. Add such images to x_train, or remove them from x_test"
-        )
-    return names
-
-
-def _text(name: str | bytes) -> str:
-    return name.decode() if isinstance(name, bytes) else str(name)
-
-
-def _about(array: Array) -> str:
-    return f"{array.dtype}{list(array.shape)}"
+def _by_shape(found: dict[str, Array]) -> dict[str, str]:
+    """Images have three or four axes, labels fewer; what is not clear stays away."""
+    kinds = "".join("x" if array.ndim > 2 else "y" for array in found.values())
+    names, sizes = list(found), [len(array) if array.ndim else 0 for array in found.values()]
+    if sorted(kinds) == ["x", "y"] and sizes[0] == sizes[1]:
+        return {"x_train": names[kinds.index("x")], "y_train": names[kinds.index("y")]}
+    pairs = {"xyxy": ((0, 1), (2, 3)), "xxyy": ((0, 2), (1, 3))}.get(kinds)
+    unnamed = all(name.startswith("arr_") for name in names)
+    if not pairs or not unnamed or any(sizes[x] != sizes[y] for x, y in pairs):
+        return {}
+    return {
+        f"{role}_{part}": names[place]
+        for part, pair in zip(("train", "test"), pairs, strict=True)
+        for role, place in zip("xy", pair, strict=True)
+    }

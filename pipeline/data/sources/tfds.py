@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data import pictures
+from pipeline.data import depth, inspection, pictures
 from pipeline.data.cache import Contents, Source, Spans
-from pipeline.data.pictures import Form, Levels
+from pipeline.data.depth import Levels
+from pipeline.data.pictures import Form
 from pipeline.errors import DataError
 
 FORM = "tfds:NAME[:VERSION]"
@@ -143,7 +144,7 @@ def contents(builder: Any, name: str, form: Form) -> Contents:
     own = 1 if builder.info.features["image"].shape[2] == 1 else 3
     channels = form.channels or own
     if channels != own:
-        notes.append(pictures.converted(channels))
+        notes.append(inspection.converted(channels))
     levels = form.levels or _levels(builder, list(parts.values()), name, notes)
 
     def images(rows: Sequence[int] | None) -> Iterator[npt.NDArray[np.uint8]]:
@@ -201,7 +202,7 @@ def _size(builder: Any, splits: list[str], notes: list[str]) -> tuple[int, int]:
         for data, _ in _examples(builder, split)
     ]
     size = pictures.own_size(headers)
-    notes.extend(pictures.size_notes(headers, size))
+    notes.extend(inspection.sizes(headers, size))
     return size
 
 
@@ -213,9 +214,9 @@ def _levels(builder: Any, splits: list[str], name: str, notes: list[str]) -> Lev
     for split in splits:
         for row, (data, _) in enumerate(_examples(builder, split)):
             with _told(f"{name}, split={split}, row={row}"):
-                found.append(pictures.extremes(io.BytesIO(data)))
-    levels = pictures.levels_of(min(low for low, _ in found), max(high for _, high in found))
-    notes.append(pictures.scaling(len(found), levels))
+                found.append(depth.extremes(io.BytesIO(data)))
+    levels = depth.levels_of(min(low for low, _ in found), max(high for _, high in found))
+    notes.append(inspection.scaling(len(found), levels))
     return levels
 
 

@@ -45,7 +45,9 @@ async function run(pixels) {
 // Classify a file or blob: scores by class, the pixels that the model saw, and its median time.
 async function classify(file) {
   const picture = await createImageBitmap(file, { colorSpaceConversion: "none" });
-  const pixels = decode(picture, TASK.shape);
+  const head = new Uint8Array(await file.slice(0, 25).arrayBuffer());
+  const deep = String.fromCharCode(...head.slice(1, 4)) === "PNG" && head[24] === 16;
+  const pixels = decode(picture, TASK.shape, TASK.fit, deep ? TASK.levels ?? "own" : null);
   picture.close();
   const { scores, milliseconds } = await run(pixels);
   const times = [milliseconds];

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.errors import ModelError
 from pipeline.targets.browser import litertjs
+from pipeline.tflite import metadata
 from pipeline.tflite.read import read
 
 HERE = Path(__file__).parent
@@ -81,10 +82,13 @@ def _task(model: bytes, labels: Sequence[str]) -> dict[str, Any]:
             "the number of labels is not that of the model's classes. "
             f"Received: {len(labels)} labels for {output.shape[1]} classes"
         )
+    form = metadata.form(model)
     last = next((op.name for op in reversed(graph.operators) if op.name not in COPIES), None)
     return {
         "labels": list(labels),
         "shape": list(source.shape[1:]),
+        "fit": form.fit,
+        "levels": form.levels,
         "dtype": source.dtype.lower(),
         "scale": float(output.scales[0]) if output.scales.size else 1.0,
         "zero": int(output.zero_points[0]) if output.zero_points.size else 0,

@@ -120,7 +120,7 @@ def test_other_and_hidden_files_are_ignored_with_one_line(
     with caplog.at_level(logging.INFO, "flopsmith"):
         assert len(load(root).train.images) == 8
     assert [line for line in caplog.messages if "ignored" in line] == [
-        f"{root}: ignored 4 files or folders that are not images"
+        f"folder:{root}: ignored 4 files or folders: 2 .txt, 1 hidden or unused folders, 1 hidden"
     ]
 
 
@@ -188,7 +188,156 @@ def test_train_beside_other_names_is_a_class(tmp_path: Path) -> None:
     assert loaded.class_names == ("bus", "test", "train")
 
 
+# what is said, and what becomes of pictures of other kinds
+
+
+def test_what_is_said_the_first_time_is_said_of_the_cached_images_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = classes(tmp_path / "pets")
+    (root / "cat" / "notes.txt").write_text("no picture")
+    picture(root / "cat" / "x.png", 200, (50, 60), mode="RGB")
+    caplog.set_level(logging.INFO, "flopsmith")
+    first = load(root)
+    told = [line for line in caplog.messages if "decoding" not in line]
+    caplog.clear()
+    assert load(root).notes == first.notes
+    assert caplog.messages == told
+    assert told == [f"folder:{root}: {line}" for line in (*first.notes, told[-1].split(": ", 1)[1])]
+    assert first.notes == (
+        "ignored 1 files or folders: 1 .txt",
+        "8 pictures are grey and become RGB, the same value three times",
+        "images differ in size (40x40 to 60x50), using 32x32; see data.image_size",
+    )
+
+
+def test_the_overview_counts_images_classes_parts_and_size(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = classes(tmp_path / "pets", count=10)
+    picture(root / "cat" / "x.png")
+    caplog.set_level(logging.INFO, "flopsmith")
+    load(root, fit="pad")
+    assert caplog.messages[-1] == (
+        f"folder:{root}: 21 images of 2 classes (largest class cat with 11, smallest dog with 10): "
+        "14 train, 3 val, 4 test; size 40x40x1 (HxWxC), fit=pad"
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_convert_and_say_so(tmp_path: Path, channels: int) -> None:
+    root = classes(tmp_path / "pets")
+    for label in ("cat", "dog"):
+        picture(root / label / "x.png", 200, mode="RGB")
+    loaded = load(root, channels=channels)
+    assert loaded.image_shape == (40, 40, channels)
+    expected = "2 pictures are in colour" if channels == 1 else "8 pictures are grey"
+    assert [expected in note for note in loaded.notes] == [True]
+    red = loaded.train.images[4, 0, 0].tolist()  # cat/x.png
+    assert red == ([60] if channels == 1 else [200, 0, 0])
+
+
+def test_grey_pictures_stored_as_rgb_stay_so_and_are_told(tmp_path: Path) -> None:
+    root = classes(tmp_path / "pets")
+    for path in root.rglob("*.png"):
+        Image.open(path).convert("RGB").save(path)
+    loaded = load(root)
+    assert loaded.image_shape[2] == 3
+    assert any("all images are grey, though stored as RGB" in note for note in loaded.notes)
+
+
+def test_12_bits_are_scaled_by_the_range_of_all_pictures(tmp_path: Path) -> None:
+    root = tmp_path / "deep"
+    for number, (label, high) in enumerate([("cat", 4095), ("dog", 300)] * 4):
+        (root / label).mkdir(parents=True, exist_ok=True)
+        values = np.full((32, 32), high, np.uint16)
+        Image.fromarray(values).save(root / label / f"{number}.png")
+    loaded = load(root)
+    values = loaded.train.images[loaded.train.index][:, 0, 0, 0]
+    assert set(values[loaded.train.labels == 0]) == {255}
+    assert set(values[loaded.train.labels == 1]) == {19}  # dark beside the others
+    assert loaded.form.levels == (0, 4095)
+    assert any("8 images have more than 8 bits" in note for note in loaded.notes)
+    assert "4095 becomes 255" in " ".join(loaded.notes)
+    assert load(root).form == loaded.form  # from the cache
+
+
+def test_pictures_that_are_nearly_black_are_told(tmp_path: Path) -> None:
+    root = classes(tmp_path / "pets")
+    for path in root.rglob("*.png"):
+        picture(path, 12)
+    assert any("brightest value of all images is 12" in note for note in load(root).notes)
+
+
+def test_frames_transparency_and_other_kinds_are_told(tmp_path: Path) -> None:
+    root = classes(tmp_path / "pets")
+    image = Image.new("RGB", (40, 40), "red")
+    frames = [Image.new("RGB", (40, 40), "blue")]
+    image.save(root / "cat" / "a.gif", save_all=True, append_images=frames)
+    image.convert("CMYK").save(root / "cat" / "b.jpg")
+    image.convert("RGBA").save(root / "cat" / "c.png")
+    image.save(root / "cat" / "d.jpg", exif=b"Exif\0\0no TIFF header at all")
+    notes = " | ".join(load(root).notes)
+    for line in (
+        *("1 pictures have several frames or pages: the first one counts", "1 pictures are CMYK"),
+        *("1 pictures have transparency", "1 pictures have EXIF data that cannot be read"),
+    ):
+        assert line in notes
+
+
+def test_names_that_are_no_utf_8_or_break_a_line_become_printable(tmp_path: Path) -> None:
+    names = [b"caf\xe9", b"two\nlines", "tür".encode()]
+    root = tmp_path / "named"
+    for name in names:
+        folder = root / os.fsdecode(name)
+        folder.mkdir(parents=True)
+        for row in range(4):
+            Image.new("L", (32, 32), row).save(folder / f"{row}.png")
+    loaded = load(root)
+    assert set(loaded.class_names) == {"caf\\xe9", "two\\nlines", "tür"}
+    assert any(note.startswith("a class is called caf\\xe9, because") for note in loaded.notes)
+    for text in (*loaded.class_names, *loaded.notes):
+        text.encode()  # what cannot be written would raise
+    assert load(root).class_names == loaded.class_names
+
+
 # what is refused
+
+
+def test_all_files_that_are_no_images_are_named_in_one_line(tmp_path: Path, cache: Path) -> None:
+    root = classes(tmp_path / "pets")
+    (root / "cat" / "empty.jpg").touch()
+    for number in range(6):
+        (root / "dog" / f"{number}.jpg").write_text("<html>404</html>")
+    with pytest.raises(DataError, match="7 images cannot be read") as caught:
+        load(root)
+    message = str(caught.value)
+    assert f"{root}/cat/empty.jpg (the file is empty)" in message
+    assert f"{root}/dog/0.jpg (it is no picture of a known kind" in message
+    assert "and 2 more. Repair or remove them" in message
+    assert "\n" not in message
+    assert kept(cache) == []
+
+
+def test_all_pictures_that_are_cut_off_are_named(tmp_path: Path, cache: Path) -> None:
+    root = classes(tmp_path / "pets")
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8))
+    for name in ("cat/a.jpg", "dog/b.jpg"):
+        noise.save(root / name)
+        (root / name).write_bytes((root / name).read_bytes()[:-200])
+    with pytest.raises(DataError, match=r"2 images cannot be read.*a.jpg.*b.jpg"):
+        load(root)
+    assert kept(cache) == []
+
+
+def test_a_decompression_bomb_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = classes(tmp_path / "pets")
+    picture(root / "cat" / "huge.png", size=(90, 90))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    with pytest.raises(DataError, match=r"exceeds limit.*file=.*huge.png"):
+        load(root)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path, cache: Path) -> None:

@@ -106,6 +106,81 @@ def test_arrays_that_are_not_used_are_logged(
     assert "ignored the arrays x_extra" in caplog.text
 
 
+# other customs
+
+
+def renamed(arrays: dict[str, np.ndarray], names: str) -> dict[str, np.ndarray]:
+    keys = ("x_train", "y_train", "x_test", "y_test")
+    return {new: arrays[old] for new, old in zip(names.split(), keys, strict=False)}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        *("train_images train_labels test_images test_labels", "X_train Y_train X_test Y_test"),
+        *("trainX trainY testX testY", "x_training y_training x_testing y_testing"),
+        *("images_train targets_train images_test targets_test", "arr_0 arr_1 arr_2 arr_3"),
+    ],
+)
+def test_other_names_of_the_arrays_are_understood_and_said(
+    tmp_path: Path, arrays: dict[str, np.ndarray], names: str
+) -> None:
+    loaded = load(tmp_path, renamed(arrays, names))
+    assert loaded.test.labels.tolist() == [0, 1, 2]
+    assert loaded.notes[0].startswith(f"takes {names.split()[0]} as x_train")
+
+
+def test_the_order_of_scikit_learn_is_understood(
+    tmp_path: Path, arrays: dict[str, np.ndarray]
+) -> None:
+    order = [arrays[key] for key in ("x_train", "x_test", "y_train", "y_test")]
+    loaded = load(tmp_path, {f"arr_{i}": array for i, array in enumerate(order)})
+    assert loaded.test.labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("names", ["images labels", "x y", "data target", "arr_0 arr_1", "a b"])
+def test_one_pair_of_arrays_is_divided_and_said_to_be(
+    tmp_path: Path, arrays: dict[str, np.ndarray], names: str
+) -> None:
+    loaded = load(tmp_path, renamed(arrays, names))
+    assert [len(part) for part in (loaded.train, loaded.val, loaded.test)] == [6, 3, 3]
+    assert "there is no test part: it is divided off the images" in loaded.notes
+
+
+def test_a_validation_part_is_used(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    arrays |= {"val_images": arrays["x_test"], "val_labels": np.array([2, 1, 0])}
+    loaded = load(tmp_path, arrays)
+    assert (len(loaded.train), loaded.val.labels.tolist()) == (12, [2, 1, 0])
+
+
+def test_images_without_labels_are_left_out_with_a_line(
+    tmp_path: Path, arrays: dict[str, np.ndarray]
+) -> None:
+    del arrays["y_test"]
+    assert "ignored the arrays x_test" in load(tmp_path, arrays).notes
+
+
+def test_two_arrays_for_one_thing_are_refused(
+    tmp_path: Path, arrays: dict[str, np.ndarray]
+) -> None:
+    given = {"data": arrays["x_train"], "images": arrays["x_train"], "labels": Y_TRAIN}
+    assert "two arrays may be x. Received" in refused(tmp_path, given)
+
+
+def test_names_of_the_classes_are_found_under_other_names(
+    tmp_path: Path, arrays: dict[str, np.ndarray]
+) -> None:
+    loaded = load(tmp_path, arrays | {"label_names": np.array(["ant", "bee", "cow"])})
+    assert loaded.class_names == ("ant", "bee", "cow")
+
+
+def test_python_objects_say_which_array_they_are_in(
+    tmp_path: Path, arrays: dict[str, np.ndarray]
+) -> None:
+    arrays["y_train"] = np.array(["a", None] * 6, object)
+    assert "the array y_train cannot be read" in refused(tmp_path, arrays)
+
+
 # what is refused
 
 
@@ -143,10 +218,10 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path, arrays: dict[str, np.n
 def test_missing_arrays_are_named_with_what_is_there(
     tmp_path: Path, arrays: dict[str, np.ndarray]
 ) -> None:
-    del arrays["x_test"], arrays["y_test"]
+    del arrays["x_train"], arrays["y_test"]
     message = refused(tmp_path, arrays | {"extra": Y_TEST})
-    assert "lacks x_test, y_test" in message
-    assert "arrays=['extra', 'x_train', 'y_train']" in message
+    assert "lacks x_train" in message
+    assert "arrays=['extra', 'x_test', 'y_train']" in message
 
 
 def test_lengths_that_differ_are_both_given(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -198,7 +273,11 @@ def test_a_negative_label_is_told(tmp_path: Path, arrays: dict[str, np.ndarray])
 
 def test_a_gap_between_labels_is_told(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
     changed = {"y_train": np.where(Y_TRAIN == 2, 5, Y_TRAIN), "y_test": Y_TEST * 0}
-    assert "missing=[2, 3, 4]" in refused(tmp_path, arrays | changed)
+    names = {"class_names": np.array(["a", "b", "c"])}
+    assert "missing=[2, 3, 4]" in refused(tmp_path, arrays | changed | names)
+    loaded = load(tmp_path, arrays | changed)
+    assert loaded.class_names == ("0", "1", "5")
+    assert any("missing=[2, 3, 4]" in note for note in loaded.notes)
 
 
 def test_a_label_of_the_test_part_alone_is_told(

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.deep import deep_colours
 from support.devtools import Tab, tab
 from support.networks import SHAPE, int8_ends, network, uint8_ends
 
 from pipeline.data import pictures
+from pipeline.data.pictures import Form
 from pipeline.errors import ModelError
 from pipeline.targets import browser
 from pipeline.targets.browser.page import demo
-from pipeline.tflite import convert
+from pipeline.tflite import convert, metadata
 from pipeline.tflite.classifier import Runner
 
 LACKS = browser.missing()
@@ -90,6 +92,31 @@ def test_a_page_sees_the_pixels_that_predict_sees(page: Tab, tmp_path: Path, kin
     file = drawn(tmp_path / "picture.png", *what)
     expected = pictures.decode(file, SHAPE[:2], SHAPE[2]).astype(int)
     assert np.max(np.abs(choose(page, file)["pixels"].reshape(SHAPE) - expected)) <= allowed
+
+
+@pytest.mark.parametrize("fit", ["pad", "stretch"])
+def test_a_page_fits_pictures_as_the_model_says(tmp_path: Path, fit: pictures.Fit) -> None:
+    form = Form(fit=fit, levels=(0, 4095))
+    deep = tmp_path / "deep.png"
+    deep.write_bytes(deep_colours(12))
+    with tab() as opened:
+        start(opened, demo(metadata.with_form(uint8_ends(), form), LABELS, TITLE), tmp_path)
+        for mode, width, height, allowed in PICTURES.values():
+            file = drawn(tmp_path / "picture.png", mode, width, height)
+            expected = pictures.decode(file, SHAPE[:2], SHAPE[2], fit).astype(int)
+            seen = choose(opened, file)["pixels"].reshape(SHAPE)
+            assert np.max(np.abs(seen - expected)) <= allowed
+        expected = pictures.decode(deep, SHAPE[:2], SHAPE[2], fit, (0, 4095)).astype(int)
+        seen = choose(opened, deep)["pixels"].reshape(SHAPE)
+        assert np.max(np.abs(seen - expected)) <= 17  # a browser keeps 4 of the 12 bits
+
+
+def test_a_page_does_not_take_12_bits_for_black(page: Tab, tmp_path: Path) -> None:
+    for bits in (12, 16):
+        (tmp_path / "deep.png").write_bytes(deep_colours(bits))
+        expected = pictures.decode(tmp_path / "deep.png", SHAPE[:2], SHAPE[2]).astype(int)
+        seen = choose(page, tmp_path / "deep.png")["pixels"].reshape(SHAPE)
+        assert np.max(np.abs(seen - expected)) <= (17 if bits == 12 else 1)
 
 
 def test_a_page_turns_a_photo_upright(page: Tab, tmp_path: Path) -> None:
