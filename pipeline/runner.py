@@ -19,7 +19,7 @@ from pipeline.report import guessing, verdict
 from pipeline.stage import EXPORT, Context
 from pipeline.system import lock, scratch, stopping
 from pipeline.system.files import fingerprint, write_atomic
-from pipeline.tracking import registry, resume, runs
+from pipeline.tracking import registry, resume, runs, store
 from pipeline.train.checkpoint import CHECKPOINT
 
 MARK = "stage.json"  # the fingerprint that a stage's directory belongs to, finished or not
@@ -45,7 +45,8 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
     """
     for name in recipe.targets:
         targets.require(name, f"recipe {recipe.name}: targets:")
-    with stopping.as_interrupt():
+    with stopping.as_interrupt(), scratch.used():
+        store.look()
         for step in recipe.stages:
             _refuse_own(step, out)
         asked, recipe = recipe, form.resolved(recipe, out, fresh)
@@ -60,11 +61,7 @@ def _recorded(
 ) -> tuple[list[Artifact], str]:
     """Run the stages, and record them in MLflow as one run."""
     code = fingerprint(recipe.name, recipe.fingerprints(pipeline.__version__, dataset.fingerprint))
-    with (
-        lock.held(out),
-        runs.start(recipe.name, out, code, fresh) as parent,
-        scratch.used(),
-    ):
+    with lock.held(out), runs.start(recipe.name, out, code, fresh) as parent:
         form.remember(asked, recipe, out)
         # by dotted key: `mlflow run` has logged its own `recipe` and `data` to this run
         head = {"recipe": {"name": recipe.name}, "seed": recipe.seed}

@@ -81,6 +81,20 @@ def open_client() -> MlflowClient:
         return client
 
 
+def look() -> None:
+    """Refuse a store that cannot be used, before minutes go by on reading data.
+
+    A new database or directory is not made here: what follows may be refused for other reasons.
+
+    Raises:
+        OutputError: It cannot be used; says why.
+    """
+    uri = os.environ.get(URI) or STORE
+    place = uri.removeprefix("sqlite:///")
+    if not is_files(uri) and (place == uri or Path(place).exists()):
+        open_client()
+
+
 @contextlib.contextmanager
 def quick() -> Iterator[None]:
     """Let MLflow wait a few seconds for a server, unless the user has said how long."""

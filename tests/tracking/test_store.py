@@ -169,6 +169,24 @@ def test_what_the_user_sets_for_retries_is_kept(
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
 
 
+# before data is read
+
+
+def test_a_look_refuses_what_cannot_be_used_and_makes_nothing(
+    monkeypatch: pytest.MonkeyPatch, place: Path
+) -> None:
+    for uri in ("", "sqlite:///new.db", f"sqlite:///{place}/new.db", "file:./mlruns"):
+        monkeypatch.setenv(store.URI, uri)
+        store.look()
+    assert not list(place.iterdir())
+    (place / "old.db").write_text("something else, and long enough")
+    for uri in ("http://127.0.0.1:9", "sqlite:///old.db", "foo://bar"):
+        monkeypatch.setenv(store.URI, uri)
+        monkeypatch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", None)
+        with pytest.raises(OutputError):
+            store.look()
+
+
 # databases
 
 
