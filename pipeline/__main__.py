@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import io
 import logging
 import os
 import sys
@@ -67,7 +68,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _quieten() -> None:
-    """Set up our own log and keep the libraries' start-up messages off it."""
+    """Set up our own log and keep the libraries' start-up messages off it.
+
+    A name that the terminal cannot show is written with escapes, as Python does it for errors.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")

@@ -9,12 +9,21 @@ UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, bytes that are no 
 def printable(text: str) -> str:
     r"""Write what cannot be printed as an escape; all other text stays as it is.
 
-    A folder whose name is no UTF-8 comes from Python with its bytes as surrogates.
+    A folder whose name is no UTF-8 comes from Python with its bytes as surrogates. So does any name
+    beyond ASCII where the locale is that of C, and is UTF-8 nevertheless.
 
-    >>> printable("caf\udce9"), printable("two\nlines"), printable("café")
+    >>> printable("caf\udce9"), printable("two\nlines"), printable("caf\udcc3\udca9")
     ('caf\\xe9', 'two\\nlines', 'café')
     """
-    return "".join(map(_escaped, text))
+    return "".join(map(_escaped, _as_utf8(text)))
+
+
+def _as_utf8(text: str) -> str:
+    """The same text, read as UTF-8 if its bytes are that and the locale did not know it."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode()
+    except UnicodeError:
+        return text
 
 
 def _escaped(letter: str) -> str:
@@ -35,15 +44,17 @@ def distinct(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         The names, and a line for every one that had to be changed.
     """
     made: list[str] = []
-    for name in names:
+    lines: list[str] = []
+    for name in map(_as_utf8, names):
         wanted = shown = printable(name) or "(no name)"
         count = 1
         while shown in made:
             count += 1
             shown = f"{wanted} ({count})"
         made.append(shown)
-    changed = [(old, new) for old, new in zip(names, made, strict=True) if old != new]
-    return tuple(made), tuple(f"a class is called {new}, {_why(old)}" for old, new in changed)
+        if shown != name:
+            lines.append(f"a class is called {shown}, {_why(name)}")
+    return tuple(made), tuple(lines)
 
 
 def _why(name: str) -> str:

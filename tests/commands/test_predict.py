@@ -1,6 +1,8 @@
 """`flopsmith predict`: classes of images, by their names."""
 
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from support.commands import models as models
 from support.commands import pictures
 from support.commands import refused as refused
 from support.commands import told as told
+
+from pipeline.__main__ import main
 
 
 def test_a_prediction_names_the_classes(models: Path, told: Callable[..., str], cwd: Path) -> None:
@@ -60,3 +64,18 @@ def test_labels_of_another_model_are_refused(
 @pytest.mark.parametrize("top", ["0", "-1"])
 def test_fewer_classes_than_one_are_refused(refused: Callable[..., str], top: str) -> None:
     assert "--top takes a whole number from 1" in refused("predict", "m", "a.png", "--top", top)
+
+
+def test_names_that_the_terminal_cannot_print_end_in_no_traceback(
+    cwd: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures(cwd, shots=1)
+    (cwd / "m.tflite").write_bytes((models / "m.tflite").read_bytes())
+    (cwd / "labels.txt").write_text("blåbær\n猫\n", encoding="utf-8")
+    printed = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", printed)
+    assert main(["predict", "m.tflite", "shots/0.png"]) == 0
+    printed.flush()
+    said = printed.buffer.getvalue().decode("ascii")
+    assert r"bl\xe5b\xe6r" in said
+    assert r"\u732b" in said

@@ -33,6 +33,11 @@ def test_what_cannot_be_printed_is_escaped_with_a_line(name: str, shown: str) ->
     made.encode()
 
 
+def test_utf_8_is_read_as_such_where_the_locale_is_that_of_c() -> None:
+    name = "tür".encode().decode("ascii", "surrogateescape")
+    assert distinct([name, "other"]) == (("tür", "other"), ())
+
+
 def test_equal_names_are_numbered() -> None:
     names, lines = distinct(["cat", "cat", "", "cat (2)"])
     assert names == ("cat", "cat (2)", "(no name)", "cat (2) (2)")

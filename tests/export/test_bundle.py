@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from support.exported import quantized as quantized
 from pipeline import artifact
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset
+from pipeline.data.pictures import Form
 from pipeline.errors import ToolError
 from pipeline.export import bundle
 from pipeline.targets.browser import page
@@ -71,6 +73,19 @@ def test_without_metadata_and_stripping_the_model_is_the_file_of_the_converter(
     made = again(strip=False, metadata=False)
     assert content(made, bundle.MODEL) == quantized.model_path.read_bytes()
     assert metadata.labels(content(made, bundle.FLOAT)) is None
+
+
+@pytest.mark.parametrize("metadata_too", [True, False])
+def test_every_model_knows_how_pictures_were_fitted(
+    again: Export, data: Dataset, exported: Artifact, metadata_too: bool
+) -> None:
+    form = Form(SHAPE[:2], SHAPE[2], "pad", (0, 4095))
+    made = again(data=replace(data, form=form), metadata=metadata_too)
+    for name in (bundle.MODEL, bundle.EDGETPU, bundle.FLOAT):
+        told = metadata.form(content(made, name))
+        assert (told.fit, told.levels) == ("pad", (0, 4095))
+        Runner(content(made, name))  # what is attached does not disturb the runtime
+        assert metadata.form(content(exported, name)) == Form()
 
 
 def test_mediapipe_shows_the_classes(exported: Artifact, data: Dataset) -> None:

@@ -187,6 +187,55 @@ def test_digits_land_in_the_folder_asked_for(tmp_path: Path) -> None:
     assert (tmp_path / "sets" / "digits" / "1.0.0").is_dir()
 
 
+class ToyDeep(ToyShapes):
+    """A set of 16 bits per value, of which 12 are in use."""
+
+    def _info(self) -> Any:
+        named = {
+            "image": features.Image(shape=(8, 8, 1), dtype=np.uint16),
+            "label": features.ClassLabel(names=["a", "b"]),
+        }
+        return tensorflow_datasets.core.DatasetInfo(
+            builder=self, features=features.FeaturesDict(named)
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        return {"train": self._generate_examples([0, 1] * 6)}
+
+    def _generate_examples(self, labels: list[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+        for row, label in enumerate(labels):
+            yield row, {"image": np.full((8, 8, 1), 95 + 4000 * label, np.uint16), "label": label}
+
+
+def test_12_bits_are_scaled_by_the_range_of_the_set_and_told(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "toy_deep")
+    values = loaded.train.images[loaded.train.index][:, 0, 0, 0]
+    assert (values == 6 + 249 * loaded.train.labels).all()
+    assert loaded.form.levels == (0, 4095)
+    assert any("12 images have more than 8 bits" in note for note in loaded.notes)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_the_form_is_obeyed_and_conversion_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: str
+) -> None:
+    toy(monkeypatch, train=[0, 1, 2] * 6)
+    loaded = load(tmp_path, image_size=[16, 24], channels=3, fit=fit)
+    assert loaded.image_shape == (16, 24, 3)
+    assert (loaded.train.images[1, :, 0] == (0 if fit == "pad" else 10)).all()
+    assert any("become RGB" in note for note in loaded.notes)
+
+
+def test_some_images_are_read_without_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy(monkeypatch, train=[0, 1, 2] * 6, test=[2, 1, 0, 0])
+    config = DataConfig(source="tfds:toy_shapes", data_dir=str(tmp_path / "sets"))
+    some, names = datasets.sample(config, 0, 3, "test")
+    assert names == ("a", "b", "c")
+    assert (some.images[:, 0, 0, 0] == 10 * some.labels).all()
+
+
 # what is refused
 
 

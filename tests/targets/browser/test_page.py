@@ -101,8 +101,8 @@ def test_a_page_fits_pictures_as_the_model_says(tmp_path: Path, fit: pictures.Fi
     deep.write_bytes(deep_colours(12))
     with tab() as opened:
         start(opened, demo(metadata.with_form(uint8_ends(), form), LABELS, TITLE), tmp_path)
-        for mode, width, height, allowed in PICTURES.values():
-            file = drawn(tmp_path / "picture.png", mode, width, height)
+        for kind, (mode, width, height, allowed) in PICTURES.items():
+            file = drawn(tmp_path / f"{kind}.png", mode, width, height)
             expected = pictures.decode(file, SHAPE[:2], SHAPE[2], fit).astype(int)
             seen = choose(opened, file)["pixels"].reshape(SHAPE)
             assert np.max(np.abs(seen - expected)) <= allowed
@@ -113,9 +113,10 @@ def test_a_page_fits_pictures_as_the_model_says(tmp_path: Path, fit: pictures.Fi
 
 def test_a_page_does_not_take_12_bits_for_black(page: Tab, tmp_path: Path) -> None:
     for bits in (12, 16):
-        (tmp_path / "deep.png").write_bytes(deep_colours(bits))
-        expected = pictures.decode(tmp_path / "deep.png", SHAPE[:2], SHAPE[2]).astype(int)
-        seen = choose(page, tmp_path / "deep.png")["pixels"].reshape(SHAPE)
+        file = tmp_path / f"{bits}.png"  # a page does not notice a file of the same name
+        file.write_bytes(deep_colours(bits))
+        expected = pictures.decode(file, SHAPE[:2], SHAPE[2]).astype(int)
+        seen = choose(page, file)["pixels"].reshape(SHAPE)
         assert np.max(np.abs(seen - expected)) <= (17 if bits == 12 else 1)
 
 
