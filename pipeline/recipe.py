@@ -42,11 +42,7 @@ class Head(BaseModel):
     budget: Budget = Field(default=Budget(), description="Upper bounds of the network")
     targets: tuple[str, ...] = Field(default=(), description="Where the model is to run")
     max_accuracy_drop: float = Field(
-        default=0.01,
-        ge=0,
-        lt=1,
-        description="Val accuracy that compression may cost, a fraction; above 0, one val image at "
-        "least",
+        default=0.01, ge=0, lt=1, description="Val accuracy that compression may cost, a fraction"
     )
 
     @field_validator("targets")
