@@ -18,7 +18,7 @@ from pipeline.data.datasets import DataConfig, Dataset, Split
 from pipeline.data.pictures import Form
 from pipeline.errors import ModelError
 from pipeline.graph import walk
-from pipeline.pretrained import fitting, given, sources, worth
+from pipeline.pretrained import fitting, given, presentation, sources, worth
 from pipeline.pretrained.fitting import Network
 from pipeline.pretrained.given import Wish
 from pipeline.pretrained.pixels import AS_THEY_ARE, Pixels
@@ -100,7 +100,7 @@ def accuracy(path: Path, dataset: Dataset, part: str, kind: Views) -> dict[str, 
     if doubt := worth.doubt(found, dataset.class_names):
         log.warning("%s: %s", path, doubt.text)
     result = _scores(path, network, split, kind, found.best.pixels)
-    hits = np.argmax(result, axis=-1) == split.labels
+    hits = np.argmax(presentation.as_probabilities(result), axis=-1) == split.labels
     names = enumerate(dataset.class_names)
     own = {name: hits[split.labels == i] for i, name in names}
     return {
@@ -162,21 +162,12 @@ def _of_tflite(path: Path, classes: int | None) -> Network:
     return Network(
         str(path),
         (height, width, channels),
-        lambda _: lambda images: _of_both(runner.scores(images)),
+        lambda _: runner.scores,
         reversible=True,
         usual=runner.form.fit if given.is_own(str(path)) or runner.form != Form() else "stretch",
         pixels="0..255" if stated else "auto",
         asker="evaluate",
     )
-
-
-def _of_both(found: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The scores of two classes where a model has only that of the second."""
-    if found.shape[-1] != 1:
-        return found
-    inside = found.min(initial=0) >= 0 and found.max(initial=0) <= 1
-    second = found if inside else 1 / (1 + np.exp(-found))
-    return np.concatenate([1 - second, second], axis=-1)
 
 
 def _refuse_other_classes(path: Path, count: int, classes: int | None) -> None:

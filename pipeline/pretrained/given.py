@@ -192,7 +192,8 @@ def _accuracy(score: Score, pixels: Pixels, split: Split) -> float:
     hits = 0
     for start in range(0, len(split), CHUNK):
         images = split.images[split.index[start : start + CHUNK]]
-        classes = np.argmax(score(pixels.of(images)), axis=-1)
+        found = presentation.as_probabilities(score(pixels.of(images)))
+        classes = np.argmax(found, axis=-1)
         hits += int(np.sum(classes == split.labels[start : start + CHUNK]))
     return hits / len(split)
 
