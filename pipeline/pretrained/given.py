@@ -93,14 +93,13 @@ def adapted(
             model, new = adapt(loaded.model, shape, classes, wish.head, loaded.imagenet, pixels)
         return Adapted(model, new)
     given = network(wish, loaded, classes)
-    found = judged(given, dataset)
+    found, row = judged(given, dataset), None
+    if own := _own_images(given, dataset, read_as, seed):
+        found, row = _as_it_came(given, own, found)  # its pixels are those of its own size
     pixels = named(found.best.pixels.name, dataset)
     if pixels != AS_THEY_ARE:
         model, _ = adapt(loaded.model, shape, classes, wish.head, loaded.imagenet, pixels)
-    own = _own_images(given, dataset, read_as, seed)
-    if own is None:
-        return Adapted(model, [], found)
-    return Adapted(model, [], *_as_it_came(given, own, found))
+    return Adapted(model, [], found, row)
 
 
 def is_own(source: str) -> bool:
@@ -192,7 +191,8 @@ def _accuracy(score: Score, pixels: Pixels, split: Split) -> float:
     hits = 0
     for start in range(0, len(split), CHUNK):
         images = split.images[split.index[start : start + CHUNK]]
-        classes = np.argmax(score(pixels.of(images)), axis=-1)
+        found = presentation.as_probabilities(score(pixels.of(images)))
+        classes = np.argmax(found, axis=-1)
         hits += int(np.sum(classes == split.labels[start : start + CHUNK]))
     return hits / len(split)
 

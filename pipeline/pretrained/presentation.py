@@ -235,10 +235,16 @@ def shown(score: Score, sample: Sample, pixels: Pixels, way: str | None = None) 
 def as_probabilities(scores: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Scores `[N, K]` that sum to one: of logits by a softmax, of separate sigmoids by division.
 
+    A single score is that of the second of two classes, `[N, 2]`.
+
     >>> as_probabilities(np.array([[0.5, 0.5], [0.1, 0.9]])).tolist()
     [[0.5, 0.5], [0.1, 0.9]]
     """
     found = np.nan_to_num(scores.astype(np.float64), posinf=1e30, neginf=-1e30)
+    if found.shape[-1] == 1:
+        inside = found.min(initial=0) >= 0 and found.max(initial=0) <= 1
+        second = found if inside else 1 / (1 + np.exp(-np.clip(found, -100, 100)))
+        return np.concatenate([1 - second, second], axis=-1)
     sums = found.sum(axis=-1)
     if found.min(initial=0) >= -SUMS and np.abs(sums - 1).max(initial=0) <= SUMS:
         return found

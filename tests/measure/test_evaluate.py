@@ -127,13 +127,6 @@ def test_the_data_get_the_form_of_the_model(
     assert (found.image_size, found.channels) == (32, 1)
 
 
-def test_a_model_of_one_score_has_two_classes() -> None:
-    sigmoid = evaluate._of_both(np.array([[0.25], [0.9]]))
-    np.testing.assert_allclose(sigmoid, [[0.75, 0.25], [0.1, 0.9]])
-    np.testing.assert_allclose(evaluate._of_both(np.array([[-2.0], [3.0]])).sum(axis=-1), 1)
-    np.testing.assert_allclose(evaluate._of_both(np.eye(3)), np.eye(3))
-
-
 def test_classes_in_another_order_are_told(
     foreign: Path, few_digits: Dataset, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -159,3 +159,10 @@ def test_logits_become_probabilities_and_sigmoids_shares() -> None:
     np.testing.assert_allclose(logits, [[0.25, 0.75], [0.5, 0.5]])
     sigmoids = presentation.as_probabilities(np.array([[0.9, 0.3], [0.2, 0.2]]))
     np.testing.assert_allclose(sigmoids, [[0.75, 0.25], [0.5, 0.5]])
+
+
+def test_a_single_score_is_that_of_the_second_of_two_classes() -> None:
+    sigmoid = presentation.as_probabilities(np.array([[0.25], [0.9]]))
+    np.testing.assert_allclose(sigmoid, [[0.75, 0.25], [0.1, 0.9]])
+    logit = presentation.as_probabilities(np.array([[0.0], [np.log(3.0)], [-1e4]]))
+    np.testing.assert_allclose(logit, [[0.5, 0.5], [0.25, 0.75], [1, 0]], atol=1e-9)
