@@ -16,7 +16,7 @@ import numpy as np
 import tf_keras
 
 from pipeline.errors import ModelError
-from pipeline.graph import walk
+from pipeline.graph import structure, walk
 from pipeline.quantization.tfmot import twins
 
 TOLERANCE = 1e-4
@@ -56,19 +56,26 @@ def rescaled(model: keras.Model, images: Any) -> Any:
 def apart(model: keras.Model) -> dict[str, int]:
     """Layers that are called several times and have a twin for every call: calls, by name.
 
-    The converter loses the quantization of a matrix that two operators read, and then rounds its
+    The converter may lose the quantization of a kernel that two operators read, and then rounds its
     weights once more, with a scale for every channel.
     """
     calls = Counter(id(node.operation) for node in _distinct(model))
     layers = {id(node.operation): node.operation for node in _distinct(model)}
-    return {layers[key].name: n for key, n in calls.items() if n > 1 and _is_matrix(layers[key])}
+    return {layers[key].name: n for key, n in calls.items() if n > 1 and _is_apart(layers[key])}
 
 
-def _is_matrix(layer: Any) -> bool:
-    """Whether the kernel of a layer is a matrix, applied to one place at a time."""
+def _is_apart(layer: Any) -> bool:
+    """Whether each call of a layer gets a kernel of its own.
+
+    Matrices do in any case, and kernels with shared values, which rounding again would part.
+    """
     kind = type(layer).__name__
-    pointwise = kind == "Conv2D" and max(layer.kernel_size) == 1
-    return pointwise or kind in ("Dense", "SeparableConv2D")
+    if kind in ("Dense", "SeparableConv2D") or (kind == "Conv2D" and max(layer.kernel_size) == 1):
+        return True
+    if kind not in ("Conv2D", "Conv2DTranspose"):
+        return False
+    found = structure.of(np.asarray(layer.kernel), structure.channel_axis(layer))
+    return found in ("clusters", "channel_clusters")
 
 
 def _distinct(model: keras.Model) -> list[Any]:
@@ -83,7 +90,7 @@ def _twins(model: keras.Model) -> dict[int, twins.Twin]:
     names: set[str] = {t.name for t in model.inputs}
     for node in _distinct(model):
         operation = node.operation
-        if id(operation) in first and not _is_matrix(operation):
+        if id(operation) in first and not _is_apart(operation):
             made[id(node)] = first[id(operation)]
             continue
         name, count = operation.name, 1
