@@ -49,15 +49,6 @@ def test_another_way_to_make_an_image_is_inside(bare: bytes, form: Form) -> None
     assert metadata.labels(content) == LABELS
 
 
-def test_mediapipe_takes_a_model_that_says_how_pictures_are_fitted(
-    bare: dict[str, bytes], images: np.ndarray
-) -> None:
-    content = metadata.put(bare["uint8"], ABOUT, LABELS, Form(fit="stretch", levels=(0, 4095)))
-    with classifier(content) as model:
-        (found,) = model.classify(picture(images[0])).classifications
-    assert {category.category_name for category in found.categories} == set(LABELS)
-
-
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b'{"fit": "squeeze", "levels": null}'])
 def test_a_form_that_is_none_is_an_error(bare: bytes, text: bytes) -> None:
     with pytest.raises(ModelError, match="does not say how pictures are fitted"):

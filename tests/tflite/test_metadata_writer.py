@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from pipeline.data.pictures import Form
 from pipeline.errors import ModelError
 from pipeline.tflite import convert, metadata, metadata_writer, write
 from pipeline.tflite.classifier import Runner
@@ -275,3 +276,14 @@ def test_mediapipe_says_that_it_takes_no_grey_model(told: dict[str, bytes]) -> N
     refused = pytest.raises(ValueError, match="Only RGB color space is supported")
     with refused, classifier(told["grey"]):
         pass
+
+
+def test_mediapipe_takes_a_model_that_says_how_pictures_are_fitted(
+    bare: dict[str, bytes], images: np.ndarray
+) -> None:
+    content = metadata_writer.put(
+        bare["uint8"], ABOUT, LABELS, Form(fit="stretch", levels=(0, 4095))
+    )
+    with classifier(content) as model:
+        (found,) = model.classify(picture(images[0])).classifications
+    assert {category.category_name for category in found.categories} == set(LABELS)
