@@ -19,11 +19,11 @@ import keras
 from pipeline import artifact, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
+from pipeline.context import Context
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.graph import complexity
 from pipeline.measure.metrics import measure
-from pipeline.stage import Context
 from pipeline.tflite import parity
 from search_spaces import base, mobilenet, published
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.budget import Budget
+from pipeline.context import Context
 from pipeline.data import datasets
 from pipeline.search.costs import Costs
 from pipeline.search.loop import Plan, Searcher
 from pipeline.search.space import Space
-from pipeline.stage import Context
 
 RESULT = Path(__file__).parent / "results" / "trials.md"
 PAGE = resource.getpagesize()

@@ -12,13 +12,14 @@ import keras
 from pydantic import BaseModel, ValidationError
 
 from flopsmith.images import Data, for_model
-from pipeline import guardrail, reference, stage
+from pipeline import guardrail, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
+from pipeline.context import Context
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.errors import RecipeError
-from pipeline.measure import metrics
-from pipeline.stage import Context, StageConfig
+from pipeline.measure import metrics, reference
+from pipeline.stage import StageConfig
 from search_spaces import layers as own_layers
 
 Section = TypeVar("Section", bound=BaseModel)
@@ -118,7 +119,7 @@ class Workshop:
             if max_accuracy_drop is not None:
                 share = place / len(steps)
                 images = len(self.data.val)
-                floor = guardrail.floor(accuracy, max_accuracy_drop, images, share)
+                floor = reference.floor(accuracy, max_accuracy_drop, images, share)
             source = self.run(name, source, config, floor)
             made.append(source)
         return made

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -89,3 +89,25 @@ def digest(source: str | None) -> Any:
     if path is not None and path.is_dir():
         return sorted((str(p), p.stat().st_mtime_ns) for p in path.rglob(FILE))
     return None
+
+
+class _OfModel:
+    """Marks a setting that names a model; the type `ModelPath` has it."""
+
+
+_OF_MODEL = _OfModel()
+ModelPath = Annotated[str, _OF_MODEL]
+
+
+def model_settings(config: type[BaseModel]) -> list[str]:
+    """The settings of type `ModelPath`, or that may have it, by name."""
+    return [
+        name
+        for name, field in config.model_fields.items()
+        if _OF_MODEL in field.metadata or _is_marked(field.annotation)
+    ]
+
+
+def _is_marked(annotation: Any) -> bool:
+    """Whether `ModelPath` is a part of a type, such as `ModelPath | None`."""
+    return any(part is _OF_MODEL or _is_marked(part) for part in get_args(annotation))

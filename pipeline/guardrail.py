@@ -7,7 +7,6 @@ the stage's input becomes its output, and the log, the report and the artifact s
 """
 
 import logging
-import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -17,10 +16,12 @@ from typing import Any
 
 from pipeline import artifact, stage
 from pipeline.artifact import Artifact
+from pipeline.context import Context, Log
 from pipeline.details import AttemptRow, Details
 from pipeline.errors import ModelError, ParityError
 from pipeline.measure import metrics
-from pipeline.stage import Context, Ladder, Log, Stage, StageConfig
+from pipeline.measure.reference import ROUNDING
+from pipeline.stage import Ladder, Stage, StageConfig
 from pipeline.system import numbers
 from pipeline.system.files import fingerprint, write_atomic
 from pipeline.tflite import convert
@@ -28,58 +29,7 @@ from pipeline.train.checkpoint import CHECKPOINT
 
 ATTEMPT = "attempt-"
 REJECTED = "rejected"  # name of the best refused model, kept beside the input that is passed on
-ROUNDING = 1e-9  # accuracies closer than that are equal
 log = logging.getLogger("flopsmith")
-
-
-def floor(reference: float, drop: float, images: int, share: float) -> float:
-    """Val accuracy that a stage must keep, in whole images.
-
-    All stages together may lose `tolerance(drop, images)` images. The stages up to this one may
-    lose the fraction `share` of `drop * images`, rounded up, so that some are left for later
-    stages.
-
-    Args:
-        reference: Val accuracy of the model that compression started from, 0..1.
-        drop: Most that compression may cost over all stages, a fraction.
-        images: Number of val images.
-        share: Fraction of the compressing stages that have run once this one has, in (0, 1].
-
-    >>> floor(0.90, 0.01, images=1000, share=0.5)
-    0.895
-    >>> floor(0.90, 0.01, images=180, share=1 / 3) == 0.90 - 1 / 180
-    True
-    >>> floor(0.80, 0.01, images=45, share=1 / 3) == 0.80 - 1 / 45  # drop * images is below 1
-    True
-    """
-    total = tolerance(drop, images)
-    lost = min(total, math.ceil(drop * images * share - ROUNDING))
-    return reference - lost / images
-
-
-def tolerance(drop: float, images: int) -> int:
-    """Number of val images that all stages together may lose.
-
-    It is `drop * images`, rounded down, but one image at least: accuracy has no smaller steps, and
-    without that image every attempt on few images would be judged by chance. A drop of 0 allows
-    none.
-
-    >>> tolerance(0.01, images=1000), tolerance(0.01, images=45), tolerance(0.0, images=45)
-    (10, 1, 0)
-    """
-    return max(math.floor(drop * images + ROUNDING), int(drop > 0))
-
-
-def coarse(drop: float, images: int) -> str | None:
-    """Say that one val image is more than all stages may lose; None where it is not."""
-    if tolerance(drop, images) <= drop * images + ROUNDING:
-        return None
-    return (
-        f"one of {images} val images is {1 / images:.4f} of val accuracy, more than "
-        f"max_accuracy_drop={drop:g} allows; compression may lose one image all the same. For "
-        f"finer steps, give more images (max_accuracy_drop={drop:g} needs "
-        f"{math.ceil(1 / drop - ROUNDING)} for validation), or allow none with max_accuracy_drop=0"
-    )
 
 
 def foresee(steps: Sequence[tuple[str, StageConfig]], first: int, source: Artifact) -> None:

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pipeline import stage, targets
 from pipeline.artifact import digest
 from pipeline.budget import Budget
-from pipeline.data.datasets import DataConfig, parse
+from pipeline.data.datasets import DataConfig
+from pipeline.data.places import parse
 from pipeline.errors import DataError, RecipeError
 from pipeline.stage import StageConfig
 from pipeline.system import assignments, numbers, yaml_file

@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pipeline
-from pipeline import artifact, form, guardrail, overview, reference, stage, targets
+from pipeline import artifact, guardrail, stage, targets
 from pipeline.artifact import Artifact
+from pipeline.context import Context
 from pipeline.data import datasets
-from pipeline.measure import ledger
+from pipeline.measure import ledger, reference
 from pipeline.measure.metrics import measure
+from pipeline.plan import form, overview
 from pipeline.recipe import Recipe, Step
 from pipeline.report import guessing, verdict
-from pipeline.stage import EXPORT, Context
+from pipeline.stage import EXPORT
 from pipeline.system import lock, scratch, stopping
 from pipeline.system.files import fingerprint, write_atomic
 from pipeline.system.numbers import short
@@ -103,7 +105,7 @@ def _stages(
             start = source
             if done is None:
                 guardrail.foresee([(s.name, s.config) for s in recipe.stages], place, source)
-                if said := guardrail.coarse(recipe.max_accuracy_drop, len(dataset.val)):
+                if said := reference.coarse(recipe.max_accuracy_drop, len(dataset.val)):
                     log.warning("%s: %s", step.name, said)
         parent.catch_up()
         if done is None:
@@ -151,7 +153,7 @@ def _floor(
     if start is None or share is None:
         return None
     accuracy, images = reference.least(start, finished), len(dataset.val)
-    return guardrail.floor(accuracy, recipe.max_accuracy_drop, images, share)
+    return reference.floor(accuracy, recipe.max_accuracy_drop, images, share)
 
 
 def _run_stage(step: Step, source: Artifact, ctx: Context, floor: float | None) -> Artifact:

@@ -18,21 +18,19 @@ loop in `pipeline.runner` then measures the model and writes `artifact.json`.
 """
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Literal, Protocol, TypedDict, Unpack
+from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline import artifact, model_path
+from pipeline import artifact
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
+from pipeline.context import Context
 from pipeline.data.datasets import DataConfig, Dataset
-from pipeline.details import Details
 from pipeline.system import plugins
-from pipeline.system.files import write_atomic
 
 STAGES = "pipeline.stages"
 EXPORT = "export"  # the directory of a run's deliverables
@@ -57,7 +55,7 @@ class StageConfig(BaseModel):
 
     def model_paths(self) -> dict[str, str]:
         """The settings of type `ModelPath` that are given, by name."""
-        given = {name: getattr(self, name) for name in model_path.settings(type(self))}
+        given = {name: getattr(self, name) for name in artifact.model_settings(type(self))}
         return {name: value for name, value in given.items() if value is not None}
 
 
@@ -69,99 +67,6 @@ class Ladder:
     start: int  # index of the rung that is tried first
     # whether each attempt continues from the model of the last accepted one, not from the input
     goes_on: bool = False
-
-
-class Log(Protocol):
-    """Where a stage records what it does; `pipeline.tracking.runs` writes it to MLflow."""
-
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Record settings."""
-
-    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        """Record numbers, final ones or, with a step, points of a curve."""
-
-    def file(self, path: Path, folder: str | None = None) -> None:
-        """Keep a copy of a file."""
-
-    def trial(self, row: Mapping[str, Any]) -> None:
-        """Record one trial of a search, as a nested run."""
-
-
-class Changes(TypedDict, total=False):
-    """Fields of an artifact that a stage sets; `pipeline.artifact.Artifact` explains them."""
-
-    model_file: str
-    family: str | None
-    arch: dict[str, Any] | None
-    settings: dict[str, Any]
-    metrics: dict[str, float]
-    details: Details
-    deliverables: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Context:
-    """Everything that a stage may use besides its source artifact and its settings.
-
-    It has the data and bounds of the recipe, and the directory that belongs to the stage; its
-    methods save a model there and build the artifact that `run` returns.
-    """
-
-    directory: Path  # for the files of this stage; may hold some of a run that was interrupted
-    run_dir: Path  # the directory of the whole run, `directory` among others
-    name: str  # of the stage: "prune"
-    fingerprint: str  # of this stage; goes into its artifact
-    data: Dataset
-    seed: int
-    budget: Budget
-    targets: tuple[str, ...]  # names of the deployment targets in the recipe
-    recipe_name: str
-    description: str  # that of the recipe
-    recipe_yaml: str  # the recipe with every default and override filled in
-    log: Log
-    pictures: DataConfig | None = None  # what `data` was read as; None: images in memory
-
-    def earlier(self) -> list[Artifact]:
-        """The artifacts of the stages of the run before this one, in order."""
-        every = artifact.load_all(self.run_dir)
-        return [one for one in every if one.directory.name < self.directory.name]
-
-    def done(self, source: Artifact, **changes: Unpack[Changes]) -> Artifact:
-        """Build this stage's artifact.
-
-        Args:
-            source: What the stage started from; its family, arch and settings are taken over.
-            changes: Other values for these, and everything else that the artifact says.
-        """
-        fields: dict[str, Any] = {
-            "family": source.family,
-            "arch": source.arch,
-            "settings": source.settings,
-            **changes,
-        }
-        return Artifact(
-            stage=self.name,
-            fingerprint=self.fingerprint,
-            parent=source.directory.name if source.fingerprint else None,
-            directory=self.directory,
-            **fields,
-        )
-
-    def save_keras(self, model: Any, source: Artifact, **changes: Unpack[Changes]) -> Artifact:
-        """Save a Keras model as this stage's and build the artifact, as `done` does."""
-        from pipeline.graph import keras_file  # it imports Keras, which takes seconds
-
-        keras_file.save(model, self.directory / "model.keras")
-        return self.done(source, model_file="model.keras", **changes)  # type: ignore[misc]
-
-    def save_tflite(self, content: bytes, source: Artifact, **changes: Unpack[Changes]) -> Artifact:
-        """Save a `.tflite` as this stage's model and build the artifact, as `done` does."""
-        write_atomic(self.directory / "model.tflite", content)
-        return self.done(source, model_file="model.tflite", **changes)  # type: ignore[misc]
-
-    def curve(self, epoch: int, point: Mapping[str, float]) -> None:
-        """Record one epoch of the learning curves."""
-        self.log.metrics(point, step=epoch)
 
 
 class Run(Protocol):

@@ -11,7 +11,8 @@ from support.guarded import source as source
 
 from pipeline import guardrail
 from pipeline.artifact import Artifact
-from pipeline.stage import Context
+from pipeline.context import Context
+from pipeline.measure import reference
 from pipeline.stages import cluster, prune, quantize
 from pipeline.tflite.classifier import Runner
 
@@ -121,18 +122,18 @@ def test_curves_of_later_attempts_come_after_those_of_earlier(
 def test_the_allowed_drop_is_shared_among_the_stages_in_whole_images(
     drop: float, images: int, shares: tuple[float, ...], lost: list[int]
 ) -> None:
-    floors = [guardrail.floor(0.9, drop, images, share) for share in shares]
+    floors = [reference.floor(0.9, drop, images, share) for share in shares]
     assert [round((0.9 - floor) * images) for floor in floors] == lost
 
 
 def test_a_drop_below_one_image_is_told_with_the_number_of_images_that_it_needs() -> None:
-    said = guardrail.coarse(0.01, images=45)
+    said = reference.coarse(0.01, images=45)
     assert said
     assert "one of 45 val images is 0.0222 of val accuracy" in said
     assert "max_accuracy_drop=0.01 needs 100 for validation" in said
-    assert guardrail.coarse(0.01, images=100) is None
-    assert guardrail.coarse(0.01, images=1000) is None
-    assert guardrail.coarse(0.0, images=45) is None
+    assert reference.coarse(0.01, images=100) is None
+    assert reference.coarse(0.01, images=1000) is None
+    assert reference.coarse(0.0, images=45) is None
 
 
 def test_a_tflite_stage_passes_its_input_on_in_float32(

@@ -10,9 +10,9 @@ from support.guarded import source as source
 
 from pipeline import guardrail
 from pipeline.artifact import Artifact
+from pipeline.context import Context
 from pipeline.errors import ModelError, ParityError
 from pipeline.guardrail import Guardrail
-from pipeline.stage import Context
 
 
 def test_an_interrupted_search_for_the_strongest_goes_on(

@@ -73,24 +73,6 @@ def test_a_directory_that_another_run_is_using_is_refused(
     run(tmp_path, reports())  # and can be used once the other has ended
 
 
-# the accuracy that compression may cost
-
-
-@pytest.mark.parametrize(("accuracy", "warned"), [(0.96, True), (0.971, False), (0.97, False)])
-def test_a_drop_beyond_the_allowed_is_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, accuracy: float, warned: bool
-) -> None:
-    def made(name: str, value: float) -> Artifact:
-        numbers = {"val_accuracy": value}
-        return Artifact(stage=name, fingerprint="", metrics=numbers, directory=tmp_path)
-
-    runner._warn_of_drop(made("finetune", 0.98), made("export", accuracy), 0.01)
-    runner._warn_of_drop(None, made("export", 0.1), 0.01)
-    told = [record.getMessage() for record in caplog.records]
-    drop = "export: val accuracy is 0.0200 below that of finetune, more than max_accuracy_drop=0.01"
-    assert told == ([drop] if warned else [])
-
-
 # where the model is to run
 
 

@@ -98,7 +98,8 @@ def execute(loaded: Any, out: str, args: argparse.Namespace) -> int:
     quiet.import_keras()
     place = Path(out or f"runs/{loaded.name}")
 
-    from pipeline import overview, runner
+    from pipeline import runner
+    from pipeline.plan import overview
     from pipeline.report import verdict
     from pipeline.stage import EXPORT
 

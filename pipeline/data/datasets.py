@@ -25,8 +25,7 @@ from pipeline.data.cache import Contents, Decoded, Source
 from pipeline.data.class_names import distinct, printable
 from pipeline.data.division import Rows, divide
 from pipeline.data.pictures import Channels, Form
-from pipeline.data.places import SOURCES, sourced
-from pipeline.errors import DataError
+from pipeline.data.places import SOURCES, parse, sourced
 from pipeline.system import plugins
 from pipeline.system.files import fingerprint
 
@@ -164,28 +163,6 @@ class Dataset:
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
-
-
-def parse(source: str) -> tuple[str, str]:
-    """Split a data source into its kind and the rest, without looking whether it exists.
-
-    >>> parse("tfds:mnist:3.0.1")
-    ('tfds', 'mnist:3.0.1')
-    """
-    kind, colon, rest = source.partition(":")
-    known = plugins.names(SOURCES)
-    form = _form(kind) if kind in known else ""
-    if not form or bool(colon) != (":" in form) or bool(rest) != bool(colon):
-        raise DataError(
-            f"no such data source. Received: source={source!r}. "
-            f"Write one of {', '.join(map(_form, known))}"
-        )
-    return kind, rest
-
-
-def _form(kind: str) -> str:
-    """How a recipe writes a source: `folder:PATH`."""
-    return str(plugins.load(SOURCES, kind, "data source").FORM)
 
 
 def load(config: DataConfig, seed: int) -> Dataset:

@@ -1,9 +1,10 @@
-"""A data source that was written as a path alone: `./photos` stands for `folder:./photos`."""
+"""How a data source is written: `KIND:REST`, or a path alone, which stands for `folder:PATH`."""
 
 import logging
 import re
 from pathlib import Path
 
+from pipeline.errors import DataError
 from pipeline.system import plugins
 
 SOURCES = "pipeline.data.sources"
@@ -33,3 +34,25 @@ def _is_path(given: str) -> bool:
     if re.match(r"\w+:", given) or given in plugins.names(SOURCES):
         return False
     return given.lower().endswith(".npz") or "/" in given or Path(given).is_dir()
+
+
+def parse(source: str) -> tuple[str, str]:
+    """Split a data source into its kind and the rest, without looking whether it exists.
+
+    >>> parse("tfds:mnist:3.0.1")
+    ('tfds', 'mnist:3.0.1')
+    """
+    kind, colon, rest = source.partition(":")
+    known = plugins.names(SOURCES)
+    form = _form(kind) if kind in known else ""
+    if not form or bool(colon) != (":" in form) or bool(rest) != bool(colon):
+        raise DataError(
+            f"no such data source. Received: source={source!r}. "
+            f"Write one of {', '.join(map(_form, known))}"
+        )
+    return kind, rest
+
+
+def _form(kind: str) -> str:
+    """How a recipe writes a source: `folder:PATH`."""
+    return str(plugins.load(SOURCES, kind, "data source").FORM)

@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline import artifact, targets
 from pipeline.artifact import Artifact
+from pipeline.context import Context
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
 from pipeline.details import Details
@@ -21,7 +22,6 @@ from pipeline.errors import ModelError, ToolError
 from pipeline.export import card, requantize
 from pipeline.export.requantize import Quantized
 from pipeline.graph import keras_file
-from pipeline.stage import Context
 from pipeline.system.files import write_atomic
 from pipeline.tflite import convert, metadata, metadata_writer, parity, scoring, write
 from pipeline.tflite.classifier import Runner

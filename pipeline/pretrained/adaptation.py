@@ -48,13 +48,7 @@ def adapt(
         ModelError: the model cannot take such images, or keeps a head that scores other
             classes or gives no probabilities.
     """
-    walk.graph(model)  # refuses what is no graph of layers
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ModelError(
-            f"model {model.name!r} is no image classifier. Received: {len(model.inputs)} inputs, "
-            f"{len(model.outputs)} outputs. Expected: one of each. Give the part that takes images "
-            "and gives scores: keras.Model(image, scores)"
-        )
+    _refuse_several_ends(model)
     grey = _is_grey(model, input_shape)
     kept = heads.keeps(model, num_classes, head, imagenet)
     folded = first_convolution(model) if grey else None
@@ -82,6 +76,16 @@ def adapt(
     if turned is not None:
         _turn(made, rebuilt, turned)
     return made, new
+
+
+def _refuse_several_ends(model: keras.Model) -> None:
+    walk.graph(model)  # refuses what is no graph of layers
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ModelError(
+            f"model {model.name!r} is no image classifier. Received: {len(model.inputs)} inputs, "
+            f"{len(model.outputs)} outputs. Expected: one of each. Give the part that takes images "
+            "and gives scores: keras.Model(image, scores)"
+        )
 
 
 def _size(model: keras.Model, input_shape: ImageShape) -> tuple[int, int]:

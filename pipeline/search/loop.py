@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.context import Context
 from pipeline.search import isolation, oracles, trial
 from pipeline.search.costs import Costs
 from pipeline.search.oracles.base import Span
 from pipeline.search.ranking import Row, networks
 from pipeline.search.space import Space, refined
-from pipeline.stage import Context
 from pipeline.system import progress
 from pipeline.system.files import write_atomic
 from pipeline.train.checkpoint import CHECKPOINT

@@ -13,8 +13,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from pipeline.artifact import Artifact
+from pipeline.context import Context
 from pipeline.details import Details
-from pipeline.stage import Context, Ladder, StageConfig, Structure
+from pipeline.stage import Ladder, StageConfig, Structure
 from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.settings import Distill, Exempt, ExemptSensitive, mending
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from pipeline.artifact import Artifact
-from pipeline.stage import Context, Kind, StageConfig
+from pipeline.context import Context
+from pipeline.stage import Kind, StageConfig
 from pipeline.system.files import write_atomic
 
 if TYPE_CHECKING:

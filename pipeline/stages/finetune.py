@@ -11,13 +11,13 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.artifact import Artifact
+from pipeline.artifact import Artifact, ModelPath
 from pipeline.budget import Budget
+from pipeline.context import Context
 from pipeline.data.datasets import Dataset
 from pipeline.details import Details
 from pipeline.errors import ModelError, RecipeError
-from pipeline.model_path import ModelPath
-from pipeline.stage import Context, StageConfig
+from pipeline.stage import StageConfig
 from pipeline.train.settings import LASTING, Settings, merged, overrides
 
 Overrides: Any = overrides(StageConfig)

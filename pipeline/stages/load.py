@@ -11,14 +11,14 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.artifact import Artifact
+from pipeline.artifact import Artifact, ModelPath
 from pipeline.budget import Budget
+from pipeline.context import Context
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.details import Details, Given
 from pipeline.errors import BudgetError, ModelError, RecipeError
-from pipeline.model_path import ModelPath
 from pipeline.pretrained.pixels import MEANING, Choice
-from pipeline.stage import Context, Kind, StageConfig
+from pipeline.stage import Kind, StageConfig
 from pipeline.train.preprocessing import Preprocessing
 
 MEND_ORDER = (

@@ -12,10 +12,12 @@ from pydantic import Field, field_validator
 
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
-from pipeline.data.datasets import DataConfig, Dataset, load, parse
+from pipeline.context import Context
+from pipeline.data.datasets import DataConfig, Dataset, load
+from pipeline.data.places import parse
 from pipeline.details import Details
 from pipeline.errors import DataError, RecipeError
-from pipeline.stage import Context, StageConfig
+from pipeline.stage import StageConfig
 from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.settings import merged, overrides
 

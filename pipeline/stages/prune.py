@@ -15,8 +15,9 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.artifact import Artifact
 from pipeline.compress.patterns import Pattern
+from pipeline.context import Context
 from pipeline.details import Details
-from pipeline.stage import Context, Ladder, StageConfig, Structure
+from pipeline.stage import Ladder, StageConfig, Structure
 from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.settings import Distill, Exempt, ExemptSensitive, mending
 

@@ -16,8 +16,9 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from pipeline.artifact import Artifact
+from pipeline.context import Context
 from pipeline.details import Details
-from pipeline.stage import Context, Kind, Ladder, StageConfig
+from pipeline.stage import Kind, Ladder, StageConfig
 from pipeline.train.settings import mending
 
 log = logging.getLogger("flopsmith")

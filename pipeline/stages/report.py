@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from pipeline import artifact
 from pipeline.artifact import Artifact
-from pipeline.stage import Context, Kind, StageConfig
+from pipeline.context import Context
+from pipeline.stage import Kind, StageConfig
 from pipeline.system.files import write_atomic
 
 

@@ -16,13 +16,14 @@ from pydantic import Field, field_validator
 
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
+from pipeline.context import Context
 from pipeline.data import datasets
 from pipeline.data.augment.strength import Augmentation
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.details import Details
 from pipeline.errors import PipelineError, RecipeError
 from pipeline.search import oracles
-from pipeline.stage import Context, Kind, StageConfig
+from pipeline.stage import Kind, StageConfig
 from pipeline.train.preprocessing import Preprocessing
 from pipeline.train.settings import Optimizer, Schedule, Settings
 from search_spaces import families

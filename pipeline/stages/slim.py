@@ -15,8 +15,9 @@ from pydantic import Field, model_validator
 
 from pipeline.artifact import Artifact
 from pipeline.budget import Count
+from pipeline.context import Context
 from pipeline.details import Details
-from pipeline.stage import Context, Ladder, StageConfig
+from pipeline.stage import Ladder, StageConfig
 from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.settings import Settings
 

@@ -11,13 +11,13 @@ from pydantic import Field, ValidationError
 from support.context import make_context
 
 from pipeline import stage
-from pipeline.artifact import Artifact
+from pipeline.artifact import Artifact, ModelPath
 from pipeline.budget import Budget
+from pipeline.context import Context
 from pipeline.data.datasets import Dataset
 from pipeline.details import Details
 from pipeline.errors import RecipeError
-from pipeline.model_path import ModelPath
-from pipeline.stage import Context, Kind, StageConfig
+from pipeline.stage import Kind, StageConfig
 
 FILES = sorted((Path(stage.__file__).parent / "stages").glob("[!_]*.py"))
 NAMES = [path.stem for path in FILES]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pipeline.data import datasets
+from pipeline.data import datasets, places
 from pipeline.data.datasets import DataConfig, Split
 from pipeline.data.pictures import Form
 from pipeline.errors import DataError
@@ -48,13 +48,13 @@ def npz(path: Path, train: list[int], test: list[int] | None = None) -> str:
     ],
 )
 def test_a_source_is_taken_apart(source: str, parsed: tuple[str, str]) -> None:
-    assert datasets.parse(source) == parsed
+    assert places.parse(source) == parsed
 
 
 @pytest.mark.parametrize("source", ["", "cifar", "digits:", "digits:x", "tfds", "folder:", "csv:x"])
 def test_an_unknown_source_lists_the_known_ones(source: str) -> None:
     with pytest.raises(DataError, match=r"digits, folder:PATH, npz:PATH, tfds:NAME\[:VERSION\]"):
-        datasets.parse(source)
+        places.parse(source)
 
 
 def test_load_refuses_an_unknown_source() -> None:
@@ -92,7 +92,7 @@ def test_reading_any_source_loads_no_heavy_library() -> None:
 def test_every_source_says_how_it_is_written(kind: str) -> None:
     form = plugins.load(datasets.SOURCES, kind, "data source").FORM
     assert form.partition(":")[0] == kind
-    assert datasets.parse(form)[0] == kind
+    assert places.parse(form)[0] == kind
 
 
 # DataConfig

@@ -10,10 +10,10 @@ from support.pretended import EPOCHS, KILLED, RAISED, search, slowly
 from support.pretended import ctx as ctx
 from support.pretended import fake as fake
 
+from pipeline.context import Context
 from pipeline.search import loop
 from pipeline.search.ranking import networks
 from pipeline.search.space import Space
-from pipeline.stage import Context
 
 
 @pytest.mark.usefixtures("fake")

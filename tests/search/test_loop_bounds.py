@@ -11,11 +11,11 @@ from support.pretended import ctx as ctx
 from support.pretended import fake as fake
 
 from pipeline.budget import Budget
+from pipeline.context import Context
 from pipeline.search import loop, trial
 from pipeline.search.costs import Costs
 from pipeline.search.oracles.base import Span
 from pipeline.search.space import Space
-from pipeline.stage import Context
 from pipeline.system.files import write_atomic
 
 

@@ -7,8 +7,8 @@ from support.pretended import ctx as ctx
 from support.pretended import fake as fake
 from support.pretended import search
 
+from pipeline.context import Context
 from pipeline.search.ranking import networks, trade_offs
-from pipeline.stage import Context
 
 
 def test_a_network_counts_once_with_its_best_trial() -> None:

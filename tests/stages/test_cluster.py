@@ -14,11 +14,11 @@ import search_spaces
 from pipeline.artifact import Artifact
 from pipeline.compress import clustering
 from pipeline.compress.clustering import Plan
+from pipeline.context import Context
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
 from pipeline.errors import ModelError
 from pipeline.graph import structure
-from pipeline.stage import Context
 from pipeline.stages.cluster import IMAGES, Config, ladder
 from search_spaces.base import Cheapest, build
 

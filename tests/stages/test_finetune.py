@@ -12,9 +12,9 @@ from support import chain
 from support.context import make_context
 
 from pipeline.artifact import Artifact
+from pipeline.context import Context
 from pipeline.data.datasets import Dataset
 from pipeline.errors import RecipeError
-from pipeline.stage import Context
 from pipeline.stages import finetune
 from pipeline.train import augmented
 from pipeline.train.settings import Settings

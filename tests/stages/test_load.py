@@ -16,7 +16,7 @@ from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset, Split
 from pipeline.details import Details
 from pipeline.errors import BudgetError, ModelError, RecipeError
-from pipeline.graph import complexity
+from pipeline.graph import complexity, keras_file
 from pipeline.pretrained import efficientnet_lite
 from pipeline.stages import load, search
 from pipeline.tflite.classifier import Runner
@@ -166,7 +166,7 @@ def test_a_head_of_imagenet_cannot_be_kept_for_other_classes(tmp_path: Path) -> 
 @has_weights
 def test_efficientnet_lite0_is_loaded_with_a_new_head_and_its_dropout(tmp_path: Path) -> None:
     made = run("load", None, blocks(32, 1), tmp_path, model="efficientnet_lite0")
-    model = keras.models.load_model(made.model_path, compile=False)
+    model = keras_file.load(made.model_path)
     kinds = [type(layer).__name__ for layer in model.layers]
     assert (made.family, made.details.new_layers) == ("efficientnet_lite", ["logits"])
     assert (model.input_shape, model.output_shape) == ((None, 32, 32, 1), (None, 4))

@@ -9,9 +9,9 @@ from support.context import make_context
 
 from pipeline import stage
 from pipeline.artifact import Artifact
+from pipeline.context import Context
 from pipeline.data.datasets import Dataset
 from pipeline.errors import RecipeError
-from pipeline.stage import Context
 from search_spaces import base
 
 PRETRAIN = stage.load("pretrain")

@@ -12,15 +12,16 @@ from support.pretended import KILLED
 from support.pretended import ctx as ctx
 from support.pretended import fake as fake
 
-from pipeline import form, recipe
+from pipeline import recipe
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
+from pipeline.context import Context
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig
 from pipeline.errors import BudgetError, RecipeError
+from pipeline.plan import form
 from pipeline.search import trial
 from pipeline.search.space import Space
-from pipeline.stage import Context
 from pipeline.stages import search
 from pipeline.stages.search import Config
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.budget import Budget
+from pipeline.context import Context
 from pipeline.data.datasets import Dataset
-from pipeline.stage import Context
 
 
 class RecordingLog:

@@ -13,11 +13,11 @@ from support.context import make_context
 from pipeline import artifact, runner, stage
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
+from pipeline.context import Context
 from pipeline.data.datasets import Dataset, Split
 from pipeline.export import bundle
 from pipeline.measure import ledger
 from pipeline.recipe import Step
-from pipeline.stage import Context
 
 SHAPE = (12, 12, 3)
 CLASSES = ("red", "green", "blue")

@@ -8,11 +8,12 @@ from pydantic import Field
 from support.context import make_context
 
 from pipeline.artifact import Artifact
+from pipeline.context import Context
 from pipeline.data.datasets import Dataset
 from pipeline.details import Details
 from pipeline.guardrail import Guardrail
 from pipeline.measure import metrics
-from pipeline.stage import Context, Ladder, StageConfig
+from pipeline.stage import Ladder, StageConfig
 
 
 class Config(StageConfig):

@@ -11,12 +11,12 @@ import pytest
 from support.context import make_context
 
 from pipeline.budget import Budget
+from pipeline.context import Context
 from pipeline.data.datasets import Dataset
 from pipeline.search import loop, trial
 from pipeline.search.costs import Costs
 from pipeline.search.loop import Plan, Searcher
 from pipeline.search.space import Space
-from pipeline.stage import Context
 from pipeline.system.files import write_atomic
 
 EPOCHS = 9

@@ -8,9 +8,9 @@ from support.recipes import Read
 from support.recipes import read as read
 
 import pipeline
-from pipeline import overview
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset, Split
+from pipeline.plan import overview
 from pipeline.recipe import Recipe
 
 SEARCH = "- search: {trials: 9, epochs: 18, families: [mobilenet, resnet]}"

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import reference
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset
+from pipeline.measure import reference
 
 GIVEN = {"image_shape": [32, 32, 3], "pixels": "0..1", "val_accuracy": 0.96, "test_accuracy": 0.95}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.report.estimate import Machine, Work, seconds, spoken
+from pipeline.plan.estimate import Machine, Work, seconds, spoken
 
 MACHINE = Machine(speed=1e9, flops=(1e6, 2e6), images=1000)
 

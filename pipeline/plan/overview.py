@@ -15,8 +15,8 @@ import pipeline
 from pipeline import artifact, stage
 from pipeline.data.datasets import Dataset
 from pipeline.errors import PipelineError
+from pipeline.plan import estimate
 from pipeline.recipe import Recipe, Step
-from pipeline.report import estimate
 from pipeline.report.verdict import listed, si
 from pipeline.stage import EXPORT
 from pipeline.system import numbers

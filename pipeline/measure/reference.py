@@ -6,14 +6,15 @@ explain how much lower it is.
 """
 
 import logging
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline import guardrail
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset
 
+ROUNDING = 1e-9  # accuracies closer than that are equal
 CERTAIN = 2.0  # standard deviations between two test accuracies that differ not by chance
 log = logging.getLogger("flopsmith")
 
@@ -33,6 +34,56 @@ def least(start: Artifact, finished: Sequence[Artifact]) -> float:
     """Val accuracy that compression is measured by: that of its start, or what was given."""
     own = given(finished)
     return max(accuracy(start), accuracy(own) if own else 0.0)
+
+
+def floor(reference: float, drop: float, images: int, share: float) -> float:
+    """Val accuracy that a stage must keep, in whole images.
+
+    All stages together may lose `tolerance(drop, images)` images. The stages up to this one may
+    lose the fraction `share` of `drop * images`, rounded up, so that some are left for later
+    stages.
+
+    Args:
+        reference: Val accuracy of the model that compression started from, 0..1.
+        drop: Most that compression may cost over all stages, a fraction.
+        images: Number of val images.
+        share: Fraction of the compressing stages that have run once this one has, in (0, 1].
+
+    >>> floor(0.90, 0.01, images=1000, share=0.5)
+    0.895
+    >>> floor(0.90, 0.01, images=180, share=1 / 3) == 0.90 - 1 / 180
+    True
+    >>> floor(0.80, 0.01, images=45, share=1 / 3) == 0.80 - 1 / 45  # drop * images is below 1
+    True
+    """
+    total = tolerance(drop, images)
+    lost = min(total, math.ceil(drop * images * share - ROUNDING))
+    return reference - lost / images
+
+
+def tolerance(drop: float, images: int) -> int:
+    """Number of val images that all stages together may lose.
+
+    It is `drop * images`, rounded down, but one image at least: accuracy has no smaller steps, and
+    without that image every attempt on few images would be judged by chance. A drop of 0 allows
+    none.
+
+    >>> tolerance(0.01, images=1000), tolerance(0.01, images=45), tolerance(0.0, images=45)
+    (10, 1, 0)
+    """
+    return max(math.floor(drop * images + ROUNDING), int(drop > 0))
+
+
+def coarse(drop: float, images: int) -> str | None:
+    """Say that one val image is more than all stages may lose; None where it is not."""
+    if tolerance(drop, images) <= drop * images + ROUNDING:
+        return None
+    return (
+        f"one of {images} val images is {1 / images:.4f} of val accuracy, more than "
+        f"max_accuracy_drop={drop:g} allows; compression may lose one image all the same. For "
+        f"finer steps, give more images (max_accuracy_drop={drop:g} needs "
+        f"{math.ceil(1 / drop - ROUNDING)} for validation), or allow none with max_accuracy_drop=0"
+    )
 
 
 def noted(
@@ -74,7 +125,7 @@ def shortfall(
     if own := reference.details.given:
         name += f" (the model given, at its own {'x'.join(map(str, own['image_shape']))})"
     before, after = accuracy(reference), done.metrics["val_accuracy"]
-    if after < guardrail.floor(before, allowed, val_images, 1.0) - guardrail.ROUNDING:
+    if after < floor(before, allowed, val_images, 1.0) - ROUNDING:
         return (
             f"val accuracy is {before - after:.4f} below that of {name}, more than "
             f"max_accuracy_drop={allowed:g}"

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from support.classifier import classifier
 
-from pipeline import form, recipe
+from pipeline import recipe
+from pipeline.plan import form
 from pipeline.recipe import Recipe
 
 TEXT = """
