@@ -32,7 +32,7 @@ def all_runs(client: MlflowClient) -> int:
         (
             "budget.flops=1000",
             BudgetError,
-            r"Received: budget\.flops=1,000\. .*resnet needs flops=\d",
+            r"Received: budget\.flops=1,000, .*resnet needs flops=\d",
         ),
         ("data.source=npz:missing.npz", DataError, "no such file"),
     ],

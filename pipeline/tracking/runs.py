@@ -257,8 +257,7 @@ def download(uri: str, directory: Path) -> Path:
     Raises:
         ModelError: MLflow has none there, or cannot be reached.
     """
-    if not os.environ.get(store.URI):
-        mlflow.set_tracking_uri(STORE)
+    mlflow.set_tracking_uri(os.environ.get(store.URI) or STORE)
     try:
         return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(directory)))
     except (MlflowException, OSError, ValueError) as error:

@@ -68,13 +68,12 @@ def open_client() -> MlflowClient:
     Raises:
         OutputError: It cannot be used; says why.
     """
-    if not os.environ.get(URI):
-        mlflow.set_tracking_uri(STORE)
+    mlflow.set_tracking_uri(os.environ.get(URI) or STORE)
     uri = mlflow.get_tracking_uri()
     for name, value in {**PATIENT, QUIET: "true"}.items():
         os.environ.setdefault(name, value)
-    for name in LOUD:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for noisy in LOUD:
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     _allow_files(uri)
     with refusing(uri), quick(), _made(uri):
         client = MlflowClient()

@@ -32,7 +32,7 @@ def loggers(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_logs_where_users_see_it(path: Path) -> None:
     if path.name != "__main__.py":  # it also makes other libraries quiet
-        assert loggers(path) <= {repr(LOGGER)}
+        assert loggers(path) <= {repr(LOGGER), "noisy"}  # a library that is made quiet
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

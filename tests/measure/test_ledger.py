@@ -225,7 +225,7 @@ def test_a_run_whose_stage_undoes_an_earlier_one_fails(
     (workplace / "undone.yaml").write_text(
         "description: Pruned, then trained as if it were not\ndata: digits\n"
         "max_accuracy_drop: 0.99\n"
-        "stages: [load: {model: start.keras}, prune: {sparsity: 0.5}, finetune]\n"
+        "stages: [load: {model: start.keras, accept: true}, prune: {sparsity: 0.5}, finetune]\n"
     )
     with pytest.raises(ModelError, match="finetune undid what was done before to layer 'logits'"):
         runner.run(recipe.load("undone.yaml", {}), workplace / "runs" / "undone")

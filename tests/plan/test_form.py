@@ -48,6 +48,7 @@ def test_what_is_found_is_remembered_until_something_changes(
     assert found.data.fit != "auto"
     form.remember(mine, found, tmp_path)
     caplog.set_level("INFO", logger="flopsmith")
+    caplog.clear()
     assert form.resolved(mine, tmp_path) == found
     assert "gets images" not in caplog.text
     form.resolved(mine, tmp_path, fresh=True)

@@ -53,7 +53,7 @@ def test_a_budget_below_every_family_says_in_one_line_what_each_needs(
     with pytest.raises(BudgetError) as caught:
         fitting(Budget(flops=1234, params=10))
     said = str(caught.value)
-    assert "Received: budget.flops=1,234, budget.params=10. " in said
+    assert "Received: budget.flops=1,234, budget.params=10, for 12x12x1 images. " in said
     for name in FAMILIES:
         assert f"{name} needs flops={flops[name]:,} (budget.flops=1,234) and params=" in said
     assert "\n" not in said

@@ -44,7 +44,9 @@ def model(body: Callable[[Any], Any]) -> keras.Model:
 def loaded(path: Path, data: Dataset, **settings: Any) -> keras.Model:
     ctx = make_context(path.parent / "load", data)
     nothing = Artifact(stage="data", fingerprint="", directory=path.parent)
-    made = load.run(nothing, load.Config(model=str(path), pixels="0..255", **settings), ctx)
+    made = load.run(
+        nothing, load.Config(model=str(path), pixels="0..255", accept=True, **settings), ctx
+    )
     return keras.models.load_model(made.model_path, compile=False)
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,13 @@ CODE = (
     "    open(tempfile.mkstemp()[1], 'w').write('x'); print(tempfile.gettempdir(), flush=True)\n"
     "    sys.stdin.read()\n"
 )
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    """An empty folder with a short path: with a long one, multiprocessing makes another."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        yield Path(place)
 
 
 def start(base: Path) -> "subprocess.Popen[str]":
@@ -50,38 +58,38 @@ def test_temporary_files_are_made_there_and_elsewhere_after(
     assert "TMPDIR" not in os.environ
 
 
-def test_nothing_is_left_at_a_regular_end(tmp_path: Path) -> None:
-    started = start(tmp_path)
+def test_nothing_is_left_at_a_regular_end(base: Path) -> None:
+    started = start(base)
     place = folder(started)
-    assert place.parent == tmp_path
+    assert place.parent == base
     assert len(list(place.glob("tmp*"))) == 1
     end(started)
-    assert not list(tmp_path.iterdir())
+    assert not list(base.iterdir())
 
 
-def test_what_a_killed_process_has_left_goes_at_the_next_start(tmp_path: Path) -> None:
-    killed = start(tmp_path)
+def test_what_a_killed_process_has_left_goes_at_the_next_start(base: Path) -> None:
+    killed = start(base)
     place = folder(killed)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert list(place.glob("tmp*"))
-    end(start(tmp_path))
-    assert not list(tmp_path.iterdir())
+    end(start(base))
+    assert not list(base.iterdir())
 
 
-def test_what_a_living_process_has_stays(tmp_path: Path) -> None:
-    living = start(tmp_path)
+def test_what_a_living_process_has_stays(base: Path) -> None:
+    living = start(base)
     place = folder(living)
-    end(start(tmp_path))
+    end(start(base))
     assert list(place.glob("tmp*"))
     end(living)
 
 
-def test_what_others_have_made_stays(tmp_path: Path) -> None:
-    (tmp_path / "target").mkdir()
-    (tmp_path / "target" / scratch.LOCK).write_text("")
-    (tmp_path / f"{scratch.PREFIX}link").symlink_to(tmp_path / "target")
-    (tmp_path / f"{scratch.PREFIX}new").mkdir()  # not locked yet
-    before = sorted(tmp_path.rglob("*"))
-    end(start(tmp_path))
-    assert sorted(tmp_path.rglob("*")) == before
+def test_what_others_have_made_stays(base: Path) -> None:
+    (base / "target").mkdir()
+    (base / "target" / scratch.LOCK).write_text("")
+    (base / f"{scratch.PREFIX}link").symlink_to(base / "target")
+    (base / f"{scratch.PREFIX}new").mkdir()  # not locked yet
+    before = sorted(base.rglob("*"))
+    end(start(base))
+    assert sorted(base.rglob("*")) == before
