@@ -25,7 +25,7 @@ from search_spaces.base import Cheapest, build
 SPARSITY, CLUSTERS = 0.5, 12
 COMPRESSIBLE = ("Conv2D", "Dense")
 PIXEL = "as a depthwise convolution of one pixel"
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("vgg", "densenet")]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet", "vgg", "densenet")]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def loaded(path: Path) -> keras.Model:
     return keras.models.load_model(path, compile=False)
 
 
-@pytest.fixture(scope="module", params=["mobilenet", "resnet", *SLOW])
+@pytest.fixture(scope="module", params=["mobilenet", *SLOW])
 def chain(
     request: pytest.FixtureRequest, data: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> Chain:

@@ -114,17 +114,14 @@ def fused_relu(x: Any) -> Any:
     "body",
     [
         separate_relu,
-        activations,
-        linear,
-        branches,
         inverted,
-        squeezed,
-        dense_block,
-        preactivated,
-        dense_normalized,
         hard,
-        rare,
         shared,
+        *(
+            pytest.param(body, marks=pytest.mark.slow)
+            for body in (activations, linear, branches, squeezed, dense_block, preactivated)
+        ),
+        *(pytest.param(body, marks=pytest.mark.slow) for body in (dense_normalized, rare)),
     ],
 )
 def test_a_network_becomes_int8_throughout(tmp_path: Path, body: Callable[[Any], Any]) -> None:

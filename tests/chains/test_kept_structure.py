@@ -16,6 +16,7 @@ from search_spaces.base import Cheapest, build
 COMPRESSIBLE = ("Conv2D", "Dense")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenet", "resnet"])
 def test_a_family_without_normalization_becomes_int8_and_keeps_its_clusters(
     tmp_path: Path, name: str

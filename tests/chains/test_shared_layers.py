@@ -88,9 +88,9 @@ def separable(x: Any) -> Any:
     return layers.Maximum()([layers.ReLU()(one(x)), layers.ReLU()(norm(one(x)))])
 
 
-PATTERNS = (
-    *(twice, normalized_once, after_normalization, normalized_apart, shared_block),
-    *(shared_activation, pointwise, dense, dense_branches, separable),
+OTHERS = (
+    *(normalized_once, after_normalization, normalized_apart, shared_block),
+    *(shared_activation, dense, dense_branches, separable),
 )
 
 
@@ -104,7 +104,10 @@ def network(body: Callable[[Any], Any], shape: tuple[int, ...], classes: int) ->
     return plain.of(keras.Model(inputs, scores)).model
 
 
-@pytest.mark.parametrize("body", PATTERNS)
+@pytest.mark.parametrize(
+    "body",
+    [twice, pointwise, *(pytest.param(one, marks=pytest.mark.slow) for one in OTHERS)],
+)
 def test_zeros_and_values_of_a_shared_layer_are_in_the_file(
     body: Callable[[Any], Any], data: Dataset, tmp_path: Path
 ) -> None:

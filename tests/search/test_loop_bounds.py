@@ -61,7 +61,7 @@ def test_a_search_that_finds_fewer_networks_says_so(
 
 
 @pytest.mark.usefixtures("fake")
-@pytest.mark.parametrize("oracle", ["bayesian", "random"])
+@pytest.mark.parametrize("oracle", [pytest.param("bayesian", marks=pytest.mark.slow), "random"])
 def test_bounds_on_the_file_are_kept_and_few_files_are_made(
     ctx: Context, oracle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

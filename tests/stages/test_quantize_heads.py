@@ -15,7 +15,14 @@ from pipeline.tflite.classifier import Runner
 
 
 @pytest.mark.parametrize(
-    "name", ["sigmoid dense", "one sigmoid dense", "average", "one average of sigmoids", "sum"]
+    "name",
+    [
+        "one sigmoid dense",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("sigmoid dense", "average", "one average of sigmoids", "sum")
+        ),
+    ],
 )
 def test_scores_stay_what_they_were(name: str, digits: Dataset, tmp_path: Path) -> None:
     head, model = HEADS[name], network(name, digits)

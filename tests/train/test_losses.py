@@ -92,6 +92,7 @@ def test_auxiliary_classifiers_add_to_the_training_loss_alone(few_digits: Datase
     assert 0.3 * 2 * 0.8 * np.log(10) < added < 0.3 * 2 * 3 * np.log(10)
 
 
+@pytest.mark.slow
 def test_auxiliary_classifiers_train_the_network(few_digits: Dataset) -> None:
     keras.utils.set_random_seed(0)
     model = inception.build(ARCH, few_digits.image_shape, 10)
