@@ -47,7 +47,7 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
     """
     with stopping.as_interrupt():
         asked, (recipe, dataset) = recipe, prepared(recipe, out, fresh)
-        for line in overview.lines(recipe, dataset, out):
+        for line in overview.plan(recipe, dataset, out):
             log.info("%s", line)
         return _recorded(asked, recipe, dataset, out, fresh)
 

@@ -15,6 +15,7 @@ import pipeline
 from pipeline import artifact, stage
 from pipeline.data.datasets import Dataset
 from pipeline.errors import PipelineError
+from pipeline.measure import reference
 from pipeline.plan import estimate
 from pipeline.recipe import Recipe, Step
 from pipeline.report.verdict import listed, si
@@ -36,25 +37,38 @@ def lines(recipe: Recipe, dataset: Dataset, out: Path) -> list[str]:
         dataset: Its images.
         out: Directory of the run.
     """
+    return [*data(dataset), *plan(recipe, dataset, out)]
+
+
+def data(dataset: Dataset) -> list[str]:
+    """What the images are and what was left out, as `datasets.load` has logged it."""
+    parts = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    height, width, channels = dataset.image_shape
+    total = sum(map(len, parts.values()))
+    divided = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
+    colour = "grey" if channels == 1 else "colour"
+    return [
+        f"data: {dataset.name}, {total:,} images in {dataset.num_classes} classes; {divided}; "
+        f"{width}x{height} pixels, {colour}, fit: {dataset.form.fit}",
+        *(f"data: {note}" for note in dataset.notes),
+    ]
+
+
+def plan(recipe: Recipe, dataset: Dataset, out: Path) -> list[str]:
+    """What will run, on how many images of each class, and how long it may take."""
     return [
         f"{recipe.name}: {recipe.description}",
-        *_images(recipe, dataset),
+        *_classes(dataset),
         *_bounds(recipe, dataset),
         *_stages(recipe, dataset, out),
         *_place(out),
     ]
 
 
-def _images(recipe: Recipe, dataset: Dataset) -> Iterator[str]:
-    """How many images there are of what, how they are divided, and what was left out."""
+def _classes(dataset: Dataset) -> Iterator[str]:
+    """How many images of each class there are."""
     parts = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
-    height, width, channels = dataset.image_shape
     total = sum(map(len, parts.values()))
-    divided = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
-    yield (
-        f"data: {dataset.name}, {total:,} images in {dataset.num_classes} classes; {divided}; "
-        f"{width}x{height} pixels, {'grey' if channels == 1 else 'colour'}, fit: {recipe.data.fit}"
-    )
     counts: Counter[str] = Counter()
     for part in parts.values():
         found = np.bincount(part.labels, minlength=dataset.num_classes)
@@ -72,14 +86,13 @@ def _images(recipe: Recipe, dataset: Dataset) -> Iterator[str]:
         )
     if (rare := int(np.bincount(dataset.val.labels, minlength=dataset.num_classes).min())) < SMALL:
         yield f"few val images: {rare} of the rarest class, so accuracies will be rough"
-    yield from (f"data: {note}" for note in dataset.notes)
 
 
 def _bounds(recipe: Recipe, dataset: Dataset) -> Iterator[str]:
     """What the network must keep."""
     bounds = [f"{name} at most {si(most)}" for name, most in recipe.budget.upper.items()]
     where = [f"to run on {listed(recipe.targets)}"] if recipe.targets else []
-    images = math.floor(recipe.max_accuracy_drop * len(dataset.val) + 1e-9)
+    images = reference.tolerance(recipe.max_accuracy_drop, len(dataset.val))
     drop = numbers.short(100 * recipe.max_accuracy_drop)
     kept = f"compression may cost {drop}% of val accuracy ({images} of {len(dataset.val)} images)"
     compresses = any(recipe.share(place) for place in range(len(recipe.stages)))

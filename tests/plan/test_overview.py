@@ -50,7 +50,7 @@ def test_images_are_counted_by_part_and_class(recipe: Recipe, tmp_path: Path) ->
     data = dataset(30, 40)
     assert told(recipe, data, tmp_path, "data:") == [
         "data: folder:pets, 270 images in 2 classes; 70 train, 100 val, 100 test; 10x8 pixels, "
-        "colour, fit: auto"
+        "colour, fit: crop"
     ]
     assert told(recipe, data, tmp_path, "classes:") == ["classes: class1 140, class0 130"]
 
