@@ -142,6 +142,12 @@ def judged(network: Network, dataset: Dataset) -> Found:
     told = (network.asker, network.name, 100 * best.accuracy, sample.val, best.way)
     rest = f" ({found.told()})" if len(found.tried) > 1 else ""
     log.info("%s: %s classifies %.1f%% of %d val images right with pixels %s%s", *told, rest)
+    if rivals := found.rivals():
+        log.warning(
+            "%s: %s does as well with pixels %s, and gives other scores. If it was trained on "
+            "these, set load.pixels; %s are taken",
+            *(network.asker, network.name, " or ".join(one.way for one in rivals), best.way),
+        )
     return found
 
 

@@ -24,8 +24,8 @@ FIRST = 200  # of them all, for a first look at many ways
 CHUNK = 100  # images at a time
 CLOSE = 0.03  # accuracies that are this close to the best may differ by chance
 CERTAIN = 2.0  # standard deviations that they differ by if it is not by chance
-CLEARLY = 1.1  # how many times greater the loss of a usual way is, if another is taken instead
-LITTLE = 0.005  # a loss that is greater by no more than this is as good
+MANY = 0.1  # accuracy that unusual values of pixels have to gain
+APART = 0.05  # mean difference of the highest score, above which ways are not the same
 PROMISING = 0.1  # accuracy below the best at the first look, of ways that are looked at again
 MIXED = 0.6  # an accuracy up to this may be that of classes in another order
 SMOOTHING = 0.01  # label smoothing s, see `surprise`
@@ -110,6 +110,18 @@ class Found:
         rows = sorted(self.tried, key=lambda one: -one.accuracy)
         return ", ".join(f"{one.way} {100 * one.accuracy:.1f}%" for one in rows)
 
+    def rivals(self) -> list[Shown]:
+        """Other ways that do as well, as far as chance tells, and give other scores."""
+        highest = self.best.scores.max(axis=-1)
+        return [
+            one
+            for one in self.tried
+            if one is not self.best
+            and len(one.hits) == len(self.best.hits)
+            and not _worse(one, self.best)
+            and abs(one.scores.max(axis=-1) - highest).mean() > APART
+        ]
+
 
 def recognized(score: Score, sample: Sample, candidates: Sequence[Pixels]) -> Found:
     """Find the values of pixels with which a network classifies most images of a sample correctly.
@@ -163,7 +175,7 @@ def best_of(ways: Sequence[Shown], usual: Collection[str]) -> Shown:
     for group in others:
         top = max(group, key=lambda one: float(one.hits.mean()))
         close = [one for one in group if not _worse(one, top)]
-        other = min(close, key=lambda one: float(_losses(one).mean()))
+        other = _least_surprised(close)
         if not _worse(other, best) and _clearly_better(other, best):
             best = other
     return best
@@ -184,23 +196,17 @@ def _worse(one: Shown, top: Shown) -> bool:
 
 
 def _clearly_better(one: Shown, usual: Shown) -> bool:
-    """Whether more images are right than chance explains, or labels are clearly more likely.
+    """Whether more images are right than chance explains and, of other values of pixels, many more.
 
-    A network fits best, in likelihood, what it was trained on: any other scale and offset of its
-    pixels is a step away from the minimum of its loss.
+    More contrast makes a network surer, and may even make it right more often, although it was not
+    trained on that. So likelihood does not count, and a few images more do only where the usual
+    way is wrong more often than its own scores claim.
     """
-    if _worse(usual, one):
-        return True
-    mine, other = _losses(one), _losses(usual)
-    certain = np.mean(other - mine) > CERTAIN * np.std(other - mine) / np.sqrt(len(mine))
-    return bool(certain and other.mean() > CLEARLY * mine.mean() + LITTLE)
-
-
-def _losses(one: Shown) -> npt.NDArray[np.float64]:
-    """Cross-entropy of each image, `[N]`."""
-    labels = one.sample.labels[:, None].astype(np.int64)
-    right = np.take_along_axis(one.scores.astype(np.float64), labels, axis=-1)[:, 0]
-    return np.asarray(-np.log(np.clip(right, LEAST, 1)))
+    if not _worse(usual, one):
+        return False
+    gain = float(one.hits.mean() - usual.hits.mean())
+    claims = float(usual.scores.max(axis=-1).mean() - usual.hits.mean())
+    return one.pixels == usual.pixels or gain > MANY or claims > CLOSE
 
 
 def surprise(scores: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
