@@ -19,7 +19,7 @@ Head = Literal["auto", "keep", "new"]
 LOGS = {"logsoftmax": "softmax", "logsigmoid": "sigmoid"}  # logarithms of what the second gives
 BINARY = ("BinaryCrossentropy", "BinaryFocalCrossentropy")  # losses of independent scores
 log = logging.getLogger("flopsmith")
-NEW = "Replace its head: head: new"
+NEW = "Replace its head: load.head=new"
 
 
 def meant(model: keras.Model, path: Path) -> keras.Model:

@@ -80,7 +80,7 @@ def test_a_last_layer_that_is_called_twice_keeps_its_activation() -> None:
 @pytest.mark.parametrize("head", ["auto", "keep"])
 def test_scores_of_a_hinge_loss_are_refused(units: int, head: Any) -> None:
     model = ended(layers.Dense(units, "tanh"))
-    with pytest.raises(ModelError, match=r"-1 to 1.*Received: tanh at its end.*head: new"):
+    with pytest.raises(ModelError, match=r"-1 to 1.*Received: tanh at its end.*load\.head=new"):
         adapt(model, (8, 8, 1), 2, head)
     assert adapt(model, (8, 8, 1), 2, "new")[1] == ["logits"]
 
