@@ -6,7 +6,7 @@ torchvision, "caffe" that of VGG and ResNet in Keras, "-bgr" what pictures read 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -35,19 +35,10 @@ Name = Literal[
 ]
 Choice = Literal["auto"] | Name
 PLAIN: tuple[Name, ...] = ("0..255", "0..1", "-1..1")
+COLOUR: tuple[Name, ...] = get_args(Name)
 GREY: tuple[Name, ...] = (*PLAIN, "standardised", "centred")
-COLOUR: tuple[Name, ...] = (
-    *GREY,
-    "imagenet",
-    "0..255-bgr",
-    "0..1-bgr",
-    "-1..1-bgr",
-    "standardised-bgr",
-    "imagenet-bgr",
-    "caffe",
-)
-FIXED = tuple(one for one in COLOUR if not one.startswith(("standardised", "centred")))
 OF_THE_DATA = ("standardised", "centred")  # how names begin that mean statistics of the images
+FIXED = tuple(one for one in COLOUR if not one.startswith(OF_THE_DATA))
 MEANING = (
     "standardised: mean 0 and deviation 1 per channel over the training images; centred: 0..1 less "
     "the mean of each channel; imagenet: as in torchvision; -bgr: channels in the order B, G, R; "
