@@ -1,5 +1,6 @@
 """What tests share: one cache of decoded images, a handful of images, empty MLflow stores."""
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,12 @@ from pipeline.data.datasets import DataConfig, Dataset, Split
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+
+def pytest_collection_finish() -> None:
+    """Leave a million objects of imported libraries out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -70,18 +77,19 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> It
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place / 'mlflow.db'}")
-        _forget_mlflow_runs(patch)
+        _forget_mlflow(patch)
         yield place
 
 
 @pytest.fixture
 def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let MLflow know as little as at the start of a process."""
-    _forget_mlflow_runs(monkeypatch)
+    _forget_mlflow(monkeypatch)
 
 
-def _forget_mlflow_runs(patch: pytest.MonkeyPatch) -> None:
+def _forget_mlflow(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
+    patch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", None)
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
         patch.setenv(name, "")  # so that what MLflow sets itself is undone as well
         patch.delenv(name)

@@ -49,10 +49,15 @@ def stream(
     def gather(places: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
         return images.take(split.index[places], axis=0), split.labels[places]
 
+    # AutoGraph would rewrite these functions each time, for control flow that they do not have
+    plain = tf.autograph.experimental.do_not_convert
+
+    @plain
     def one_epoch(_: Any) -> Any:
         places = tf.numpy_function(order, [], tf.int64)
         return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(places, [count]))
 
+    @plain
     def read(places: Any) -> tuple[Any, Any]:
         types = (tf.as_dtype(images.dtype), tf.int32)
         pixels, labels = tf.numpy_function(gather, [places], types, stateful=False)

@@ -113,15 +113,15 @@ def fused_relu(x: Any) -> Any:
 @pytest.mark.parametrize(
     "body",
     [
-        separate_relu,
         inverted,
-        hard,
         shared,
         *(
             pytest.param(body, marks=pytest.mark.slow)
-            for body in (activations, linear, branches, squeezed, dense_block, preactivated)
+            for body in (
+                *(separate_relu, hard, activations, linear, branches),
+                *(squeezed, dense_block, preactivated, dense_normalized, rare),
+            )
         ),
-        *(pytest.param(body, marks=pytest.mark.slow) for body in (dense_normalized, rare)),
     ],
 )
 def test_a_network_becomes_int8_throughout(tmp_path: Path, body: Callable[[Any], Any]) -> None:

@@ -34,6 +34,7 @@ def test_a_family_without_normalization_becomes_int8_and_keeps_its_clusters(
     assert max(len(np.unique(stored[layer.name].data)) for layer in compressible) <= 7
 
 
+@pytest.mark.slow
 def test_clusters_of_each_channel_are_as_few_int8_values_in_the_file(tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
     arch = search_spaces.family("mobilenet").sample(Cheapest())

@@ -106,7 +106,7 @@ def network(body: Callable[[Any], Any], shape: tuple[int, ...], classes: int) ->
 
 @pytest.mark.parametrize(
     "body",
-    [twice, pointwise, *(pytest.param(one, marks=pytest.mark.slow) for one in OTHERS)],
+    [twice, *(pytest.param(one, marks=pytest.mark.slow) for one in (pointwise, *OTHERS))],
 )
 def test_zeros_and_values_of_a_shared_layer_are_in_the_file(
     body: Callable[[Any], Any], data: Dataset, tmp_path: Path

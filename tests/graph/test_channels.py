@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from support.families import slowly
 
 import search_spaces
 from pipeline.compress import slimming, surgery
@@ -72,7 +73,7 @@ def check_exact(model: keras.Model, tolerance: float = 1e-5) -> Channels:
     return found
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@slowly(*FAMILIES, argument="family")
 def test_channels_that_nothing_reads_go_without_a_trace_in_a_family(family: str) -> None:
     keras.utils.set_random_seed(0)
     arch = search_spaces.family(family).sample(Cheapest())

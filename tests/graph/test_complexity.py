@@ -43,7 +43,13 @@ def twice(x: Any, layer: Any) -> Any:
     return layer(layer(x))
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("MobileNetV2", "ResNet50") else pytest.param(name, marks=pytest.mark.slow)
+        for name in PUBLISHED
+    ],
+)
 def test_a_published_network_has_its_published_cost(name: str) -> None:
     make = getattr(keras.applications, name)
     profile = complexity.profile(make(weights=None, input_shape=(224, 224, 3)))

@@ -124,7 +124,13 @@ def agrees(name: str, arch: ArchBase, shape: tuple[int, int, int]) -> None:
     assert counted == complexity.profile(model).peak_memory_bytes == in_file(model), arch
 
 
-@pytest.mark.parametrize("choices", [Cheapest(), Middle()], ids=["cheapest", "middle"])
+@pytest.mark.parametrize(
+    "choices",
+    [
+        pytest.param(Cheapest(), id="cheapest"),
+        pytest.param(Middle(), id="middle", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_counting_shapes_gives_exactly_the_peak_of_the_file(name: str, choices: Any) -> None:
     agrees(name, search_spaces.family(name).sample(choices), (28, 28, 1))

@@ -137,6 +137,7 @@ def test_what_cannot_be_converted_does_not_fit_and_says_why(
     assert len(refused) == 1
 
 
+@pytest.mark.slow
 def test_a_transformer_stays_in_floating_point_and_does_not_fit() -> None:
     some = Costs((16, 16, 1), CLASSES, FILE_COSTS)
     assert some.broken_by("vit", cheapest("vit")) == ["convertible"]
@@ -150,7 +151,8 @@ def trained(name: str, arch: ArchBase, images: np.ndarray) -> Any:
     return model
 
 
-@pytest.mark.parametrize("name", ["mobilenet", pytest.param("resnet", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobilenet", "resnet"])
 def test_the_file_is_as_large_as_that_of_the_trained_network(name: str, tmp_path: Path) -> None:
     images = np.random.default_rng(0).uniform(0, 255, (64, *SHAPE)).astype(np.float32)
     convert.save_float(trained(name, cheapest(name), images), tmp_path)

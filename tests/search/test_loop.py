@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.pretended import EPOCHS, KILLED, RAISED, search, slowly
+from support.faked import KILLED, RAISED, slowly
+from support.pretended import EPOCHS, search
 from support.pretended import ctx as ctx
 from support.pretended import fake as fake
 

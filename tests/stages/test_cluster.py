@@ -109,7 +109,7 @@ def kernels(artifact: Artifact) -> dict[str, np.ndarray]:
     return {layer.name: np.asarray(kernel) for layer, kernel in structure.kernels(model)}
 
 
-@pytest.mark.parametrize("per", ["layer", "channel"])
+@pytest.mark.parametrize("per", ["layer", pytest.param("channel", marks=pytest.mark.slow)])
 def test_training_moves_the_values_and_adds_none(
     source: Artifact, few_digits: Dataset, tmp_path: Path, per: str
 ) -> None:

@@ -34,6 +34,7 @@ def saved(folder: Path, model: keras.Model, **about: Any) -> Artifact:
     )
 
 
+@pytest.mark.slow
 def test_finetune_trains_with_what_it_is_given_and_keeps_the_rest(ctx: Context) -> None:
     arch = inception.sample(Cheapest())
     model = inception.build(arch, ctx.data.image_shape, 10)

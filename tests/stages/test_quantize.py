@@ -186,6 +186,7 @@ def test_litert_computes_with_16_bits_what_keras_does(
     assert made.details.parity["first_parting"] is None
 
 
+@pytest.mark.slow
 def test_16_bits_are_finer_than_8(source: Artifact, few_digits: Dataset, tmp_path: Path) -> None:
     images = few_digits.test.images[few_digits.test.index]
     expected, differences = scores(source, images), {}

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from PIL import Image
 from pydantic import ValidationError
-from support.pretended import KILLED
+from support.faked import KILLED
 from support.pretended import ctx as ctx
 from support.pretended import fake as fake
 

@@ -34,7 +34,11 @@ def flops(artifact: Artifact) -> int:
     "settings",
     [
         pytest.param({}, id="magnitude"),
-        pytest.param({"penalize": True, "penalty_epochs": 1, "expand": 1.5}, id="penalize, expand"),
+        pytest.param(
+            {"penalize": True, "penalty_epochs": 1, "expand": 1.5},
+            id="penalize, expand",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_half_of_the_flops_are_left_and_the_arch_is_not(

@@ -11,6 +11,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 from support.damage import flipped, mutated, noise, smeared, truncated
+from support.families import slowly
 from support.small import converted, network
 
 import search_spaces
@@ -28,7 +29,7 @@ def test_every_operator_of_a_float_file_is_a_float_operator(floating: bytes) -> 
     assert graph.float_operators == graph.operators
 
 
-@pytest.mark.parametrize("name", search_spaces.families())
+@slowly()
 def test_a_family_has_as_many_macs_in_the_file_as_in_keras(name: str) -> None:
     model = build(name, search_spaces.family(name).sample(Cheapest()), (32, 32, 3), 10)
     operators = read(convert.convert_float(model)).operators

@@ -71,12 +71,7 @@ def assert_equal(one: keras.Model, other: keras.Model) -> None:
         {
             "ema": 0.9,
             "label_smoothing": 0.1,
-            "augmentation": {
-                "crop": 0.3,
-                "mixup": 0.4,
-                "cutmix": 1.0,
-                "randaugment": {"operations": 2},
-            },
+            "augmentation": {"crop": 0.3, "mixup": 0.4, "cutmix": 1.0},
         },
     ],
 )

@@ -97,14 +97,8 @@ def test_the_statistics_are_saved_with_the_model(
     np.testing.assert_array_equal(model(images), again(images))
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "mean_std",
-        pytest.param("channel_mean_std", marks=pytest.mark.slow),
-        pytest.param("mean_image", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mean_std", "channel_mean_std", "mean_image"])
 def test_the_int8_file_takes_raw_pixels_and_has_no_float_operator(
     colours: Dataset, tmp_path: Path, kind: str
 ) -> None:

@@ -52,11 +52,16 @@ def stream(
     steps = batches.cardinality()
     epochs = itertools.count(first_epoch)
 
+    # AutoGraph would take a second, each time, to rewrite functions without control flow
+    plain = tf.autograph.experimental.do_not_convert
+
+    @plain
     def numbered(_: Any) -> Any:
         epoch = tf.numpy_function(lambda: np.int64(next(epochs)), [], tf.int64)
         epoch = tf.ensure_shape(epoch, [])
-        return tf.data.Dataset.range(steps).map(lambda step: (epoch, step))
+        return tf.data.Dataset.range(steps).map(plain(lambda step: (epoch, step)))
 
+    @plain
     def changed(batch: tuple[Any, Any], place: tuple[Any, Any]) -> tuple[Any, Any]:
         key = tf.constant([seed, 0], tf.int64)
         for number in place:

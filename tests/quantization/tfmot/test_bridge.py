@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 from support.crossing import EXACT, assert_same, conv, images, network, outputs, randomized
+from support.families import slowly
 
 import search_spaces
 from pipeline.errors import ModelError
@@ -28,7 +29,7 @@ class Middle:
 REFUSED = {"convnext": "ChannelScale", "vit": "ClassToken"}
 
 
-@pytest.mark.parametrize("name", search_spaces.families())
+@slowly()
 def test_a_family_crosses_exactly_or_is_refused_by_the_name_of_a_layer(name: str) -> None:
     arch = search_spaces.family(name).sample(Middle())
     model = randomized(build(name, arch, (32, 32, 3), CLASSES))
@@ -40,7 +41,14 @@ def test_a_family_crosses_exactly_or_is_refused_by_the_name_of_a_layer(name: str
 
 
 @pytest.mark.parametrize(
-    "name", ["MobileNetV2", "MobileNetV3Small", "EfficientNetB0", "ResNet50V2", "DenseNet121"]
+    "name",
+    [
+        "MobileNetV2",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("MobileNetV3Small", "EfficientNetB0", "ResNet50V2", "DenseNet121")
+        ),
+    ],
 )
 def test_a_published_network_crosses_exactly(name: str) -> None:
     make = getattr(keras.applications, name)
