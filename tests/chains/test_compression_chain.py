@@ -22,10 +22,11 @@ from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import read
 from search_spaces.base import Cheapest, build
 
+pytestmark = pytest.mark.slow
 SPARSITY, CLUSTERS = 0.5, 12
 COMPRESSIBLE = ("Conv2D", "Dense")
 PIXEL = "as a depthwise convolution of one pixel"
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet", "vgg", "densenet")]
+NAMES = ("mobilenet", "resnet", "vgg", "densenet")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def loaded(path: Path) -> keras.Model:
     return keras.models.load_model(path, compile=False)
 
 
-@pytest.fixture(scope="module", params=["mobilenet", *SLOW])
+@pytest.fixture(scope="module", params=NAMES)
 def chain(
     request: pytest.FixtureRequest, data: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> Chain:

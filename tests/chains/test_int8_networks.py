@@ -131,12 +131,14 @@ def test_a_network_becomes_int8_throughout(tmp_path: Path, body: Callable[[Any],
     assert made.difference <= 0.02
 
 
+@pytest.mark.slow
 def test_every_pixel_fits_the_input_although_training_saw_only_grey(tmp_path: Path) -> None:
     (taken,) = quantized(separate_relu, tmp_path, pixels=(100, 150)).graph.inputs
     assert taken.scales.tolist() == pytest.approx([1 / 128], rel=1e-6)
     assert taken.zero_points.tolist() == [128]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", [fused_relu, inverted])
 def test_a_kernel_without_structure_gets_a_scale_per_channel(
     tmp_path: Path, body: Callable[[Any], Any]
@@ -145,6 +147,7 @@ def test_a_kernel_without_structure_gets_a_scale_per_channel(
     assert [len(set(kernel.scales.tolist())) for kernel in kernels] == [8] * len(kernels)
 
 
+@pytest.mark.slow
 def test_every_channel_of_a_depthwise_kernel_has_a_scale_of_its_own(tmp_path: Path) -> None:
     """tfmot has one for all, in which small channels round to nothing."""
 

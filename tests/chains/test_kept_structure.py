@@ -49,6 +49,7 @@ def test_clusters_of_each_channel_are_as_few_int8_values_in_the_file(tmp_path: P
     assert min(convolved) > 1  # a scale per channel, which costs less accuracy than one for all
 
 
+@pytest.mark.slow
 def test_a_kernel_that_was_pruned_but_not_clustered_keeps_its_zeros(tmp_path: Path) -> None:
     def pruned(x: Any) -> Any:
         layer = layers.Conv2D(8, 3)
@@ -63,6 +64,7 @@ def test_a_kernel_that_was_pruned_but_not_clustered_keeps_its_zeros(tmp_path: Pa
     assert zeros(stored.data) >= fractions[0]
 
 
+@pytest.mark.slow
 def test_a_normalization_after_a_dense_layer_leaves_its_clusters(tmp_path: Path) -> None:
     def clustered(x: Any) -> Any:
         layer = layers.Dense(8)

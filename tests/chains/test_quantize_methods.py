@@ -26,6 +26,7 @@ def small(body: Callable[[Any], Any], data: Dataset, place: Path) -> Artifact:
     return saved(keras.Model(inputs, x), place)
 
 
+@pytest.mark.slow
 def test_the_method_that_does_better_on_validation_is_kept(data: Dataset, tmp_path: Path) -> None:
     source = small(layers.ReLU(), data, tmp_path)
     made = run("quantize", source, data, tmp_path, epochs=1, calibration_images=20)

@@ -48,6 +48,7 @@ def test_the_command_prints_accuracy_by_class(
     assert len(found["per_class"]) == 10
 
 
+@pytest.mark.slow
 def test_fractions_divide_the_images_as_a_recipe_does(
     saved: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -155,6 +155,7 @@ def test_a_run_prints_its_deliverables_and_how_to_see_it(
     assert f"mlflow ui --backend-store-uri sqlite:///{workplace}/mlflow.db" in printed
 
 
+@pytest.mark.slow
 def test_the_one_line_is_all_that_a_real_process_says(cwd: Path) -> None:
     words = ["run", "--recipe", "smoke", "--set", "budget.flops=1k"]
     ended = subprocess.run(

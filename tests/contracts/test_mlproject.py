@@ -42,6 +42,7 @@ def runs(project: Path) -> list[mlflow.entities.Run]:
     return list(client.search_runs(experiments, max_results=1000))
 
 
+@pytest.mark.slow
 def test_a_misspelt_parameter_is_an_error_and_not_a_silent_default(project: Path) -> None:
     ended = mlflow_run(project, "-P", "recpe=smoke")
     assert ended.returncode != 0
@@ -49,6 +50,7 @@ def test_a_misspelt_parameter_is_an_error_and_not_a_silent_default(project: Path
     assert not (project / "runs").exists()
 
 
+@pytest.mark.slow
 def test_an_unknown_recipe_is_one_line_that_lists_the_known(project: Path) -> None:
     ended = mlflow_run(project, "-P", "recipe=nope")
     assert ended.returncode != 0

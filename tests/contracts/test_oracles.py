@@ -17,7 +17,7 @@ NAMES = oracles.names()
 @pytest.mark.parametrize(
     ("seed", "budget"), [(0, 300), pytest.param(1, 640, marks=pytest.mark.slow)]
 )
-def test_in_200_trials_nothing_over_the_budget_is_proposed(
+def test_in_100_trials_nothing_over_the_budget_is_proposed(
     tmp_path: Path, name: str, seed: int, budget: int
 ) -> None:
     seen: list[int] = []
@@ -26,8 +26,8 @@ def test_in_200_trials_nothing_over_the_budget_is_proposed(
         seen.append(cost(trial.hyperparameters.values))
         return None if len(seen) % 5 == 0 else trial.hyperparameters.values["rate"]
 
-    oracle = Search(tmp_path / "trials", 200, budget, seed=seed, oracle=name).run(score)
-    assert len(seen) >= 200
+    oracle = Search(tmp_path / "trials", 100, budget, seed=seed, oracle=name).run(score)
+    assert len(seen) >= 100
     assert max(seen) <= budget
     assert oracle.refused > 0
     assert len(oracle.ended()) == len(oracle.trials) == len(seen)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
 PAGE = Path(__file__).parents[2] / "docs/python.md"
 
 

@@ -157,6 +157,7 @@ def test_what_the_search_samples_for_a_phone_becomes_int8(name: str, tmp_path: P
         assert not read(converted).float_operators, arch
 
 
+@pytest.mark.slow
 def test_local_response_normalization_is_not_sampled_for_a_phone_and_refused_in_words(
     tmp_path: Path,
 ) -> None:

@@ -65,7 +65,14 @@ def brightest(channels: int) -> keras.Model:
     return model
 
 
-@pytest.fixture(scope="module", params=[(1, True), (3, True), (3, False)], ids=str)
+@pytest.fixture(
+    scope="module",
+    params=[
+        (1, True),
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ((3, True), (3, False))),
+    ],
+    ids=str,
+)
 def content(request: pytest.FixtureRequest) -> bytes:
     channels, quantized = request.param
     model = brightest(channels)

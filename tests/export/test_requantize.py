@@ -18,6 +18,7 @@ from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import read
 
 
+@pytest.mark.slow
 def test_the_edge_tpu_gets_int8_and_one_scale_for_a_dense_layer(exported: Artifact) -> None:
     graph = read(content(exported, bundle.EDGETPU))
     assert [t.dtype for t in (*graph.inputs, *graph.outputs)] == ["INT8", "INT8"]

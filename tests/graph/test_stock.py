@@ -137,6 +137,7 @@ def test_networks_of_every_family_load_where_keras_alone_is(tmp_path: Path) -> N
         np.testing.assert_allclose(made, scores, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_each_of_our_layers_loads_where_keras_alone_is(tmp_path: Path) -> None:
     for number, body in enumerate(OWN.values()):
         model = network(body)

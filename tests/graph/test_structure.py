@@ -163,6 +163,7 @@ def test_an_error_takes_the_constraints_off() -> None:
     assert [kernel.constraint for _, kernel in structure.kernels(model)] == [None] * 8
 
 
+@pytest.mark.slow
 def test_the_constraint_that_a_layer_came_with_is_still_applied_and_stays() -> None:
     model = network(kernel_constraint="non_neg")
     kernel = model.get_layer("conv").kernel

@@ -203,6 +203,7 @@ def test_nothing_is_expected_of_a_kernel_that_no_stage_compressed() -> None:
     assert ledger.checked([row()], "finetune", [made("cluster", row(distinct=100))])
 
 
+@pytest.mark.slow
 def test_a_run_whose_stage_undoes_an_earlier_one_fails(
     workplace: Path, few_digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ SMALLEST = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", SMALLEST)
 def test_preprocessing_inside_computes_what_it_does_outside(mode: str) -> None:
     name, module, side = SMALLEST[mode]

@@ -48,6 +48,7 @@ def test_the_classes_are_those_of_imagenet() -> None:
     assert found == {"china.jpg": 698, "flower.jpg": 985}  # palace, daisy
 
 
+@pytest.mark.slow
 @has_weights
 def test_the_scaling_of_the_weights_is_in_the_model_and_survives_saving(tmp_path: Path) -> None:
     lite0().save(tmp_path / "model.keras")

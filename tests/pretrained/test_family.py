@@ -35,6 +35,7 @@ def test_the_whole_network_has_all_weights_but_those_of_the_new_head() -> None:
     np.testing.assert_allclose(model(pixels(224, 224, 3)), lite0()(pixels(224, 224, 3)), atol=1e-6)
 
 
+@pytest.mark.slow
 @has_weights
 def test_groups_that_stay_compute_what_they_did_and_the_last_convolution_is_new() -> None:
     model, new = filled(cut(groups=5), (96, 96, 3), 7)
@@ -46,6 +47,7 @@ def test_groups_that_stay_compute_what_they_did_and_the_last_convolution_is_new(
     np.testing.assert_allclose(body(pixels(96, 96, 3)), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @has_weights
 def test_a_narrower_network_keeps_the_most_important_channels_in_every_layer_alike() -> None:
     model, new = filled(cut(width=0.5), (64, 64, 3), 4)
@@ -63,6 +65,7 @@ def test_a_narrower_network_keeps_the_most_important_channels_in_every_layer_ali
                 np.testing.assert_array_equal(np.asarray(layer.gamma), whole[kept])
 
 
+@pytest.mark.slow
 @has_weights
 def test_grey_images_are_seen_as_grey() -> None:
     grey, _ = filled(cut(), (64, 64, 1), 4)
@@ -80,6 +83,7 @@ def test_images_of_two_channels_are_refused() -> None:
         filled(cut(), (64, 64, 2), 4)
 
 
+@pytest.mark.slow
 @has_weights
 def test_a_trial_of_the_family_starts_from_the_weights(
     few_digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

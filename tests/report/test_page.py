@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support.report_run import (
     CLASSES,
     FLOAT,
@@ -29,6 +30,7 @@ def test_every_element_of_the_page_is_closed_in_its_order(page: Page) -> None:
     assert len(page.tags) > 100
 
 
+@pytest.mark.slow
 def test_the_same_artifacts_give_the_same_page_in_another_process(html: str) -> None:
     code = (
         "import sys; sys.path[:0] = ['tests', '.']\n"

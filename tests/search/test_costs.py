@@ -11,6 +11,7 @@ from support.costs import CLASSES, FAMILIES, FILE_COSTS, SHAPE, VGG, cheapest
 from support.costs import content as content
 from support.costs import conversions as conversions
 from support.costs import refused as refused
+from support.families import slowly
 
 from pipeline.budget import Budget
 from pipeline.graph import complexity
@@ -33,7 +34,7 @@ class Random:
 # count
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@slowly(*FAMILIES)
 def test_costs_from_shapes_are_those_of_the_network_that_is_built(name: str) -> None:
     counted = Costs((28, 20, 3), CLASSES, Budget())
     for seed in range(3):

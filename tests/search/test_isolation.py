@@ -185,6 +185,7 @@ def test_temporary_files_of_a_process_that_dies_are_deleted(tmp_path: Path) -> N
     assert not Path(seen[0][2]).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone can")
 def test_a_killed_caller_takes_its_server_along_at_once(tmp_path: Path) -> None:
     script = (

@@ -176,6 +176,7 @@ def test_a_network_of_a_family_is_trained(tmp_path: Path, few_digits: Dataset) -
     assert 0 <= result["val_accuracy"] <= 1
 
 
+@pytest.mark.slow
 def test_a_trial_that_goes_on_ends_as_one_that_never_stopped(
     squares: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

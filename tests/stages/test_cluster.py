@@ -46,6 +46,7 @@ def treatments(made: Artifact) -> dict[str, str]:
     return {row["layer"]: row["treatment"] for row in made.details.layers}
 
 
+@pytest.mark.slow
 def test_layers_that_are_named_stay_whole(
     plain: Artifact, few_digits: Dataset, tmp_path: Path
 ) -> None:
@@ -55,6 +56,7 @@ def test_layers_that_are_named_stay_whole(
         run("cluster", plain, few_digits, tmp_path, exempt=["lost"])
 
 
+@pytest.mark.slow
 def test_the_kernels_that_cost_most_stay_whole(
     plain: Artifact, few_digits: Dataset, tmp_path: Path
 ) -> None:

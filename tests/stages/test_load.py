@@ -113,6 +113,7 @@ def test_a_network_over_the_budget_is_refused_with_the_numbers(
         check(blocks(32, 3), budget, network="resnet8")
 
 
+@pytest.mark.slow
 @has_weights
 def test_a_backbone_is_counted_at_the_size_of_the_images() -> None:
     whole = complexity.profile(efficientnet_lite.untrained()).macs
@@ -163,6 +164,7 @@ def test_a_head_of_imagenet_cannot_be_kept_for_other_classes(tmp_path: Path) -> 
         check(blocks(32, 3), model="efficientnet_lite0", head="keep")
 
 
+@pytest.mark.slow
 @has_weights
 def test_efficientnet_lite0_is_loaded_with_a_new_head_and_its_dropout(tmp_path: Path) -> None:
     made = run("load", None, blocks(32, 1), tmp_path, model="efficientnet_lite0")

@@ -47,6 +47,7 @@ def network(ctx: Context) -> Artifact:
     return Artifact(stage="load", fingerprint="x", model_file="model.keras", directory=place)
 
 
+@pytest.mark.slow
 def test_the_body_learns_and_the_head_is_new(ctx: Context, bars: str) -> None:
     source = network(ctx)
     config = PRETRAIN.Config(data=bars, epochs=16, learning_rate=0.03, batch_size=8)

@@ -104,6 +104,7 @@ def test_all_kernels_together_have_the_sparsity(run: Callable[..., Any]) -> None
         assert abs(zeros - 0.8 * (8 * 16 + 16 * 10)) <= 2, allocation
 
 
+@pytest.mark.slow
 def test_the_sensitivity_of_every_kernel_is_in_the_report(run: Callable[..., Any]) -> None:
     made = run("made", epochs=2, allocation="sensitivity")
     curves = made.details.sensitivity
@@ -114,6 +115,7 @@ def test_the_sensitivity_of_every_kernel_is_in_the_report(run: Callable[..., Any
     assert "when one kernel is pruned alone" in html
 
 
+@pytest.mark.slow
 def test_balanced_zeros_come_with_the_cycles_that_they_save(run: Callable[..., Any]) -> None:
     made = run("made", epochs=2, pattern="balanced-4")
     cycles = made.details.cycles
@@ -131,6 +133,7 @@ def test_two_of_every_four_inputs_stay(run: Callable[..., Any]) -> None:
     assert np.all(np.count_nonzero(groups, axis=1) == 2)
 
 
+@pytest.mark.slow
 def test_a_pruned_network_is_pruned_further(run: Callable[..., Any]) -> None:
     first = run("first", epochs=2, sparsity=0.5)
     second = run("second", start=first, epochs=2, sparsity=0.75)
@@ -139,6 +142,7 @@ def test_a_pruned_network_is_pruned_further(run: Callable[..., Any]) -> None:
     assert sparsities(second)["conv"] == 0.75
 
 
+@pytest.mark.slow
 def test_the_curves_go_through_all_rounds(run: Callable[..., Any]) -> None:
     log = RecordingLog()
     made = run("made", log=log, epochs=5, rounds=2, sparsity=0.75)
@@ -165,6 +169,7 @@ def test_a_name_that_no_layer_has_is_refused_with_what_is_close(run: Callable[..
         run("made", exempt=("xyz",))
 
 
+@pytest.mark.slow
 def test_the_kernel_that_costs_most_stays_whole(
     run: Callable[..., Any], source: Artifact, few_digits: Dataset
 ) -> None:
@@ -183,6 +188,7 @@ def test_the_kernel_that_costs_most_stays_whole(
     assert sorted((found["conv"], found["dense"]))[1] == pytest.approx(0.9, abs=0.01)
 
 
+@pytest.mark.slow
 def test_at_least_one_kernel_is_pruned(run: Callable[..., Any]) -> None:
     found = sparsities(run("made", epochs=2, exempt_sensitive=9))
     assert sorted((found["conv"], found["dense"])) == [0, 0.5]

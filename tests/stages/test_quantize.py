@@ -164,6 +164,7 @@ def test_an_odd_number_of_values_has_half_a_byte_left() -> None:
 # activations of 16 bits
 
 
+@pytest.mark.slow
 def test_activations_have_16_bits_and_weights_8(quantized: Callable[[str], Artifact]) -> None:
     made = quantized("int16x8")
     assert set(dtypes(made)) == {"INT8"}

@@ -14,6 +14,7 @@ from pipeline.tflite import scoring
 from pipeline.tflite.classifier import Runner
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

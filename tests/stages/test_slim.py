@@ -53,6 +53,7 @@ def test_half_of_the_flops_are_left_and_the_arch_is_not(
     assert not (made.directory / slim.NARROWED).exists()
 
 
+@pytest.mark.slow
 def test_every_layer_says_how_many_channels_it_had_and_why_it_kept_them(
     source: Artifact, few_digits: Dataset, tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 import search_spaces
 
-FEW = ("convnext", "densenet", "mobilenet", "resnet", "vit")  # unlike each other
+FEW = ("mobilenet", "resnet", "vit")  # unlike each other
 
 
 def slowly(*names: str, argument: str = "name") -> pytest.MarkDecorator:

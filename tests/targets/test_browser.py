@@ -61,6 +61,7 @@ def test_int8_input_is_refused_with_the_reason_of_litert_js() -> None:
     assert verdict.mapped == 0
 
 
+@pytest.mark.slow
 def test_a_dynamic_batch_is_refused_with_the_reason_of_litert_js() -> None:
     verdict = targets.check("browser", any_batch())
     assert not verdict.runs

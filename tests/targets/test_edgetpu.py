@@ -177,6 +177,7 @@ def test_uint8_at_the_ends_is_mapped(verdict: Convert) -> None:
     assert reasons(found) == [(n, None) for n in ("QUANTIZE", "CONV_2D", "CONV_2D", "QUANTIZE")]
 
 
+@pytest.mark.slow
 def test_dense_layers_quantized_per_channel_are_refused(verdict: Convert) -> None:
     inputs = keras.Input((8,))
     model = keras.Model(inputs, layers.Dense(4)(inputs))
@@ -223,6 +224,7 @@ def test_an_activation_that_is_not_sampled_would_not_be_mapped(
     assert found.mapped < len(found.operators)
 
 
+@pytest.mark.slow
 def test_squeeze_and_excite_is_mapped(verdict: Convert) -> None:
     for gate in ("sigmoid", "hard_sigmoid"):
         excite = between(lambda x, gate=gate: blocks.squeeze_excite(x, 4, "se", gate, "he_normal"))

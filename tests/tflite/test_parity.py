@@ -127,6 +127,7 @@ def test_a_float_file_agrees_with_its_network(float_pair: Pair, images: np.ndarr
     assert found["worst_difference"] < 1e-5
 
 
+@pytest.mark.slow
 def test_a_file_of_trained_ranges_agrees_with_its_simulation(
     qat_pair: Pair, images: np.ndarray
 ) -> None:
@@ -264,9 +265,11 @@ def test_a_stage_compares_a_bounded_number_of_images(
 @pytest.mark.parametrize(
     ("name", "settings", "against"),
     [
-        ("quantize", {"method": "qat", "epochs": 1}, "simulation"),
+        pytest.param(
+            *("quantize", {"method": "qat", "epochs": 1}, "simulation"), marks=pytest.mark.slow
+        ),
         ("quantize", {"method": "ptq"}, "float"),
-        ("export", {}, "float"),
+        pytest.param("export", {}, "float", marks=pytest.mark.slow),
     ],
 )
 def test_a_stage_that_quantizes_says_how_its_file_compares(

@@ -38,6 +38,7 @@ def test_the_hint_for_a_server_is_its_address(
     assert runs.ui_hint(parent) == f"http://here:5000/{page}"
 
 
+@pytest.mark.slow
 def test_without_a_tracking_uri_the_store_is_a_file_where_the_command_runs(
     tmp_path: Path, empty_store: Path
 ) -> None:

@@ -36,6 +36,7 @@ def mlflow_models(command: str, *more: str) -> list[str]:
     return [sys.executable, "-m", "mlflow", "models", command, *options]
 
 
+@pytest.mark.slow
 def test_neither_tensorflow_nor_flopsmith_is_imported(
     registered: str, images: np.ndarray, expected: np.ndarray, workplace: Path
 ) -> None:

@@ -59,6 +59,7 @@ def test_a_server_that_is_running_already_is_named_without_its_password(
     assert "http://me:***@there:5000" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_store_that_cannot_be_served_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("no database" * 100)
     with pytest.raises(ui.ToolError, match="MLflow's page does not start: "), ui.serving(_free()):

@@ -104,6 +104,7 @@ def test_epochs_are_counted_from_the_first_one_of_all(
     assert [line.split()[1] for line in caplog.messages if "val/loss" in line] == ["3/4", "4/4"]
 
 
+@pytest.mark.slow
 def test_the_best_epoch_may_have_been_before_the_interruption(
     few_digits: Dataset, tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_the_best_epoch_may_have_been_before_the_interruption(
     assert_equal(run(4, path=tmp_path / "checkpoint.npz"), run(2))
 
 
+@pytest.mark.slow
 def test_the_patience_of_the_rate_goes_on(few_digits: Dataset, tmp_path: Path) -> None:
     seen = []
 

@@ -62,6 +62,7 @@ def test_the_average_is_what_is_validated(few_digits: Dataset) -> None:
     assert history["val/loss"] == pytest.approx([loss], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_training_itself_does_not_know_of_the_average(few_digits: Dataset) -> None:
     (_, plain, one), (_, history, other) = (trained(few_digits, ema=ema) for ema in (None, 0.99))
     assert history["train/loss"] == pytest.approx(plain["train/loss"], rel=1e-5)

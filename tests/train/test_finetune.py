@@ -57,6 +57,7 @@ def test_a_head_trained_on_features_scores_the_same_in_the_whole_model(
     assert accuracy == pytest.approx(max(made.history["val/accuracy"]))
 
 
+@pytest.mark.slow
 def test_features_are_computed_once_and_deleted_at_the_end(
     few_digits: Dataset, tmp_path: Path
 ) -> None:
@@ -123,6 +124,7 @@ def test_auto_judges_the_features_by_a_head_that_is_fitted_to_the_end(
     assert fitted > updates + 0.2  # a few updates say little of the features
 
 
+@pytest.mark.slow
 def test_auto_goes_on_from_the_fitted_head_and_spends_no_epoch_on_it(
     few_digits: Dataset, tmp_path: Path
 ) -> None:
@@ -132,6 +134,7 @@ def test_auto_goes_on_from_the_fitted_head_and_spends_no_epoch_on_it(
     assert f"reaches {made._fitted():.3f} on val" in made.reason
 
 
+@pytest.mark.slow
 def test_a_head_of_two_layers_is_trained_in_place_of_fitted(
     few_digits: Dataset, tmp_path: Path
 ) -> None:
@@ -159,6 +162,7 @@ def test_the_head_first_and_then_all_with_fixed_norms(few_digits: Dataset, tmp_p
     assert all(layer.trainable for layer in made.model.layers)
 
 
+@pytest.mark.slow
 def test_what_the_head_alone_reached_is_not_lost(few_digits: Dataset, tmp_path: Path) -> None:
     made = tune(few_digits, tmp_path, epochs=13)
     made.run("frozen", 12)
@@ -204,6 +208,7 @@ def test_without_new_layers_auto_trains_all_and_says_why(
     assert not (tmp_path / finetune.FEATURES).exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_second_phase_ends_as_if_it_was_not(
     few_digits: Dataset, tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ def change(model: keras.Model, dataset: Dataset, **settings: Any) -> dict[str, f
     return {w.path: float(np.abs(np.array(w) - before[w.path]).sum()) for w in model.weights}
 
 
+@pytest.mark.slow
 def test_an_old_layer_learns_at_its_share_of_the_rate(few_digits: Dataset) -> None:
     whole = change(network(few_digits), few_digits)
     slow = change(

@@ -72,6 +72,7 @@ def test_mixed_images_are_learned_from(few_digits: Dataset) -> None:
 ARCH = inception.sample(Cheapest())
 
 
+@pytest.mark.slow
 def test_auxiliary_classifiers_add_to_the_training_loss_alone(few_digits: Dataset) -> None:
     settings = Settings(epochs=1, batch_size=96, **FROZEN)
 

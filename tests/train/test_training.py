@@ -154,6 +154,7 @@ def test_every_optimizer_changes_the_weights(squares: Dataset, optimizer: str) -
     assert line(model)[0] > before[0]
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_network(few_digits: Dataset) -> None:
     (one, first), (other, second) = (trained(few_digits, order=3) for _ in range(2))
     assert first == second

@@ -190,6 +190,7 @@ def test_weights_move_as_adam_along_a_cosine_says(squares: Dataset) -> None:
         np.testing.assert_allclose(found, w, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_network(few_digits: Dataset) -> None:
     (one, first), (other, second) = (trained(few_digits, seed=3) for _ in range(2))
     _, third = trained(few_digits, seed=4)

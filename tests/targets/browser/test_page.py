@@ -172,6 +172,7 @@ def test_a_page_fits_on_a_phone(page: Tab, tmp_path: Path) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == 400
 
 
+@pytest.mark.slow
 def test_a_page_takes_a_grey_floating_point_model(tmp_path: Path) -> None:
     model = convert.convert_float(network((16, 16, 1)))
     file = drawn(tmp_path / "picture.png", "RGB", 70, 50)
@@ -197,6 +198,7 @@ def test_labels_of_another_model_get_no_page() -> None:
         demo(uint8_ends(), LABELS[:2], TITLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["sigmoid", "linear"])
 def test_one_score_is_shown_as_two_classes(activation: str, tmp_path: Path) -> None:
     inputs = keras.Input((16, 16, 3))
