@@ -23,6 +23,7 @@ LOCK = ".lock"  # locked while the process lives; the system unlocks it when tha
 VARIABLE = "TMPDIR"
 LAST = -1000  # after multiprocessing has removed what it keeps there
 SOCKET_MOST = 70  # bytes of a folder in which multiprocessing can name a socket
+SHORT = ("/tmp", "/var/tmp", "/dev/shm")  # multiprocessing makes a private folder there
 
 
 @functools.cache
@@ -34,7 +35,7 @@ def folder() -> Path:
     _sweep(Path(tempfile.gettempdir()))
     place = Path(tempfile.mkdtemp(prefix=PREFIX))
     if len(os.fsencode(place)) > SOCKET_MOST:
-        util.get_temp_dir()  # it stays where it is made first, and that is a shorter name
+        _shorten()
     _lock(place)
     util.Finalize(None, shutil.rmtree, (place, True), exitpriority=LAST)
     return place
@@ -53,6 +54,22 @@ def used() -> Iterator[None]:
             os.environ.pop(VARIABLE, None)
         else:
             os.environ[VARIABLE] = variable
+
+
+def _shorten() -> None:
+    """Let multiprocessing keep its sockets elsewhere: the system bounds the length of their names.
+
+    Its folder stays where it is made first.
+    """
+    earlier = tempfile.gettempdir()
+    places = (earlier, *SHORT)
+    fitting = [one for one in places if len(os.fsencode(one)) <= SOCKET_MOST]
+    writable = [one for one in fitting if os.access(one, os.W_OK | os.X_OK)]
+    tempfile.tempdir = next(iter(writable), earlier)
+    try:
+        util.get_temp_dir()
+    finally:
+        tempfile.tempdir = earlier
 
 
 def use(place: Path) -> None:

@@ -76,7 +76,7 @@ def load(name: str) -> ModuleType:
 
 
 def check(name: str, model: bytes) -> Verdict:
-    """Ask target `name` about a `.tflite` file; one that computes nothing of use runs nowhere.
+    """Ask target `name` about a `.tflite` file; one that returns no numbers runs nowhere.
 
     Raises:
         RecipeError: there is no such target; names those there are.
@@ -87,8 +87,13 @@ def check(name: str, model: bytes) -> Verdict:
     from pipeline.tflite import read, soundness  # not at the top: they import NumPy
 
     verdict: Verdict = load(name).check(model)
-    if verdict.runs and (fault := soundness.fault(model)):
-        verdict = replace(verdict, runs=False, refused=fault)
+    if verdict.runs:
+        fault, doubt = soundness.found(model)
+        if fault:
+            verdict = replace(verdict, runs=False, refused=fault)
+        if doubt:
+            warnings = [doubt, *verdict.extras.get("warnings", [])]
+            verdict = replace(verdict, extras={**verdict.extras, "warnings": warnings})
     return replace(verdict, weights=_weights(read.read(model), verdict))
 
 

@@ -4,7 +4,7 @@ import functools
 import math
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,15 +17,27 @@ SQUASHES = ("SOFTMAX", "LOGISTIC")  # they may round different values to the sam
 PASSED = ("DEQUANTIZE", "QUANTIZE", "RESHAPE")  # they may stand between these and the output
 
 
+class Found(NamedTuple):
+    """What a file does wrong although it runs.
+
+    Attributes:
+        fault: What makes it useless whatever its weights are for; None where nothing does.
+        doubt: What only an untrained or a broken network does; None where it does not.
+    """
+
+    fault: str | None = None
+    doubt: str | None = None
+
+
 @functools.lru_cache(maxsize=4)  # several targets are asked about the same file
-def fault(model: bytes) -> str | None:
-    """What makes the file useless although it runs; None where nothing does.
+def found(model: bytes) -> Found:
+    """Run a file, and look whether it computes anything.
 
     It is run on about ten inputs: black, white, noise and gradients, of integers over their whole
     range, of floats in 0..1 and in 0..255. The file is at fault if an output is not finite, unless
-    this happens in one of the two ranges alone, which may not be its own; or if no output changes
-    from one input to the next. Where the last operator is a softmax, the values that it reads count
-    as well, since it may round all scores to 0 and 1.
+    this happens in one of the two ranges alone, which may not be its own. It is doubtful if no
+    output changes from one input to the next. Where the last operator is a softmax, the values
+    that it reads count as well, since it may round all scores to 0 and 1.
 
     Args:
         model: A `.tflite` file of any kind.
@@ -34,18 +46,19 @@ def fault(model: bytes) -> str | None:
     try:
         runtime = interpreter.open(model, keep=True)
         inputs, _ = interpreter.ends(runtime) if _runs(runtime) else ([], [])
-        found = [_values(runtime, graph, probe) for probe in _probes(inputs)]
+        made = [_values(runtime, graph, probe) for probe in _probes(inputs)]
     except ModelError:
-        return None  # whether it runs at all is for each target to say
-    if not found:
-        return None
-    parts = [found[::2], found[1::2]] if _is_float(inputs) else [found]  # a part for each range
+        return Found()  # whether it runs at all is for each target to say
+    if not made:
+        return Found()
+    parts = [made[::2], made[1::2]] if _is_float(inputs) else [made]  # a part for each range
     bad = [sum(not _finite(values) for values in part) for part in parts]
     if all(bad):
-        return f"it returns NaN or infinite values for {sum(bad)} of {len(found)} inputs"
-    if len(found) > 1 and _varied(inputs) and all(_same(found[0], other) for other in found[1:]):
-        return f"it returns the same values for all of {len(found)} different inputs"
-    return None
+        return Found(f"it returns NaN or infinite values for {sum(bad)} of {len(made)} inputs")
+    if len(made) > 1 and _varied(inputs) and all(_same(made[0], other) for other in made[1:]):
+        said = f"it returns the same values for all of {len(made)} different inputs"
+        return Found(doubt=f"{said}: its weights are untrained or broken")
+    return Found()
 
 
 def _runs(runtime: Any) -> bool:

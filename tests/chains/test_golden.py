@@ -126,7 +126,7 @@ def in_mlflow(export: Path, images: np.ndarray) -> Rows:
     """The registered model, asked by the command line of MLflow."""
     request = export.parent / "request.json"
     request.write_text(json.dumps({"inputs": [png(image) for image in images]}))
-    options = ["-m", "models:/flopsmith-golden@champion", "--env-manager", "local"]
+    options = ["-m", "models:/flopsmith-golden-images@champion", "--env-manager", "local"]
     ended = subprocess.run(
         [sys.executable, "-m", "mlflow", "models", "predict", *options, "-i", str(request)],
         capture_output=True,

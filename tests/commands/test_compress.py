@@ -90,7 +90,7 @@ def test_a_trained_model_becomes_a_small_int8_file_as_far_as_accuracy_allows(
     hits = metrics.tflite_hits(Runner(content), digits.test)
     assert hits.mean() == stages["export"].metrics["test_accuracy"]
     again = command(*words, place=place)
-    assert again.stderr.count("done before") == len(stages)
+    assert again.stderr.count(": done before,") == len(stages)
     assert json.loads((out / "02-prune" / "artifact.json").read_text())["details"]["attempts"]
 
 

@@ -93,3 +93,18 @@ def test_what_others_have_made_stays(base: Path) -> None:
     before = sorted(base.rglob("*"))
     end(start(base))
     assert sorted(base.rglob("*")) == before
+
+
+def test_a_folder_of_a_long_name_leaves_room_for_the_sockets_of_processes(base: Path) -> None:
+    place = base / ("long" * 20)
+    place.mkdir()
+    code = (
+        "import socket; from multiprocessing import util; from pipeline.system import scratch\n"
+        "with scratch.used(), socket.socket(socket.AF_UNIX) as listener:\n"
+        "    listener.bind(util.get_temp_dir() + '/listener-abcdefgh'); print('bound')\n"
+    )
+    env = {**os.environ, "PYTHONPATH": ROOT, "TMPDIR": str(place)}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=env, text=True, capture_output=True, check=False
+    )
+    assert ended.stdout == "bound\n", ended.stderr

@@ -94,7 +94,7 @@ def test_a_published_network_is_mapped_as_a_whole(name: str, verdict: Convert) -
     assert {op.placement for op in found.operators} == {"tpu"}
     assert found.extras["by"] == "prediction"
     assert found.extras["streamed_bytes"] == 0
-    assert found.extras["warnings"] == []
+    assert all("untrained" in warning for warning in found.extras["warnings"])
 
 
 @pytest.mark.slow

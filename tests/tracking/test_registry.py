@@ -297,7 +297,7 @@ def test_a_run_that_exports_registers_what_it_exported(
     accuracy = finished[-1].metrics["test_accuracy"]
     assert (one.tags["data"], one.tags["seed"]) == ("digits", "0")
     assert float(one.tags["test_accuracy"]) == accuracy
-    place = Path(mlflow.artifacts.download_artifacts(f"models:/{one.name}@{CHAMPION}"))
+    place = Path(mlflow.artifacts.download_artifacts(f"models:/{one.name}/{one.version}"))
     exported = (workplace / "out/export/model.tflite").read_bytes()
     assert (place / "artifacts/model.tflite").read_bytes() == exported
 
