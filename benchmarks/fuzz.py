@@ -11,6 +11,7 @@ more or less than one line. Writes benchmarks/results/fuzz.md.
 
 import argparse
 import os
+import re
 import signal
 import struct
 import sys
@@ -74,6 +75,7 @@ def moved(content: bytes, rng: Random) -> bytes:
     return content[:end] + content[start : start + size] + content[end + size :]
 
 
+NOTICE = re.compile(r"\d\d:\d\d:\d\d ")  # a line of the log, before the one that refuses
 MUTATIONS: tuple[Callable[[bytes, Random], bytes], ...] = (
     truncated,
     noise,
@@ -120,7 +122,7 @@ def outcome(command: list[str], place: Path) -> str:
     if os.WIFSIGNALED(status):
         return f"DIED of signal {os.WTERMSIG(status)}"
     code, text = os.WEXITSTATUS(status), said.read_text(encoding="utf-8", errors="replace")
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip() and not NOTICE.match(line)]
     if code in (0, 1) and "Traceback" not in text:
         return "an answer"
     if code == 2 and len(lines) == 1 and lines[0].startswith("flopsmith: "):
