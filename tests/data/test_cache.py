@@ -16,6 +16,7 @@ from pipeline.data import cache as decoded
 from pipeline.data.cache import Contents, Source
 from pipeline.data.pictures import Form
 from pipeline.errors import DataError, OutputError
+from pipeline.system import progress
 from pipeline.system.files import cache_root
 
 LABELS = np.array([0, 1, 1], np.int32)
@@ -187,10 +188,10 @@ def test_a_cache_that_cannot_be_written_is_told(cache: Path) -> None:
 def test_progress_is_logged_without_a_terminal(
     cache: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoded, "LOG_SECONDS", -1.0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", -1.0)
     with caplog.at_level(logging.INFO, "flopsmith"):
         decoded.write(cache / "k", contents(), "toy")
-    assert "decoding toy: 2 of 3 images" in caplog.messages
+    assert "decoding toy: 2 of 3 images, 66%, about 1 s left" in caplog.messages
 
 
 def test_progress_is_a_bar_on_a_terminal(
