@@ -1,12 +1,14 @@
 """`folder:PATH`: one sub-folder of pictures per class, or train/ and test/ folders of those.
 
+A `metadata.csv` or `metadata.jsonl` in it may name the classes instead: `data.metadata`.
+
 Upright as EXIF says; what is transparent becomes white; one channel only if every picture is grey.
 `data.layout` says which files count, `data.pictures` what becomes of them.
 """
 
 from pathlib import Path
 
-from pipeline.data import layout, listing
+from pipeline.data import entries, layout, listing, metadata
 from pipeline.data.cache import Source
 from pipeline.data.listing import Listing
 from pipeline.data.pictures import Form
@@ -24,7 +26,15 @@ def find(rest: str, form: Form, data_dir: str | None) -> Source:
             f"the image folder {wrong}. Received: source=folder:{rest}. "
             "Give a folder with one sub-folder of images per class"
         )
-    found, notes = layout.read(root, f"folder:{rest}")
+    source = f"folder:{rest}"
+    if named := metadata.read(root, source):
+        files, said = named
+        tabled = entries.listing(files, source)
+        about = entries.identity(files)
+        return Source(
+            ("metadata", about), lambda: listing.contents(tabled, source, form), tuple(said)
+        )
+    found, notes = layout.read(root, source)
     about = []
     for picture in found:
         stat = picture.path.stat()
@@ -36,4 +46,4 @@ def find(rest: str, form: Form, data_dir: str | None) -> Source:
         [picture.part for picture in found],
         [(str(picture.path), picture.path) for picture in found],
     )
-    return Source(identity, lambda: listing.contents(listed, f"folder:{rest}", form), tuple(notes))
+    return Source(identity, lambda: listing.contents(listed, source, form), tuple(notes))
