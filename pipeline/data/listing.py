@@ -194,6 +194,8 @@ def in_threads(
         name, file = named
         try:
             return read(io.BytesIO(file) if isinstance(file, bytes) else file)
+        except DataError:  # of what is missing here, not of the picture
+            raise
         except pictures.UNREADABLE as error:
             return unreadable.of(name, file, error)
 
