@@ -79,8 +79,7 @@ def fill(
                 watch.see(image)
                 digest.update(image.tobytes())
                 store.add(image)
-                if store.full and contents.paths is None:
-                    raise _no_room(store.held, store.size_bytes, contents, name, keeping)
+                _check_room(store, contents, name, keeping)
         if passed != count:
             raise ValueError(f"decoded {passed} images of {count}")
         if bad and not keeping.skip_unreadable:
@@ -124,8 +123,7 @@ def _finished(
     store.flush()
     whole = len(rows) * int(np.prod(contents.shape)) / GIGA
     others = rows[store.held :]
-    if others and contents.paths is None:
-        raise _no_room(store.held, store.size_bytes, contents, name, keeping)
+    _check_room(store, contents, name, keeping)
     paths = contents.paths or ()
     store.finish([paths[row] for row in others])
     kept = f"{store.held} are kept compressed without loss ({store.size_bytes / GIGA:.3g} GB)"
@@ -136,15 +134,15 @@ def _finished(
     ]
 
 
-def _no_room(
-    held: int, size_bytes: int, contents: "Contents", name: str, keeping: Keeping
-) -> DataError:
-    needed = size_bytes // max(held, 1) * len(contents.labels)
-    return DataError(
-        f"{name}: the images do not fit into the cache, even compressed without loss. Received: "
-        f"data.cache={keeping.limit_bytes}, needed_bytes={needed or 'unknown'}, about. Raise "
-        "data.cache, or choose a smaller data.image_size"
-    )
+def _check_room(store: Whole | Packer, contents: "Contents", name: str, keeping: Keeping) -> None:
+    """Raise a DataError once an image has no place, unless it has a file of its own."""
+    if isinstance(store, Packer) and store.full and contents.paths is None:
+        needed = int(store.average_bytes * len(contents.labels))
+        raise DataError(
+            f"{name}: the images do not fit into the cache, even compressed without loss. "
+            f"Received: data.cache={keeping.limit_bytes}, needed_bytes={needed} or about that. "
+            "Raise data.cache, or choose a smaller data.image_size"
+        )
 
 
 def _spans(spans: "Spans", rows: Sequence[int]) -> "Spans":

@@ -81,10 +81,8 @@ class Packed:
         if first is Ellipsis or first is None:
             raise IndexError(f"images are indexed by rows first. Received: {first!r}")
         chosen = np.arange(len(self))[first]
-        found = self.take(np.ravel(chosen))
-        if np.ndim(chosen) == 0:
-            return np.asarray(found[0][tuple(rest)])
-        return np.asarray(found[(slice(None), *rest)])
+        found = self.take(np.ravel(chosen)).reshape(*np.shape(chosen), *self.shape[1:])
+        return np.asarray(found[(*[slice(None)] * np.ndim(chosen), *rest)])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """All images in memory."""

@@ -27,11 +27,9 @@ class Whole:
     Plain writes, not a memory map: on a full disk those fail as an error, a map kills the process.
     """
 
-    full = False  # the bytes were counted before
-
     def __init__(self, folder: Path, shape: tuple[int, int, int], count: int) -> None:
         """Begin; `count` is the most images that will come."""
-        self._shape, self.held = shape, 0
+        self._shape, self._count = shape, 0
         self._file = (folder / IMAGES).open("wb")
         self._begin(count)
 
@@ -43,17 +41,12 @@ class Whole:
     def add(self, image: Image8) -> None:
         """Write the next image."""
         self._file.write(image.tobytes())
-        self.held += 1
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of the images that have been written."""
-        return self.held * int(np.prod(self._shape))
+        self._count += 1
 
     def finish(self) -> None:
         """Write what remains."""
         self._file.seek(0)
-        self._begin(self.held)
+        self._begin(self._count)
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -72,6 +65,7 @@ class Packer:
         self._pool = ThreadPoolExecutor(min(os.cpu_count() or 1, 8))
         self._ahead: deque[Future[bytes]] = deque()
         self._ends: list[int] = []
+        self._sizes: list[int] = []  # of all that were compressed
         self.full = False
 
     @property
@@ -91,7 +85,13 @@ class Packer:
         if len(self._ahead) >= AHEAD:
             self._write(self._ahead.popleft().result())
 
+    @property
+    def average_bytes(self) -> float:
+        """Bytes of a compressed image, written or not, on average."""
+        return sum(self._sizes) / max(len(self._sizes), 1)
+
     def _write(self, data: bytes) -> None:
+        self._sizes.append(len(data))
         self.full = self.full or self.size_bytes + len(data) > self._limit
         if not self.full:
             self._file.write(data)
