@@ -121,16 +121,16 @@ def _finished(
         store.finish()
         return []
     store.flush()
-    whole = len(rows) * int(np.prod(contents.shape)) / GIGA
+    whole = len(rows) * int(np.prod(contents.shape))
     others = rows[store.held :]
     _check_room(store, contents, name, keeping)
     paths = contents.paths or ()
     store.finish([paths[row] for row in others])
-    kept = f"{store.held} are kept compressed without loss ({store.size_bytes / GIGA:.3g} GB)"
+    kept = f"{store.held} are kept compressed without loss ({_amount(store.size_bytes)})"
     more = f", and {len(others)} are decoded from their own files each time" if others else ""
     return [
-        f"decoded, the images would take {whole:.3g} GB, and data.cache allows "
-        f"{keeping.limit_bytes / GIGA:.3g} GB: {kept}{more}; this is slower to read"
+        f"decoded, the images would take {_amount(whole)}, and data.cache allows "
+        f"{_amount(keeping.limit_bytes)}: {kept}{more}; this is slower to read"
     ]
 
 
@@ -143,6 +143,19 @@ def _check_room(store: Whole | Packer, contents: "Contents", name: str, keeping:
             f"Received: data.cache={keeping.limit_bytes}, needed_bytes={needed} or about that. "
             "Raise data.cache, or choose a smaller data.image_size"
         )
+
+
+def _amount(size_bytes: int) -> str:
+    """Bytes as people write them.
+
+    >>> _amount(0), _amount(49_900), _amount(7_526_400_000)
+    ('0 kB', '49.9 kB', '7.53 GB')
+    """
+    size, unit = size_bytes / 1000, "kB"
+    for larger in ("MB", "GB", "TB"):
+        if size >= 1000:
+            size, unit = size / 1000, larger
+    return f"{size:.3g} {unit}"
 
 
 def _spans(spans: "Spans", rows: Sequence[int]) -> "Spans":

@@ -37,7 +37,7 @@ def read(root: Path, source: str) -> tuple[list[Entry], list[str]] | None:
     known = {entry.path.resolve() for entry in found}
     others = sum(path.resolve() not in known for path in _pictures(root))
     if others:
-        notes.append(f"left out {others} pictures that {_named(files, root)} do not name")
+        notes.append(f"left out {others} pictures that are not named in {_named(files, root)}")
     notes.append(f"classes are those of {_named(files, root)}, not the names of folders")
     return found, notes
 

@@ -54,7 +54,7 @@ def test_what_does_not_fit_is_compressed_and_has_the_same_fingerprint(tmp_path: 
     assert (np.asarray(found.images) == whole.images).all()
     assert found.fingerprint == whole.fingerprint
     (note,) = found.notes
-    assert "data.cache allows 7.2e-05 GB: 20 are kept compressed without loss" in note
+    assert "would take 72 kB, and data.cache allows 72 kB: 20 are kept compressed" in note
 
 
 def test_an_array_that_is_there_is_not_used_beyond_a_smaller_budget(tmp_path: Path) -> None:
