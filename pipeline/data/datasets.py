@@ -88,8 +88,8 @@ class DataConfig(BaseModel):
     cache: Count = Field(
         default=KEEPING.limit_bytes,
         ge=0,
-        description="Most bytes of the decoded images on disk; above that they are kept "
-        "compressed without loss, and beyond that decoded from their own files each time",
+        description="Most bytes of the decoded images on disk, such as 4G; what is more is kept "
+        "compressed without loss, and beyond that decoded from the original files each time",
     )
 
     @model_validator(mode="before")
