@@ -34,7 +34,12 @@ def find(rest: str, form: Form, data_dir: str | None) -> Source:
         return Source(
             ("metadata", about), lambda: listing.contents(tabled, source, form), tuple(said)
         )
-    found, notes = layout.read(root, source)
+    try:
+        found, notes = layout.read(root, source)
+    except DataError as error:
+        if next(root.rglob("*.parquet"), None) is None:
+            raise
+        raise DataError(f"{error}. Its Parquet files are read by parquet:{rest}") from error
     about = []
     for picture in found:
         stat = picture.path.stat()
