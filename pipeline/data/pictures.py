@@ -78,7 +78,7 @@ def header(file: Path | IO[bytes]) -> Header:
         return Header(
             image.height,
             image.width,
-            grey=image.mode in GREY_MODES or raw.startswith("LA"),
+            grey=image.mode in GREY_MODES or (raw.startswith("LA") and image.mode != "LAB"),
             deep=depth.is_deep(image.mode, raw),
             frames=int(getattr(image, "n_frames", 1)) if kind in ANIMATED else 1,
             mode=image.mode,

@@ -11,7 +11,7 @@ from PIL import UnidentifiedImageError
 from pipeline.errors import DataError
 
 SHOWN = 5  # files that a line names
-SKIP = "data.skip_unreadable=true leaves such images out"
+SKIP = "in a recipe, data.skip_unreadable=true leaves such images out"
 
 
 @dataclass(frozen=True)

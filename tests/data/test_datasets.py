@@ -51,7 +51,7 @@ def test_a_source_is_taken_apart(source: str, parsed: tuple[str, str]) -> None:
     assert places.parse(source) == parsed
 
 
-LISTED = r"digits, folder:PATH, npz:PATH, tfds:NAME\[:VERSION\]"
+LISTED = r"csv:FILE, digits, folder:PATH, npz:PATH, parquet:PATH, tfds:NAME\[:VERSION\]"
 
 
 @pytest.mark.parametrize("source", ["", "cifar", "digits:", "digits:x", "tfds", "folder:", "cvs:x"])

@@ -43,7 +43,7 @@ def test_the_reason_is_what_a_person_would_say(tmp_path: Path) -> None:
 def test_one_is_named_and_of_many_the_first_and_their_number() -> None:
     assert str(unreadable.refusal(MANY[:1])).startswith(
         "an image cannot be read: the file is empty. Received: file=0.jpg. Repair or remove it; "
-        "data.skip_unreadable=true"
+        "in a recipe, data.skip_unreadable=true"
     )
     assert str(unreadable.refusal(MANY)).startswith(
         "7 images cannot be read. Received: files=0.jpg"
