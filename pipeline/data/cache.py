@@ -224,9 +224,9 @@ def _rename(temporary: Path, folder: Path) -> None:
 def _sweep(root: Path) -> None:
     """Remove folders that processes left behind which were killed at least a day ago."""
     for path in root.glob(f"{UNFINISHED}*"):
-        images = path / IMAGES
         try:
-            touched = (images if images.exists() else path).stat().st_mtime
+            written = [file.stat().st_mtime for file in path.iterdir()]
+            touched = max(written, default=path.stat().st_mtime)
         except FileNotFoundError:  # its process has just finished
             continue
         if time.time() - touched > STALE_SECONDS:

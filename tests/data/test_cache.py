@@ -104,13 +104,14 @@ def test_what_a_killed_process_left_is_not_read(cache: Path) -> None:
     assert len(decoded.write(cache / "k", contents(), "toy").labels) == 3
 
 
-def test_what_a_process_killed_days_ago_left_is_removed(cache: Path) -> None:
+@pytest.mark.parametrize("file", [decoded.IMAGES, decoded.PIXELS])
+def test_what_a_process_killed_days_ago_left_is_removed(cache: Path, file: str) -> None:
     old, new = cache / f"{decoded.UNFINISHED}old", cache / f"{decoded.UNFINISHED}new"
     for folder in (old, new):
         folder.mkdir(parents=True)
-        (folder / decoded.IMAGES).write_bytes(b"half")
+        (folder / file).write_bytes(b"half")
     days_ago = time.time() - 2 * decoded.STALE_SECONDS
-    os.utime(old / decoded.IMAGES, (days_ago, days_ago))
+    os.utime(old / file, (days_ago, days_ago))
     decoded.write(cache / "k", contents(), "toy")
     assert not old.exists()
     assert new.exists()  # its process may still be at work

@@ -106,6 +106,14 @@ def test_fractions_that_leave_nothing_to_train_on_are_refused() -> None:
         DataConfig(val_fraction=0.5, test_fraction=0.5)
 
 
+def test_the_budget_of_the_cache_is_a_human_number() -> None:
+    assert DataConfig.model_validate({"cache": "1.5G"}).cache == 1_500_000_000
+    assert DataConfig().cache == 4 * 10**9
+    for wrong in (-1, "many", True):
+        with pytest.raises(ValidationError):
+            DataConfig.model_validate({"cache": wrong})
+
+
 @pytest.mark.parametrize(
     "setting", [{"val_fraction": 0}, {"test_fraction": 0.6}, {"image_size": 4}, {"sauce": "digits"}]
 )
