@@ -31,11 +31,11 @@ def load_data(
     """Load images and divide them into `train`, `val` and `test`.
 
     Args:
-        source: `"digits"`, `"folder:PATH"`, `"npz:PATH"` or `"tfds:NAME[:VERSION]"`; or arrays:
-            `(images, labels)`, or `((images, labels), (test_images, test_labels))` as
-            `keras.datasets` returns them. Images are `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]`,
-            in 0..255 or as floats in 0..1 or -1..1; labels are numbers, text, or one-hot. What is
-            converted is in `notes`.
+        source: `"digits"`, `"folder:PATH"`, `"csv:FILE"`, `"parquet:PATH"`, `"npz:PATH"` or
+            `"tfds:NAME[:VERSION]"`; or arrays: `(images, labels)`, or
+            `((images, labels), (test_images, test_labels))` as `keras.datasets` returns them.
+            Images are `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]`, in 0..255 or as floats in 0..1
+            or -1..1; labels are numbers, text, or one-hot. What is converted is in `notes`.
         image_size: Pixels per side, or (height, width); None: the images' own size.
         channels: 1 converts to grey and 3 to RGB; None: as the images are.
         fit: What becomes of images of other proportions: "crop" cuts the centre out, "pad" adds

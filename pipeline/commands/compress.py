@@ -25,8 +25,9 @@ def add(commands: Any) -> None:
         "--data",
         required=True,
         metavar="SOURCE",
-        help="the images it was trained on: a folder with a sub-folder per class, a .npz file, "
-        "tfds:NAME[:VERSION] or digits; their classes in the order of the model's scores",
+        help="the images it was trained on: a folder with a sub-folder per class, a .csv, "
+        ".parquet or .npz file, tfds:NAME[:VERSION] or digits; their classes in the order of the "
+        "model's scores",
     )
     compress.add_argument(
         "--max-accuracy-drop",

@@ -31,7 +31,8 @@ def add(commands: Any) -> None:
         "--data",
         required=True,
         metavar="SOURCE",
-        help="a data set, as in a recipe: a folder, a .npz file, tfds:NAME[:VERSION] or digits",
+        help="a data set, as in a recipe: a folder, a .csv, .parquet or .npz file, "
+        "tfds:NAME[:VERSION] or digits",
     )
     _add_form(evaluate)
     evaluate.add_argument("--seed", type=int, default=0, help="seed of the division (default: 0)")

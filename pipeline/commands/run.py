@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
         default="",
         metavar="SOURCE",
         help="images to use instead of the recipe's: a folder with a sub-folder per class, "
-        "a .npz file, tfds:NAME[:VERSION] or digits",
+        "a .csv, .parquet or .npz file, tfds:NAME[:VERSION] or digits",
     )
     add_shared(run, "search.trials=40 budget.flops=8M", "runs/RECIPE")
     run.set_defaults(call=call, fault=_fault)

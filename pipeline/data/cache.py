@@ -1,16 +1,15 @@
-"""Decoded images on disk: every source is decoded once, then opened as a memory map."""
+"""Decoded images on disk: every source is decoded once, then opened as a memory map.
 
-import hashlib
+What would take more bytes than `data.cache` allows is kept compressed: `data.packed`.
+"""
+
 import io
 import json
-import logging
-import os
 import shutil
-import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,21 +18,21 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipeline.data import filling
 from pipeline.data.depth import Levels
-from pipeline.data.inspection import Watch
+from pipeline.data.filling import KEEPING, Keeping
+from pipeline.data.packed import PIXELS, Images, Packed
 from pipeline.data.pictures import Form
+from pipeline.data.stores import IMAGES
+from pipeline.data.unreadable import Unreadable
 from pipeline.errors import DataError, OutputError
 from pipeline.system.files import cache_root, fingerprint, write_atomic
 
 FORMAT = 2  # raise it when the same source is decoded to other pixels than before
-IMAGES, LABELS, META = "images.npy", "labels.npy", "meta.json"
+LABELS, META = "labels.npy", "meta.json"
 UNFINISHED = ".decoding-"  # prefix of the folders that are being written
 STALE_SECONDS = 24 * 3600
-LOG_SECONDS = 10.0
-
 Spans = dict[str, tuple[int, int]]  # "train", "val", "test" -> first row, row after the last
-
-log = logging.getLogger("flopsmith")
 
 
 @dataclass(frozen=True)
@@ -41,18 +40,23 @@ class Contents:
     """What a source holds, known before the first pixel is decoded.
 
     `images` decodes: uint8 of `shape` [H, W, C] each, in the order of `labels`, or only the rows
-    that it is given. `spans` are the parts that the source itself is divided into, empty where it
-    is not. `notes` are what a user has to know: a line for all that was left out or converted.
-    `levels` are what became black and white in pictures of more than 8 bits, if there were any.
+    that it is given; a picture that cannot be read is an `Unreadable` there. `spans` are the parts
+    that the source itself is divided into, empty where it is not. `notes` are what a user has to
+    know: a line for all that was left out or converted. `levels` are what became black and white
+    in pictures of more than 8 bits, if there were any. `unreadable` are pictures that are in no row
+    because even their headers cannot be read. `paths` are the files of all rows, where each picture
+    is a file that `pictures.decode` reads.
     """
 
     class_names: tuple[str, ...]
     labels: npt.NDArray[np.int32]
     shape: tuple[int, int, int]
     spans: Spans
-    images: Callable[[Sequence[int] | None], Iterable[npt.NDArray[np.uint8]]]
+    images: Callable[[Sequence[int] | None], Iterable[npt.NDArray[np.uint8] | Unreadable]]
     notes: tuple[str, ...] = ()
     levels: Levels | None = None
+    unreadable: tuple[Unreadable, ...] = ()
+    paths: Sequence[Path] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Decoded:
 
     class_names: tuple[str, ...]
     labels: npt.NDArray[np.int32]
-    images: npt.NDArray[np.uint8]
+    images: Images
     spans: Spans
     fingerprint: str
     notes: tuple[str, ...] = ()
@@ -92,18 +96,31 @@ class _Meta(BaseModel):
     levels: Levels | None
 
 
-def folder_of(source: Source, form: Form) -> Path:
+def folder_of(source: Source, form: Form, skip_unreadable: bool = False) -> Path:
     """Return the folder for a source in that form, which need not exist."""
-    return cache_root() / fingerprint(FORMAT, source.identity, asdict(form))
+    how = ["skip_unreadable"] if skip_unreadable else []
+    return cache_root() / fingerprint(FORMAT, source.identity, asdict(form), *how)
 
 
-def read(folder: Path) -> Decoded | None:
-    """Open a decoded source; None if it is missing or incomplete."""
+def read(folder: Path, limit_bytes: int | None = None) -> Decoded | None:
+    """Open a decoded source; None if it is missing or incomplete, or exceeds the limit."""
+    whole = _read(folder)
+    if limit_bytes is None or (whole and whole.images.size <= limit_bytes):
+        return whole
+    return _read(_packed(folder, limit_bytes))
+
+
+def _packed(folder: Path, limit_bytes: int) -> Path:
+    return folder.with_name(f"{folder.name}-{limit_bytes}")
+
+
+def _read(folder: Path) -> Decoded | None:
     try:
         meta = _Meta(**json.loads((folder / META).read_text(encoding="utf-8")))
         labels = np.load(folder / LABELS)
-        images = np.load(folder / IMAGES, mmap_mode="r")
-    except (FileNotFoundError, EOFError, ValueError, ValidationError):
+        packed = (folder / PIXELS).exists()
+        images = Packed(folder) if packed else np.load(folder / IMAGES, mmap_mode="r")
+    except (FileNotFoundError, EOFError, ValueError, KeyError, ValidationError):
         return None
     if len(labels) != len(images):
         return None
@@ -112,8 +129,8 @@ def read(folder: Path) -> Decoded | None:
     )
 
 
-def write(folder: Path, contents: Contents, name: str) -> Decoded:
-    """Decode everything into `folder`, completely or not at all.
+def write(folder: Path, contents: Contents, name: str, keeping: Keeping = KEEPING) -> Decoded:
+    """Decode everything into `folder`, or beside it if compressed; completely or not at all.
 
     If two processes decode the same source, the slower one deletes its copy.
 
@@ -121,8 +138,14 @@ def write(folder: Path, contents: Contents, name: str) -> Decoded:
         folder: where to keep it, from `folder_of`.
         contents: the opened source.
         name: what progress and errors call it.
+        keeping: how to keep it.
+
+    Raises:
+        DataError: Pictures cannot be read, and are not to be left out; or the images do not fit.
     """
-    _check_space(folder.parent, contents, name)
+    limit = _limit(folder.parent, contents, name, keeping)
+    if limit is not None:
+        folder = _packed(folder, keeping.limit_bytes)
     temporary: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +153,7 @@ def write(folder: Path, contents: Contents, name: str) -> Decoded:
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=UNFINISHED))
         with warnings.catch_warnings():  # what Pillow would say of single files is in the notes
             warnings.filterwarnings("ignore", module="PIL")
-            _fill(temporary, contents, name)
+            _describe(temporary, *filling.fill(temporary, contents, name, keeping, limit))
         if read(folder) is None:
             shutil.rmtree(folder, ignore_errors=True)  # damaged, or missing
             _rename(temporary, folder)
@@ -151,54 +174,39 @@ def write(folder: Path, contents: Contents, name: str) -> Decoded:
     return done
 
 
-def _check_space(root: Path, contents: Contents, name: str) -> None:
-    """Raise a DataError if the decoded images would not fit."""
-    needed = len(contents.labels) * (int(np.prod(contents.shape)) + contents.labels.itemsize)
+def _limit(root: Path, contents: Contents, name: str, keeping: Keeping) -> int | None:
+    """Most bytes of compressed images; None: as an array they fit. Raises if nothing would."""
+    needed = _array_bytes(contents) + len(contents.labels) * contents.labels.itemsize
     existing = next(path for path in (root, *root.absolute().parents) if path.exists())
     free = shutil.disk_usage(existing).free
-    if needed > free:
+    if _array_bytes(contents) <= keeping.limit_bytes and needed <= free:
+        return None
+    if _array_bytes(contents) <= keeping.limit_bytes and contents.paths is None:
         raise DataError(
             f"{name} does not fit on the disk once decoded. Received: needed_bytes={needed}, "
             f"free_bytes={free}, folder={root}. Free space, choose a smaller image_size, or set "
             "XDG_CACHE_HOME"
         )
+    return min(keeping.limit_bytes, free * 9 // 10)
 
 
-def _fill(folder: Path, contents: Contents, name: str) -> None:
-    """Write the three files, holding one image in memory at a time.
+def _array_bytes(contents: Contents) -> int:
+    return len(contents.labels) * int(np.prod(contents.shape))
 
-    Plain writes, not a memory map: on a full disk those fail as an error, a map kills the process.
-    """
-    count = len(contents.labels)
-    digest = hashlib.sha256()
-    watch = Watch()
-    shape = (count, *contents.shape)
-    with (folder / IMAGES).open("wb") as file:
-        about = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, about)
-        written = 0
-        for image in _shown(contents.images(None), count, name):
-            if image.shape != contents.shape or image.dtype != np.uint8:
-                raise ValueError(f"decoded to {image.dtype} {image.shape}, not {contents.shape}")
-            watch.see(image)
-            data = image.tobytes()
-            digest.update(data)
-            file.write(data)
-            written += 1
-        if written != count:
-            raise ValueError(f"decoded {written} images of {count}")
-        file.flush()
-        os.fsync(file.fileno())
+
+def _describe(folder: Path, contents: Contents, digest: Any) -> None:
+    """Write the labels and what else is known of the images."""
     labels = io.BytesIO()
     np.save(labels, contents.labels)
     write_atomic(folder / LABELS, labels.getvalue())
     digest.update(labels.getvalue())
+    shape = (len(contents.labels), *contents.shape)
     whole = fingerprint(digest.hexdigest(), shape, contents.class_names, contents.spans)
     meta = _Meta(
         class_names=contents.class_names,
         spans=contents.spans,
         fingerprint=whole,
-        notes=(*contents.notes, *watch.notes()),
+        notes=contents.notes,
         levels=contents.levels,
     )
     write_atomic(folder / META, meta.model_dump_json(indent=1) + "\n")
@@ -216,29 +224,10 @@ def _rename(temporary: Path, folder: Path) -> None:
 def _sweep(root: Path) -> None:
     """Remove folders that processes left behind which were killed at least a day ago."""
     for path in root.glob(f"{UNFINISHED}*"):
-        images = path / IMAGES
         try:
-            touched = (images if images.exists() else path).stat().st_mtime
+            written = [file.stat().st_mtime for file in path.iterdir()]
+            touched = max(written, default=path.stat().st_mtime)
         except FileNotFoundError:  # its process has just finished
             continue
         if time.time() - touched > STALE_SECONDS:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _shown(
-    items: Iterable[npt.NDArray[np.uint8]], total: int, name: str
-) -> Iterator[npt.NDArray[np.uint8]]:
-    """Pass items on, with a progress bar on a terminal and a line now and then elsewhere."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import track
-
-        yield from track(items, f"decoding {name}", total, console=Console(stderr=True))
-        return
-    log.info("decoding %s: %d images", name, total)
-    told = time.monotonic()
-    for done, item in enumerate(items, 1):
-        yield item
-        if time.monotonic() - told > LOG_SECONDS:
-            told = time.monotonic()
-            log.info("decoding %s: %d of %d images", name, done, total)

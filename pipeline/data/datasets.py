@@ -20,13 +20,15 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.data import cache, class_numbers, inspection
-from pipeline.data.cache import Contents, Decoded, Source
-from pipeline.data.class_names import distinct, printable
+from pipeline.budget import Count
+from pipeline.data import cache, class_numbers, inspection, opening
+from pipeline.data.cache import Contents, Decoded
+from pipeline.data.class_names import printable
 from pipeline.data.division import Rows, divide
+from pipeline.data.filling import KEEPING, Keeping
+from pipeline.data.packed import Images
 from pipeline.data.pictures import Channels, Form
-from pipeline.data.places import SOURCES, parse, sourced
-from pipeline.system import plugins
+from pipeline.data.places import sourced
 from pipeline.system.files import fingerprint
 
 CHANCE = 1.2  # an accuracy up to this times the share of the largest class is chance
@@ -44,7 +46,8 @@ class DataConfig(BaseModel):
 
     source: Annotated[str, AfterValidator(sourced)] = Field(
         default="digits",
-        description="Where the images are: folder:PATH, npz:PATH, tfds:NAME[:VERSION] or digits",
+        description="Where the images are: folder:PATH, csv:FILE, parquet:PATH, npz:PATH, "
+        "tfds:NAME[:VERSION] or digits",
     )
     image_size: Side | tuple[Side, Side] | None = Field(
         default=None,
@@ -78,6 +81,16 @@ class DataConfig(BaseModel):
         default=None,
         description="Where tensorflow-datasets keeps prepared data sets; none: its default",
     )
+    skip_unreadable: bool = Field(
+        default=False,
+        description="Leave out pictures that cannot be read, and say which; false: an error",
+    )
+    cache: Count = Field(
+        default=KEEPING.limit_bytes,
+        ge=0,
+        description="Most bytes of the decoded images on disk, such as 4G; what is more is kept "
+        "compressed without loss, and beyond that decoded from the original files each time",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -98,6 +111,11 @@ class DataConfig(BaseModel):
         side = (size, size) if isinstance(size, int) else size
         return Form(side, self.channels, "crop" if self.fit == "auto" else self.fit)
 
+    @property
+    def keeping(self) -> Keeping:
+        """How the decoded images are to be kept."""
+        return Keeping(self.form, self.cache, self.skip_unreadable)
+
     @model_validator(mode="after")
     def _leaves_something(self) -> "DataConfig":
         if self.val_fraction + self.test_fraction >= 1:
@@ -113,7 +131,7 @@ class DataConfig(BaseModel):
 class Split:
     """One part of a data set; `images` are those of ALL parts, `index` says which belong here."""
 
-    images: npt.NDArray[Any]  # uint8 [N, H, W, C], a read-only memory map; or features
+    images: Images  # uint8 [N, H, W, C]: a read-only memory map, or compressed; or features
     labels: npt.NDArray[np.int32]  # [n]
     index: Rows  # [n] rows of `images`, sorted
 
@@ -175,14 +193,14 @@ def load(config: DataConfig, seed: int) -> Dataset:
     Raises:
         DataError: The source does not exist, or holds images or labels that cannot be used.
     """
-    source = _find(config)
-    folder = cache.folder_of(source, config.form)
-    found = cache.read(folder)
+    source = opening.find(config.source, config.form, config.data_dir)
+    folder = cache.folder_of(source, config.form, config.skip_unreadable)
+    found = cache.read(folder, config.cache)
     if found is None:
-        contents = _named(source.open())
+        contents = opening.opened(source, config.source, config.skip_unreadable)
         # Decoding may take long: fail before it if the classes cannot be divided.
         _divided(contents, config, seed)
-        found = cache.write(folder, contents, config.source)
+        found = cache.write(folder, contents, config.source, config.keeping)
     return _dataset(found, config, seed, source.notes)
 
 
@@ -198,36 +216,26 @@ def sample(
         part: "train", "val" or "test".
 
     Returns:
-        The images with their labels, and the names of all classes.
+        The images with their labels, and the names of all classes. Pictures that cannot be read and
+        are to be left out do not count; they are known only once they are decoded, so that the part
+        may be divided otherwise than by `load`.
 
     Raises:
         DataError: The source does not exist, or holds images or labels that cannot be used.
     """
-    source = _find(config)
-    found = cache.read(cache.folder_of(source, config.form)) or _named(source.open())
-    rows = _divided(found, config, seed)[part]
+    source = opening.find(config.source, config.form, config.data_dir)
+    folder = cache.folder_of(source, config.form, config.skip_unreadable)
+    found = cache.read(folder, config.cache) or opening.opened(
+        source, config.source, config.skip_unreadable
+    )
+    whole = rows = _divided(found, config, seed)[part]
     if count < len(rows):
         rows = np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
     names, numbers = class_numbers.ordered(found.class_names, config.classes, config.source)
-    labels = numbers[found.labels[rows]]
     if isinstance(found, Decoded):
-        return Split(found.images, labels, rows), names
-    images = np.stack(list(found.images(rows.tolist())))
-    return Split(images, labels, np.arange(len(rows))), names
-
-
-def _find(config: DataConfig) -> Source:
-    """Find the source of a data set, without opening it."""
-    kind, rest = parse(config.source)
-    module = plugins.load(SOURCES, kind, "data source")
-    found: Source = module.find(rest, config.form, config.data_dir)
-    return found
-
-
-def _named(contents: Contents) -> Contents:
-    """The same with names of classes that every file and terminal can hold."""
-    names, lines = distinct(contents.class_names)
-    return replace(contents, class_names=names, notes=(*contents.notes, *lines))
+        return Split(found.images, numbers[found.labels[rows]], rows), names
+    images, read = opening.images(found, rows, whole, config.skip_unreadable)
+    return Split(images, numbers[found.labels[read]], np.arange(len(read))), names
 
 
 def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], config: DataConfig, seed: int) -> Dataset:
@@ -244,8 +252,9 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], config: DataConfig, seed
     """
     from pipeline.data.arrays import read
 
-    contents = _named(read(arrays, config.source, config.form))
-    images = np.stack(list(contents.images(None)))
+    contents = opening.named(read(arrays, config.source, config.form))
+    rows = np.arange(len(contents.labels))
+    images, _ = opening.images(contents, rows, rows, False)
     notes = (*contents.notes, *inspection.seen(images))
     digest = hashlib.sha256(images.tobytes()).hexdigest()
     mark = fingerprint(digest, contents.labels.tolist(), contents.class_names, contents.spans)

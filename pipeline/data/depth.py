@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pipeline.data import heif
+
 Levels = tuple[float, float]  # the values that become 0 and 255
 
 DEEP_MODES = ("I", "F")  # first letter of the modes that hold more than 8 bits
@@ -16,7 +18,7 @@ OTHER_BYTE = {"B": "L", "L": "B", "N": "B"}  # by the last letter of a 16-bit ra
 
 def extremes(file: Path | IO[bytes]) -> tuple[float, float]:
     """The smallest and the largest value of a picture of more than 8 bits."""
-    with Image.open(file) as image:
+    with heif.opened(file) as image:
         values = _values(file, image, raw_mode(image))
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():

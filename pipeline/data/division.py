@@ -8,6 +8,8 @@ import numpy.typing as npt
 from pipeline.data.cache import Spans
 from pipeline.errors import DataError
 
+SHOWN = 10  # classes that an error names
+
 Rows = npt.NDArray[np.int64]
 
 
@@ -66,10 +68,11 @@ def _check_classes(
     anywhere = np.bincount(labels, minlength=len(class_names))
     few = np.flatnonzero((in_train < needed) & (anywhere > 0))
     if len(few):
-        counts = {class_names[label]: int(in_train[label]) for label in few[:10]}
+        counts = {class_names[label]: int(in_train[label]) for label in few[:SHOWN]}
+        more = f" and {len(few) - SHOWN} more classes" if len(few) > SHOWN else ""
         raise DataError(
             f"too few images to give every part one of each class. Received: source={source}, "
-            f"images={counts}. Give at least {needed} of each class, or remove the class"
+            f"images={counts}{more}. Give at least {needed} of each class, or remove the class"
         )
 
 

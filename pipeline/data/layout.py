@@ -9,9 +9,9 @@ from pipeline.errors import DataError
 
 SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".webp", ".gif"),
-    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".heic", ".heif"),
 }
-KINDS = "PNG, JPEG, WebP, GIF, TIFF, BMP, PPM, JPEG 2000 or AVIF"
+KINDS = "PNG, JPEG, WebP, GIF, TIFF, BMP, PPM, JPEG 2000, AVIF or HEIC"
 PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("test", "testing"), "test"),
@@ -88,7 +88,7 @@ def read(root: Path, source: str) -> tuple[list[Picture], list[str]]:
 def _unwrapped(root: Path, notices: _Notices) -> Path:
     """Follow folders that hold nothing but one other folder with folders in it."""
     top = root
-    while len(inside := _folders(top)) == 1 and _folders(inside[0]) and not _loose(inside[0]):
+    while len(inside := sub_folders(top)) == 1 and sub_folders(inside[0]) and not _loose(inside[0]):
         if _is_loop(inside[0]):
             break
         top = inside[0]
@@ -101,12 +101,12 @@ def _unwrapped(root: Path, notices: _Notices) -> Path:
 def _count_beside(root: Path, top: Path, notices: _Notices) -> None:
     while top != root:
         top = top.parent
-        _ignore(top, _folders(top), notices)
+        _ignore(top, sub_folders(top), notices)
 
 
 def _parts(root: Path, source: str, notices: _Notices) -> dict[str, list[Path]]:
     """Map "train", "test" and "val" to the folders of their classes; "" if it is not divided."""
-    folders = _folders(root)
+    folders = sub_folders(root)
     named: dict[str, Path] = {}
     for folder in folders:
         part = PARTS.get(folder.name.lower())
@@ -134,11 +134,11 @@ def _labelled(named: Mapping[str, Path], source: str, notices: _Notices) -> dict
     found = {"train": _classes(_unwrapped(named["train"], notices), source, notices)}
     for part in (part for part in named if part != "train"):
         inside = _unwrapped(named[part], notices)
-        if not _folders(inside):
+        if not sub_folders(inside):
             count = len(_loose(inside))
             notices.lines.append(f"left out {inside.name}: its {count} images have no classes")
             continue
-        found[part] = _folders(inside)
+        found[part] = sub_folders(inside)
         _ignore(inside, found[part], notices)
     if "test" not in found and "val" in found:
         # as everywhere: the only part held out is the test part
@@ -157,7 +157,7 @@ def _without_train(
     """A test or val folder beside the classes: a part if it has the same classes."""
     classes = {folder.name for folder in others}
     for folder in named.values():
-        inside = {one.name for one in _folders(folder)}
+        inside = {one.name for one in sub_folders(folder)}
         if not inside or not inside <= classes or _loose(folder):
             held = "images" if _loose(folder) else f"folders {sorted(inside)}"
             raise DataError(
@@ -170,7 +170,7 @@ def _without_train(
     parts = ", ".join(folder.name for folder in named.values())
     notices.lines.append(f"{parts}: held out; the folders {names} beside it are the train part")
     found = {"train": others}
-    found |= {part: _folders(folder) for part, folder in named.items()}
+    found |= {part: sub_folders(folder) for part, folder in named.items()}
     if "test" not in found:
         found["test"] = found.pop("val")
     _ignore(root, [*others, *named.values()], notices)
@@ -189,7 +189,7 @@ def _set_aside(others: Iterable[Path], source: str, notices: _Notices) -> None:
 
 def _classes(folder: Path, source: str, notices: _Notices) -> list[Path]:
     """The folders of the classes in `folder`."""
-    classes = _folders(folder)
+    classes = sub_folders(folder)
     if len(classes) < 2:
         loose = len(_loose(folder))
         beside = f", images directly in it={loose}" if loose else ""
@@ -254,7 +254,7 @@ def _walk(folder: Path, above: tuple[Path, ...], notices: _Notices) -> list[Path
     return found
 
 
-def _folders(folder: Path) -> list[Path]:
+def sub_folders(folder: Path) -> list[Path]:
     """The visible sub-folders, sorted by name."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
 

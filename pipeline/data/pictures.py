@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from pipeline.data import depth
+from pipeline.data import depth, heif
 from pipeline.data.depth import Levels
 
 Channels = Literal[1, 3]
 Fit = Literal["crop", "pad", "stretch"]
 
 GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"}
-ANIMATED = ("GIF", "WEBP", "PNG", "TIFF", "AVIF")  # formats of several frames or pages
-WITH_EXIF = ("JPEG", "MPO", "WEBP", "AVIF")  # a PNG tells it only once it is decoded
+ANIMATED = ("GIF", "WEBP", "PNG", "TIFF", "AVIF", "HEIF")  # formats of several frames or pages
+WITH_EXIF = ("JPEG", "MPO", "WEBP", "AVIF", "HEIF")  # a PNG tells it only once it is decoded
 UNREADABLE = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, AttributeError, OverflowError),
     *(IndexError, KeyError, RuntimeError, struct.error, zlib.error),
@@ -73,12 +73,12 @@ class Header:
 
 def header(file: Path | IO[bytes]) -> Header:
     """Read size and kind of a picture; raises one of `UNREADABLE`."""
-    with Image.open(file) as image:
+    with heif.opened(file) as image:
         raw, kind = depth.raw_mode(image), image.format or ""
         return Header(
             image.height,
             image.width,
-            grey=image.mode in GREY_MODES or raw.startswith("LA"),
+            grey=image.mode in GREY_MODES or (raw.startswith("LA") and image.mode != "LAB"),
             deep=depth.is_deep(image.mode, raw),
             frames=int(getattr(image, "n_frames", 1)) if kind in ANIMATED else 1,
             mode=image.mode,
@@ -106,7 +106,7 @@ def decode(
         levels: The values that become black and white in a picture of more than 8 bits; None: as
             `depth.levels_of` says for this picture alone.
     """
-    with Image.open(file) as image:
+    with heif.opened(file) as image:
         raw = depth.raw_mode(image)
         if how != "stretch" and not depth.is_deep(image.mode, raw):
             # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; keep at least twice what is

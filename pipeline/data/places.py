@@ -9,21 +9,22 @@ from pipeline.system import plugins
 
 SOURCES = "pipeline.data.sources"
 log = logging.getLogger("flopsmith")
+ENDINGS = {".npz": "npz", ".csv": "csv", ".tsv": "csv", ".jsonl": "csv", ".parquet": "parquet"}
 ROOTED = re.compile(r"([~/.\\]|[A-Za-z]:[\\/])")  # how a path begins that is no name of a source
 
 
 def sourced(given: str) -> str:
-    """Put `folder:` or `npz:` before a path; leave every other source as it is.
+    """Put the kind of source before a path; leave every other source as it is.
 
-    A path is what begins with `/`, `./`, `../` or `~`, ends in `.npz`, or names an existing folder.
-    The kind that it is taken as is logged.
+    A path is what begins with `/`, `./`, `../` or `~`, ends as a file of a source does, or names an
+    existing folder. The kind that it is taken as is logged.
 
     >>> sourced("digits"), sourced("tfds:mnist"), sourced("./photos"), sourced("~/cats.npz")
     ('digits', 'tfds:mnist', 'folder:./photos', 'npz:~/cats.npz')
     """
     if not _is_path(given):
         return given
-    source = f"{'npz' if given.lower().endswith('.npz') else 'folder'}:{given}"
+    source = f"{ENDINGS.get(Path(given.lower()).suffix, 'folder')}:{given}"
     log.info("data: %s is taken as %s", given, source)
     return source
 
@@ -33,7 +34,7 @@ def _is_path(given: str) -> bool:
         return True
     if re.match(r"\w+:", given) or given in plugins.names(SOURCES):
         return False
-    return given.lower().endswith(".npz") or "/" in given or Path(given).is_dir()
+    return Path(given.lower()).suffix in ENDINGS or "/" in given or Path(given).is_dir()
 
 
 def parse(source: str) -> tuple[str, str]:

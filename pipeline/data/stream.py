@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from pipeline.data.datasets import Split
 from pipeline.data.division import Rows
+from pipeline.data.packed import Packed
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -36,7 +37,8 @@ def stream(
     count = min(whole, epoch_images or whole)
     full = shuffle_seed is not None and count >= batch_size
     steps = count // batch_size if full else -(-count // batch_size)
-    images = np.asarray(split.images)  # indexing a plain view of the map is faster
+    images = split.images  # indexing a plain view of the map is faster
+    images = images if isinstance(images, Packed) else np.asarray(images)
     epochs = itertools.count(first_epoch)
 
     def order() -> Rows:

@@ -1,13 +1,26 @@
-"""Progress of long work: a bar on a terminal, a line per step otherwise."""
+"""Progress of long work: a bar on a terminal, lines otherwise."""
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column
+
+LINE_SECONDS = 10.0  # between two lines of `each`; work that takes less has none
+
+T = TypeVar("T")
 
 log = logging.getLogger("flopsmith")
 
@@ -24,7 +37,7 @@ def bar(label: str, total: int) -> Iterator[Callable[..., None]]:
     It also takes the number of the step, where the first steps were done in another process.
     """
     console = Console(stderr=True)
-    if not sys.stderr.isatty() or console.is_dumb_terminal:
+    if not _has_bars(console):
         done = 0
 
         def line(note: str, step: int | None = None) -> None:
@@ -41,6 +54,54 @@ def bar(label: str, total: int) -> Iterator[Callable[..., None]]:
             progress.update(task, note=note, advance=None if step else 1, completed=step)
 
         yield forward
+
+
+def each(items: Iterable[T], total: int, label: str) -> Iterator[T]:
+    """Pass items on, with a bar on a terminal, and elsewhere a line about every ten seconds.
+
+    A line says how many there were, which share of all that is, and about how long the others take.
+
+    Args:
+        items: What is passed on; it is made while it is asked for.
+        total: How many there are.
+        label: What is done: "decoding digits".
+    """
+    console = Console(stderr=True)
+    if _has_bars(console):
+        with drawn(console) as progress:
+            yield from _ticked(items, progress, progress.add_task(label, total=total, note=""))
+        return
+    began = told = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - told > LINE_SECONDS and done < total:
+            told = now
+            left = duration((now - began) / done * (total - done))
+            share = 100 * done // total
+            log.info("%s: %d of %d images, %d%%, about %s left", label, done, total, share, left)
+
+
+def _ticked(items: Iterable[T], progress: Progress, task: TaskID) -> Iterator[T]:
+    for item in items:
+        yield item
+        progress.advance(task)
+
+
+def _has_bars(console: Console) -> bool:
+    return sys.stderr.isatty() and not console.is_dumb_terminal
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it, to two units.
+
+    >>> duration(0.4), duration(59.7), duration(185), duration(7260)
+    ('1 s', '1 min', '3 min 5 s', '2 h 1 min')
+    """
+    whole = max(1, round(seconds))
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    units = [(hours, "h"), (minutes, "min"), (rest, "s")]
+    return " ".join([f"{count} {unit}" for count, unit in units if count][:2])
 
 
 def drawn(console: Console) -> Progress:

@@ -16,6 +16,7 @@ from pipeline.data import cache as decoded
 from pipeline.data.cache import Contents, Source
 from pipeline.data.pictures import Form
 from pipeline.errors import DataError, OutputError
+from pipeline.system import progress
 from pipeline.system.files import cache_root
 
 LABELS = np.array([0, 1, 1], np.int32)
@@ -103,13 +104,14 @@ def test_what_a_killed_process_left_is_not_read(cache: Path) -> None:
     assert len(decoded.write(cache / "k", contents(), "toy").labels) == 3
 
 
-def test_what_a_process_killed_days_ago_left_is_removed(cache: Path) -> None:
+@pytest.mark.parametrize("file", [decoded.IMAGES, decoded.PIXELS])
+def test_what_a_process_killed_days_ago_left_is_removed(cache: Path, file: str) -> None:
     old, new = cache / f"{decoded.UNFINISHED}old", cache / f"{decoded.UNFINISHED}new"
     for folder in (old, new):
         folder.mkdir(parents=True)
-        (folder / decoded.IMAGES).write_bytes(b"half")
+        (folder / file).write_bytes(b"half")
     days_ago = time.time() - 2 * decoded.STALE_SECONDS
-    os.utime(old / decoded.IMAGES, (days_ago, days_ago))
+    os.utime(old / file, (days_ago, days_ago))
     decoded.write(cache / "k", contents(), "toy")
     assert not old.exists()
     assert new.exists()  # its process may still be at work
@@ -187,10 +189,10 @@ def test_a_cache_that_cannot_be_written_is_told(cache: Path) -> None:
 def test_progress_is_logged_without_a_terminal(
     cache: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoded, "LOG_SECONDS", -1.0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", -1.0)
     with caplog.at_level(logging.INFO, "flopsmith"):
         decoded.write(cache / "k", contents(), "toy")
-    assert "decoding toy: 2 of 3 images" in caplog.messages
+    assert "decoding toy: 2 of 3 images, 66%, about 1 s left" in caplog.messages
 
 
 def test_progress_is_a_bar_on_a_terminal(

@@ -51,21 +51,24 @@ def test_a_source_is_taken_apart(source: str, parsed: tuple[str, str]) -> None:
     assert places.parse(source) == parsed
 
 
-@pytest.mark.parametrize("source", ["", "cifar", "digits:", "digits:x", "tfds", "folder:", "csv:x"])
+LISTED = r"csv:FILE, digits, folder:PATH, npz:PATH, parquet:PATH, tfds:NAME\[:VERSION\]"
+
+
+@pytest.mark.parametrize("source", ["", "cifar", "digits:", "digits:x", "tfds", "folder:", "cvs:x"])
 def test_an_unknown_source_lists_the_known_ones(source: str) -> None:
-    with pytest.raises(DataError, match=r"digits, folder:PATH, npz:PATH, tfds:NAME\[:VERSION\]"):
+    with pytest.raises(DataError, match=LISTED):
         places.parse(source)
 
 
 def test_load_refuses_an_unknown_source() -> None:
-    with pytest.raises(DataError, match="Received: source='csv:x'"):
-        datasets.load(DataConfig(source="csv:x"), seed=0)
+    with pytest.raises(DataError, match="Received: source='cvs:x'"):
+        datasets.load(DataConfig(source="cvs:x"), seed=0)
 
 
 def test_importing_and_parsing_loads_no_heavy_library() -> None:
     code = (
-        "import sys; from pipeline.data import datasets as d; "
-        "d.parse('tfds:mnist'); d.DataConfig();"
+        "import sys; from pipeline.data import datasets as d, places as p; "
+        "p.parse('tfds:mnist'); d.DataConfig();"
         "heavy = {'tensorflow', 'tensorflow_datasets', 'sklearn', 'keras'} & set(sys.modules);"
         "sys.exit(str(heavy) if heavy else 0)"
     )
@@ -76,8 +79,8 @@ def test_importing_and_parsing_loads_no_heavy_library() -> None:
 
 def test_reading_any_source_loads_no_heavy_library() -> None:
     code = (
-        "import sys; from pipeline.data import datasets as d\n"
-        "try: d.parse('csv:x')\n"
+        "import sys; from pipeline.data import places as d\n"
+        "try: d.parse('cvs:x')\n"
         "except ValueError: pass\n"
         "missing = {f'{d.SOURCES}.tfds', f'{d.SOURCES}.digits'} - set(sys.modules)\n"
         "heavy = {'tensorflow', 'tensorflow_datasets', 'sklearn', 'keras'} & set(sys.modules)\n"
@@ -88,9 +91,9 @@ def test_reading_any_source_loads_no_heavy_library() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("kind", plugins.names(datasets.SOURCES))
+@pytest.mark.parametrize("kind", plugins.names(places.SOURCES))
 def test_every_source_says_how_it_is_written(kind: str) -> None:
-    form = plugins.load(datasets.SOURCES, kind, "data source").FORM
+    form = plugins.load(places.SOURCES, kind, "data source").FORM
     assert form.partition(":")[0] == kind
     assert places.parse(form)[0] == kind
 
@@ -101,6 +104,14 @@ def test_every_source_says_how_it_is_written(kind: str) -> None:
 def test_fractions_that_leave_nothing_to_train_on_are_refused() -> None:
     with pytest.raises(ValidationError, match="nothing would be left to train on"):
         DataConfig(val_fraction=0.5, test_fraction=0.5)
+
+
+def test_the_budget_of_the_cache_is_a_human_number() -> None:
+    assert DataConfig.model_validate({"cache": "1.5G"}).cache == 1_500_000_000
+    assert DataConfig().cache == 4 * 10**9
+    for wrong in (-1, "many", True):
+        with pytest.raises(ValidationError):
+            DataConfig.model_validate({"cache": wrong})
 
 
 @pytest.mark.parametrize(

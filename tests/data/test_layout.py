@@ -45,12 +45,12 @@ def test_every_usual_suffix_counts_in_any_case(tmp_path: Path) -> None:
 
 def test_what_is_ignored_is_counted_by_kind_wherever_it_lies(tmp_path: Path) -> None:
     write(tmp_path, "cat/1.png", "dog/1.png", "cat/a.txt", "cat/deep/b.TXT", "list.csv", "README")
-    write(tmp_path, ".DS_Store", "dog/._1.png", "dog/x.heic", "__MACOSX/cat/._1.png", "loose.jpg")
+    write(tmp_path, ".DS_Store", "dog/._1.png", "dog/x.psd", "__MACOSX/cat/._1.png", "loose.jpg")
     (tmp_path / "dog" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     _, notes = read(tmp_path)
     assert notes.startswith("ignored 10 files or folders: ")
     for kind in (
-        *("2 .txt", "1 .csv", "1 without a suffix", "2 hidden", "1 .heic", "1 __MACOSX"),
+        *("2 .txt", "1 .csv", "1 without a suffix", "2 hidden", "1 .psd", "1 __MACOSX"),
         *("1 broken links", "1 images beside the folders of the classes"),
     ):
         assert kind in notes
@@ -167,7 +167,7 @@ def test_classes_that_are_divided_themselves_give_the_parts(tmp_path: Path) -> N
         (("train/1.png", "test/1.png"), "images directly in it=1"),
         (("1.png", "2.png"), "images directly in it=2"),
         ((), "fewer than two classes"),
-        (("a/1.png", "b/1.heic"), "class 'b' has no images. Received: folder="),
+        (("a/1.png", "b/1.psd"), "class 'b' has no images. Received: folder="),
     ],
 )
 def test_what_is_not_clear_is_refused(tmp_path: Path, files: tuple[str, ...], what: str) -> None:
@@ -175,8 +175,8 @@ def test_what_is_not_clear_is_refused(tmp_path: Path, files: tuple[str, ...], wh
 
 
 def test_a_class_without_images_says_what_it_holds(tmp_path: Path) -> None:
-    write(tmp_path, "a/1.png", "b/1.heic", "b/2.heic", "b/x/list.txt")
-    assert "which holds 2 .heic, 1 .txt" in refused(tmp_path)
+    write(tmp_path, "a/1.png", "b/1.psd", "b/2.psd", "b/x/list.txt")
+    assert "which holds 2 .psd, 1 .txt" in refused(tmp_path)
 
 
 def test_links_to_a_folder_above_end_and_are_told(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from pipeline.data import pictures
 from pipeline.data.pictures import Header
@@ -188,3 +188,48 @@ def test_damage_of_any_kind_is_unreadable_or_survived(kind: str) -> None:
         for read in (pictures.header, lambda file: pictures.decode(file, (8, 8), 3)):
             with contextlib.suppress(*pictures.UNREADABLE):
                 read(io.BytesIO(damaged))
+
+
+@pytest.mark.parametrize("side", [100, 150, 151, 300, 301])
+@pytest.mark.parametrize("how", ["crop", "pad"])
+def test_a_large_jpeg_is_decoded_at_a_fraction_but_at_least_at_twice_the_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int, how: pictures.Fit
+) -> None:
+    sizes: list[tuple[int, int]] = []
+    fit = pictures.fit
+    monkeypatch.setattr(pictures, "fit", lambda im, *a: (sizes.append(im.size), fit(im, *a))[1])
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    whole = Image.fromarray(noise).resize((1600, 1200), Image.Resampling.BICUBIC)
+    whole.save(tmp_path / "a.jpg", quality=95)
+    found = pictures.decode(tmp_path / "a.jpg", (side, 2 * side // 3), 3, how)
+    scale = max(one for one in (1, 2, 4, 8) if 1200 // one >= 2 * side)
+    assert sizes == [(1600 // scale, 1200 // scale)]
+    expected = fit(whole, (side, 2 * side // 3), 3, how)
+    assert np.abs(found.astype(int) - expected).mean() < 4
+
+
+KINDS = [
+    *[("RGB", kind) for kind in ("gif", "webp", "tif", "bmp", "jp2", "avif", "jpg", "png")],
+    *[("CMYK", kind) for kind in ("jpg", "tif")],
+    *[("LAB", "tif"), ("P", "png"), ("YCbCr", "jpg")],
+]
+
+
+@pytest.mark.parametrize(("mode", "kind"), KINDS)
+def test_pictures_of_every_kind_and_mode_are_colours_of_their_first_frame(
+    tmp_path: Path, mode: str, kind: str
+) -> None:
+    image, other = (Image.new("RGB", (64, 48), one) for one in ((220, 20, 20), (0, 255, 0)))
+    converted = image.convert("RGB" if mode == "LAB" else mode)
+    if mode == "LAB":
+        srgb, lab = (ImageCms.createProfile(name) for name in ("sRGB", "LAB"))
+        made = ImageCms.profileToProfile(image, srgb, lab, outputMode="LAB")
+        assert made is not None
+        converted = made
+    frames = {"save_all": True, "append_images": [other]} if kind in ("gif", "webp", "tif") else {}
+    several = bool(frames) and mode == "RGB"
+    converted.save(tmp_path / f"a.{kind}", **(frames if several else {}))
+    about = pictures.header(tmp_path / f"a.{kind}")
+    assert (about.grey, about.frames > 1) == (False, several)
+    pixels = pictures.decode(tmp_path / f"a.{kind}", (32, 32), 3)
+    assert np.abs(pixels[16, 16].astype(int) - [220, 20, 20]).max() < 12

@@ -1,11 +1,15 @@
 """Streams and batches: order, types, balance, and that an image keeps its label."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
 
 from pipeline.data.datasets import Dataset, Split
+from pipeline.data.packed import Packed
+from pipeline.data.pictures import Form
+from pipeline.data.stores import Packer
 from pipeline.data.stream import batch, stream
 
 
@@ -128,3 +132,20 @@ def test_short_epochs_go_on_where_the_last_ended_until_all_have_been_seen(
         assert sorted(flat[start : start + 16]) == list(range(16))
     third = stream(split, 2, shuffle_seed=3, first_epoch=2, epoch_images=6)
     assert [int(x) for images, _ in third for x in np.asarray(images).ravel()] == seen[2]
+
+
+def test_compressed_images_give_the_batches_of_the_array(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (20, 4, 6, 3), np.uint8)
+    store = Packer(tmp_path, Form((4, 6), 3), 10**6)
+    for image in images:
+        store.add(image)
+    store.finish([])
+    store.close()
+    labels, index = np.arange(10, dtype=np.int32), np.arange(0, 20, 2)
+    splits = [Split(one, labels, index) for one in (images, Packed(tmp_path))]
+    array, packed = (list(stream(one, 4, shuffle_seed=1).as_numpy_iterator()) for one in splits)
+    for (pixels, numbers), (expected, known) in zip(packed, array, strict=True):
+        assert (pixels == expected).all()
+        assert (numbers == known).all()
+    assert (batch(splits[1], 5, 0)[0] == batch(splits[0], 5, 0)[0]).all()

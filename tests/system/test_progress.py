@@ -62,3 +62,28 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(
 
 def test_a_note_is_a_line_of_curves() -> None:
     assert progress.note({"val/loss": 0.5}) == "val/loss=0.5000"
+
+
+def test_short_work_is_passed_on_without_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "flopsmith")
+    assert list(progress.each("abc", 3, "decoding toy")) == ["a", "b", "c"]
+    assert caplog.messages == []
+
+
+def test_long_work_has_a_line_now_and_then_with_the_time_left(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "flopsmith")
+    seconds = iter([0.0, 4.0, 8.0, 12.0, 16.0, 20.0, 24.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
+    assert len(list(progress.each(range(6), 6, "decoding toy"))) == 6
+    assert caplog.messages == ["decoding toy: 3 of 6 images, 50%, about 12 s left"]
+
+
+def test_long_work_is_a_bar_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    assert list(progress.each("abc", 3, "decoding toy")) == ["a", "b", "c"]
+    assert "decoding toy" in capsys.readouterr().err

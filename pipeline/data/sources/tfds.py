@@ -18,6 +18,7 @@ from pipeline.data import depth, inspection, pictures
 from pipeline.data.cache import Contents, Source, Spans
 from pipeline.data.depth import Levels
 from pipeline.data.pictures import Form
+from pipeline.data.unreadable import Unreadable
 from pipeline.errors import DataError
 
 FORM = "tfds:NAME[:VERSION]"
@@ -147,7 +148,7 @@ def contents(builder: Any, name: str, form: Form) -> Contents:
         notes.append(inspection.converted(channels))
     levels = form.levels or _levels(builder, list(parts.values()), name, notes)
 
-    def images(rows: Sequence[int] | None) -> Iterator[npt.NDArray[np.uint8]]:
+    def images(rows: Sequence[int] | None) -> Iterator[npt.NDArray[np.uint8] | Unreadable]:
         wanted = None if rows is None else set(rows)
         place = -1
         for theirs in parts.values():
@@ -159,8 +160,10 @@ def contents(builder: Any, name: str, form: Form) -> Contents:
                     raise DataError(
                         f"the set changed while it was read. Received: source={name}. Run again"
                     )
-                with _told(f"{name}, split={theirs}, row={row}"):
+                try:
                     yield pictures.decode(io.BytesIO(data), size, channels, form.fit, levels)
+                except pictures.UNREADABLE as error:
+                    yield Unreadable(f"{name}, split={theirs}, row={row}", _line(error))
 
     spans = _spans(parts, labels)
     return Contents(

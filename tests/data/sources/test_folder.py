@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support import photographs
 
 from pipeline.data import datasets, pictures
 from pipeline.data.datasets import DataConfig, Dataset
@@ -403,3 +404,104 @@ def test_an_image_that_is_cut_off_is_named(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(DataError, match=rf"cannot be read.*file={root}/dog/cut.png"):
         load(root)
     assert kept(cache) == []
+
+
+def test_unreadable_pictures_are_left_out_if_asked_and_named_each_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = classes(tmp_path / "pets", count=6)
+    (root / "cat" / "empty.jpg").touch()
+    photographs.cut(photographs.write(root / "dog" / "0.png", 1))
+    caplog.set_level(logging.INFO, "flopsmith")
+    for _ in range(2):  # from the cache as well
+        assert len(load(root, skip_unreadable=True).train.images) == 11
+        (line,) = [line for line in caplog.messages if "left out" in line]
+        assert "left out 2 images that cannot be read: " in line
+        assert f"{root}/cat/empty.jpg (the file is empty), {root}/dog/0.png (" in line
+        caplog.clear()
+    with pytest.raises(DataError, match="2 images cannot be read"):
+        load(root)  # what was left out before is not left out in silence
+
+
+def test_some_images_are_taken_without_the_unreadable_ones(tmp_path: Path) -> None:
+    root = classes(tmp_path / "pets", count=6)
+    for number in range(5):
+        photographs.cut(photographs.write(root / "cat" / f"{number}.png", 0))
+    config = DataConfig(source=f"folder:{root}", skip_unreadable=True)
+    some, _ = datasets.sample(config, 0, 1, "train")
+    assert len(some) == 1
+    with pytest.raises(DataError, match="cannot be read"):
+        datasets.sample(DataConfig(source=f"folder:{root}"), 0, 12, "train")
+
+
+def test_a_class_of_two_images_needs_a_test_part_of_its_own(tmp_path: Path) -> None:
+    root = classes(tmp_path / "pets", count=10)
+    classes(root, count=2, names=("eel",))
+    with pytest.raises(DataError, match=r"images=\{'eel': 2\}. Give at least 3 of each class"):
+        load(root)
+    for part in ("train", "test"):
+        classes(tmp_path / "parts" / part, 2, ("cat", "dog"))
+    assert [len(one.labels) for one in (load(tmp_path / "parts").train,)] == [2]
+
+
+def test_two_hundred_classes_are_read_and_too_small_ones_counted(tmp_path: Path) -> None:
+    names = tuple(f"class {number:03}" for number in range(200))
+    for number, name in enumerate(names):
+        for row in range(3):
+            picture(tmp_path / "many" / name / f"{row}.png", number, (8, 8))
+    loaded = load(tmp_path / "many")
+    assert loaded.class_names == names
+    assert [len(one) for one in (loaded.train, loaded.val, loaded.test)] == [200, 200, 200]
+    for name in names[:30]:
+        (tmp_path / "many" / name / "2.png").unlink()
+    with pytest.raises(DataError, match=r"'class 009': 2\} and 20 more classes. Give at least 3"):
+        load(tmp_path / "many")
+
+
+def test_classes_that_the_test_part_lacks_are_told(tmp_path: Path) -> None:
+    classes(tmp_path / "pets" / "train", 4, ("cat", "dog", "eel"))
+    classes(tmp_path / "pets" / "test", 4, ("cat", "dog"))
+    assert "no image in the test part of 1 of 3 classes: eel" in load(tmp_path / "pets").notes
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_images_need_not_be_square(tmp_path: Path, fit: str) -> None:
+    root = tmp_path / "pets"
+    for label, name in enumerate(("cat", "dog")):
+        for number in range(4):
+            made = Image.new(
+                "RGB", (60, 20), "red"
+            )  # twice as wide as 24x16 wants, at equal height
+            made.paste("blue", (10, 0, 50, 20))
+            (root / name).mkdir(parents=True, exist_ok=True)
+            made.rotate(180 * label).save(root / name / f"{number}.png")
+    loaded = load(root, image_size=[16, 24], fit=fit)
+    assert loaded.image_shape == (16, 24, 3)
+    row, column = loaded.train.images[0, 8], loaded.train.images[0, :, 12]
+    assert (row[0, 0] > 200) == (fit != "crop")  # the red at the sides is cut off
+    assert (column[0].max() == 0) == (fit == "pad")  # black above
+
+
+def test_images_beyond_the_budget_are_compressed_or_left_in_their_files(tmp_path: Path) -> None:
+    root = tmp_path / "pets"
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+        for number in range(6):
+            pixels = rng.integers(0, 256, (50, 40, 3), np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+    loaded = [load(root, image_size=32, cache=limit) for limit in ("4G", "36k", "10k", 0)]
+    assert len({one.fingerprint for one in loaded}) == 1
+    whole = np.asarray(loaded[0].train.images)
+    for one in loaded[1:]:
+        assert (np.asarray(one.train.images) == whole).all()
+        assert (one.val.arrays()[0] == loaded[0].val.arrays()[0]).all()
+    assert "12 are decoded from their own files each time" in loaded[3].notes[-1]
+    assert "0 are kept" in loaded[3].notes[-1]
+
+
+def test_a_folder_of_parquet_files_names_the_source_that_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "hf" / "data").mkdir(parents=True)
+    (tmp_path / "hf" / "data" / "train-0.parquet").touch()
+    with pytest.raises(DataError, match="are read by parquet:"):
+        load(tmp_path / "hf")
