@@ -12,6 +12,7 @@ from pipeline.system.stopping import StoppedError
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_arrives_as_ctrl_c_does(number: signal.Signals) -> None:
+    signal.signal(number, signal.SIG_DFL)  # `nohup` ignores one of them, and so do its children
     with pytest.raises(KeyboardInterrupt) as caught, stopping.as_interrupt():
         os.kill(os.getpid(), number)
     assert isinstance(caught.value, StoppedError)
