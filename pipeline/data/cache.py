@@ -176,22 +176,20 @@ def write(folder: Path, contents: Contents, name: str, keeping: Keeping = KEEPIN
 
 def _limit(root: Path, contents: Contents, name: str, keeping: Keeping) -> int | None:
     """Most bytes of compressed images; None: as an array they fit. Raises if nothing would."""
-    needed = _array_bytes(contents) + len(contents.labels) * contents.labels.itemsize
+    whole = len(contents.labels) * int(np.prod(contents.shape))
+    needed = whole + len(contents.labels) * contents.labels.itemsize
     existing = next(path for path in (root, *root.absolute().parents) if path.exists())
     free = shutil.disk_usage(existing).free
-    if _array_bytes(contents) <= keeping.limit_bytes and needed <= free:
+    within = whole <= keeping.limit_bytes
+    if within and needed <= free:
         return None
-    if _array_bytes(contents) <= keeping.limit_bytes and contents.paths is None:
+    if within and contents.paths is None:
         raise DataError(
             f"{name} does not fit on the disk once decoded. Received: needed_bytes={needed}, "
             f"free_bytes={free}, folder={root}. Free space, choose a smaller image_size, or set "
             "XDG_CACHE_HOME"
         )
     return min(keeping.limit_bytes, free * 9 // 10)
-
-
-def _array_bytes(contents: Contents) -> int:
-    return len(contents.labels) * int(np.prod(contents.shape))
 
 
 def _describe(folder: Path, contents: Contents, digest: Any) -> None:

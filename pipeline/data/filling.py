@@ -77,7 +77,7 @@ def fill(
                     raise ValueError(f"decoded to {what}, not {contents.shape}")
                 rows.append(passed - 1)
                 watch.see(image)
-                digest.update(image.tobytes())
+                digest.update(image.reshape(-1).data)
                 store.add(image)
                 _check_room(store, contents, name, keeping)
         if passed != count:

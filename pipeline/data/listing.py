@@ -6,11 +6,9 @@ several threads. A picture that cannot be read stands in its place as `Unreadabl
 
 import difflib
 import io
-import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,7 +23,7 @@ from pipeline.data.depth import Levels
 from pipeline.data.pictures import Form, Header
 from pipeline.data.unreadable import Unreadable
 from pipeline.errors import DataError
-from pipeline.system import progress
+from pipeline.system import progress, threads
 
 AHEAD = 64  # pictures that are decoded before they are asked for, hence in memory
 SHOWN = 10  # classes in a message
@@ -200,7 +198,7 @@ def in_threads(
             return unreadable.of(name, file, error)
 
     coming = iter(files)
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+    with threads.pool() as pool:
         ahead: deque[Any] = deque(pool.submit(tried, one) for one in islice(coming, AHEAD))
         while ahead:
             yield ahead.popleft().result()

@@ -6,8 +6,6 @@ object of `Packed` is indexed as the array `[N, H, W, C]` that it stands for.
 
 import io
 import json
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from PIL import Image
 from pipeline.data import pictures
 from pipeline.data.pictures import Form
 from pipeline.errors import DataError
+from pipeline.system import threads
 
 PIXELS, ENDS, FILES = "packed.bin", "ends.npy", "files.json"
 FEW = 4  # images that are decoded faster than threads start
@@ -101,7 +100,7 @@ class Packed:
             for place in range(len(rows)):
                 put(place)
             return made
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        with threads.pool() as pool:
             list(pool.map(put, range(len(rows))))
         return made
 

@@ -4,7 +4,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from pipeline.data.packed import ENDS, FILES, PIXELS, encoded
 from pipeline.data.pictures import Form
+from pipeline.system import threads
 from pipeline.system.files import write_atomic
 
 IMAGES = "images.npy"
@@ -62,7 +63,7 @@ class Packer:
         """Begin; `form` has no field that is left open, and `limit` is in bytes."""
         self._folder, self._form, self._limit = folder, form, limit
         self._file = (folder / PIXELS).open("wb")
-        self._pool = ThreadPoolExecutor(min(os.cpu_count() or 1, 8))
+        self._pool = threads.pool()
         self._ahead: deque[Future[bytes]] = deque()
         self._ends: list[int] = []
         self._sizes: list[int] = []  # of all that were compressed

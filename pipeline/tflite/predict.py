@@ -2,10 +2,9 @@
 
 import glob
 import logging
-import os
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from pipeline.data import layout, pictures
 from pipeline.errors import DataError, ModelError
 from pipeline.graph import scores as score
+from pipeline.system import threads
 from pipeline.tflite import metadata, read, scoring
 from pipeline.tflite.classifier import Runner
 
@@ -107,7 +107,7 @@ def classified(
 
     Images are decoded by several threads, some ahead of the one that is classified.
     """
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+    with threads.pool() as pool:
         ahead = deque[tuple[Path, Future[Any]]]()
         for path in paths:
             ahead.append((path, pool.submit(_decoded, runner, path)))

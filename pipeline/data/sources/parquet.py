@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 FORM = "parquet:PATH"
 BATCH = 64  # pictures that are read at once, hence in memory as encoded bytes
-ORDER = ("", "train", "test", "val")
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def _listed(files: Sequence[Path], root: Path, source: str) -> Listing:
     parts = _parts(files, root, source, notes)
     columns = _columns(files[0], source, notes)
     held: list[_Held] = []
-    for file in sorted(files, key=lambda file: ORDER.index(parts[file])):
+    for file in sorted(files, key=lambda file: entries.ORDER.index(parts[file])):
         labels = _labels(file, columns, source)
         held += [_Held(file, row, label, parts[file]) for row, label in enumerate(labels)]
     held = _labelled(held, source, notes)
