@@ -104,6 +104,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             source=config.teacher or "",
         ),
         on_epoch=ctx.curve,
+        objective=ctx.objective,
     )
     with structure.kept(model):  # zeros and shared values of earlier stages stay
         mode = tuning.run(config.mode, config.head_epochs)

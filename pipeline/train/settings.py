@@ -15,6 +15,8 @@ from pydantic import (
 
 from pipeline.data.augment import augmentation
 from pipeline.data.augment.strength import Augmentation, Strength
+from pipeline.data.datasets import ClassName
+from pipeline.data.stream import Sampling
 from pipeline.errors import DataError, RecipeError
 
 Optimizer = Literal[
@@ -45,7 +47,9 @@ ExemptSensitive = Annotated[
     ),
 ]
 # Settings that every later training of the same network keeps.
-LASTING = ("batch_size", "augmentation", "flip", "fix_norms")
+LASTING = ("batch_size", "augmentation", "flip", "class_weights", "sampling", "fix_norms")
+Weight = Annotated[float, Field(gt=0)]
+ClassWeights = Literal["none", "auto"] | dict[ClassName, Weight]
 
 
 class Transfer(BaseModel):
@@ -122,7 +126,25 @@ class Updates(Transfer):
         return self
 
 
-class Settings(Updates):
+class Classes(BaseModel):
+    """How much the images of each class take part in training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    class_weights: ClassWeights = Field(
+        "none",
+        description="How much an image counts in the loss: none, as much as any other; auto: the "
+        "less, the more images its class has; or a weight by name of class, 1 for others",
+    )
+    sampling: Sampling = Field(
+        "shuffled",
+        description="Which images a batch has: shuffled, any; stratified, of every class as many "
+        "as its share of all images is; balanced, of every class as many, images of rare classes "
+        "several times an epoch",
+    )
+
+
+class Settings(Updates, Classes):
     """How one network is trained."""
 
     batch_size: int = Field(32, ge=2, description="Images per update")
@@ -181,7 +203,8 @@ def mending(
 ) -> Settings:
     """Settings to train a network that compression has changed: Adam, its rate along a cosine.
 
-    Batch size, augmentation and fixed normalization are as in its training so far.
+    Batch size, augmentation, weights and sampling of classes, and fixed normalization are as in its
+    training so far.
 
     Args:
         found: Settings of its training so far.
