@@ -270,6 +270,8 @@ def _register(
         export=out / EXPORT,
         example=dataset.test.images[dataset.test.index[0]],
         accuracy=made.metrics["test_accuracy"],
+        objective=recipe.objective,
+        score=made.metrics[f"test_{recipe.objective}"],
         split=dataset.fingerprint,
         tags={"data": dataset.name, "seed": str(recipe.seed)},
         data=_short(dataset.name),

@@ -28,6 +28,7 @@ CHAMPION = "champion"
 CODE = Path(__file__).with_name("serving.py")
 PACKAGES = ("ai-edge-litert", "mlflow", "numpy", "pandas", "pillow")  # that CODE imports
 SPLIT, ACCURACY, SIZE, HASH = "data_fingerprint", "test_accuracy", "size_bytes", "sha256"
+OBJECTIVE = "objective"  # tag: the score that decides, where it is not accuracy
 WITHHELD = "champion_withheld"  # tag: why a version may not be the champion
 PREPROCESSING = (
     "An image file is decoded upright, made 8-bit grey or RGB with white where it is transparent, "
@@ -49,6 +50,8 @@ class Candidate:
     tags: Mapping[str, str]  # more facts for the registry
     data: str | None = None  # short name of the user's own data set; None: the built-in images
     withhold: str | None = None  # why it must not be the champion; None: it may be
+    objective: str = "accuracy"  # the score that decides, and what it is on test
+    score: float | None = None
 
     @property
     def name(self) -> str:
@@ -74,6 +77,7 @@ def register(made: Candidate, run: Run) -> None:
         **made.tags,
         SPLIT: made.split,
         ACCURACY: repr(made.accuracy),
+        **_objective(made),
         SIZE: str(len(content)),
         HASH: hashlib.sha256(content).hexdigest(),
         **({WITHHELD: made.withhold} if made.withhold else {}),
@@ -95,6 +99,13 @@ def register(made: Candidate, run: Run) -> None:
         run.tags({"registered_model": f"models:/{made.name}/{found.version}"})
     except store.FAILURES as error:
         log.warning("%s: MLflow did not register the model: %s", made.name, store.reason(error))
+
+
+def _objective(made: Candidate) -> dict[str, str]:
+    """Tags of a score other than accuracy."""
+    if made.objective == "accuracy" or made.score is None:
+        return {}
+    return {OBJECTIVE: made.objective, f"test_{made.objective}": repr(made.score)}
 
 
 def _known(client: MlflowClient, name: str, tags: Mapping[str, str]) -> ModelVersion | None:
@@ -158,7 +169,8 @@ def _usage(name: str) -> str:
         """    printf '{"inputs": ["%s"]}' "$(base64 < photo.jpg | tr -d '\\n')" """
         "\\\n        | curl -H 'Content-Type: application/json' -d @- http://127.0.0.1:5001/invocations"
         f"\n\n`{CHAMPION}` is the version with the best test accuracy of those that were tested on "
-        f"the same images (tag `{SPLIT}`); of two alike, the smaller file."
+        f"the same images (tag `{SPLIT}`), or the best score that the tag `{OBJECTIVE}` names; of "
+        "two alike, the smaller file."
     )
 
 
@@ -182,23 +194,37 @@ def _compare(client: MlflowClient, new: ModelVersion) -> None:
             *(new.name, new.version, old.version, CHAMPION, new.name, CHAMPION, new.version),
         )
         return
-    better = _rank(new) > _rank(old)
+    key = f"test_{new.tags.get(OBJECTIVE, 'accuracy')}"
+    if old.tags.get(OBJECTIVE) != new.tags.get(OBJECTIVE):
+        log.warning(
+            "%s: version %s was chosen by %s, version %s by %s; they are compared by the former",
+            *(new.name, new.version, new.tags.get(OBJECTIVE, "accuracy")),
+            *(old.version, old.tags.get(OBJECTIVE, "accuracy")),
+        )
+    if key not in old.tags:
+        log.warning(
+            "%s: version %s has no %s and stays %s. To choose version %s: "
+            "mlflow.MlflowClient().set_registered_model_alias(%r, %r, %s)",
+            *(new.name, old.version, key, CHAMPION, new.version, new.name, CHAMPION, new.version),
+        )
+        return
+    better = _rank(new, key) > _rank(old, key)
     if better:
         client.set_registered_model_alias(new.name, CHAMPION, new.version)
     log.info(
         "%s: version %s is registered%s; %s",
-        *(new.name, new.version, f", and {CHAMPION}" if better else "", _versus(new, old)),
+        *(new.name, new.version, f", and {CHAMPION}" if better else "", _versus(new, old, key)),
     )
 
 
-def _rank(one: ModelVersion) -> tuple[float, int]:
-    """Sort key of a version: test accuracy, then smaller size; higher is better."""
-    return float(one.tags[ACCURACY]), -int(one.tags[SIZE])
+def _rank(one: ModelVersion, key: str) -> tuple[float, int]:
+    """Sort key of a version: its score on test, then smaller size; higher is better."""
+    return float(one.tags[key]), -int(one.tags[SIZE])
 
 
-def _versus(new: ModelVersion, old: ModelVersion) -> str:
-    """Accuracy and size of the new version against the old one."""
+def _versus(new: ModelVersion, old: ModelVersion, key: str) -> str:
+    """Score and size of the new version against the old one."""
     return " against ".join(
-        f"{float(one.tags[ACCURACY]):.4f} and {int(one.tags[SIZE]):,} bytes{of}"
+        f"{float(one.tags[key]):.4f} and {int(one.tags[SIZE]):,} bytes{of}"
         for one, of in ((new, ""), (old, f" of version {old.version}"))
     )
