@@ -128,7 +128,9 @@ def _scores(last: Artifact) -> str:
     """All scores on test with their intervals; empty where they are not known."""
     if not last.details.scores:
         return ""
-    return markdown.table(scores.HEADS, scores.rows(last)) + f"\n\n{scores.SURE}"
+    return (
+        markdown.table(scores.HEADS, scores.rows(last), words=scores.WORDS) + f"\n\n{scores.SURE}"
+    )
 
 
 def _targets(verdicts: Sequence[Mapping[str, Any]]) -> str:

@@ -123,7 +123,7 @@ def render_markdown(artifacts: Sequence[Artifact], heading: str, lead: str = "")
         blocks += ["## Stages", markdown.table(["Stage", *(c.title for c in shown)], rows)]
     if found := scores.table(artifacts):
         blocks += [f"## Scores of {markdown.text(found['label'])}", scores.SURE]
-        blocks += [markdown.table(scores.HEADS, found["rows"])]
+        blocks += [markdown.table(scores.HEADS, found["rows"], words=scores.WORDS)]
     if landed := _landed(artifacts):
         table = markdown.table(TARGET_TITLES, landed["rows"], words=TARGET_WORDS)
         blocks += ["## Where it runs", table]

@@ -7,7 +7,8 @@ from pipeline.artifact import Artifact
 from pipeline.details import ScoreRow
 from pipeline.objective import MEANINGS, TITLES
 
-HEADS = ("Score on test (%)", "Value", "95% interval", "What it is")
+HEADS = ("Score on test", "What it is", "Value (%)", "95% interval (%)")
+WORDS = 2  # of these columns hold words, the others numbers
 SURE = "95% intervals: by Wilson for accuracy, by a bootstrap within each class for the others."
 
 
@@ -33,7 +34,13 @@ def table(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
     if last is None:
         return None
     label = last.directory.name or last.stage
-    return {"label": label, "heads": HEADS, "rows": rows(last), "sure": SURE}
+    return {
+        "label": label,
+        "heads": HEADS,
+        "words": HEADS[1:WORDS],
+        "rows": rows(last),
+        "sure": SURE,
+    }
 
 
 def rows(last: Artifact) -> list[list[str]]:
@@ -50,9 +57,9 @@ def _row(row: ScoreRow, is_goal: bool) -> list[str]:
     name = TITLES[row["score"]]
     return [
         f"{name}, the objective" if is_goal else name,
+        MEANINGS[row["score"]],
         f"{100 * row['value']:.2f}",
         interval(row["low"], row["high"]),
-        MEANINGS[row["score"]],
     ]
 
 

@@ -168,7 +168,7 @@ class Settings(Updates, Classes):
     )
     flip: bool = Field(False, description="Mirror half of the training images left to right")
     patience: int | None = Field(
-        None, ge=1, description="Training stops after so many epochs without a better val accuracy"
+        None, ge=1, description="Training stops after so many epochs without a better score on val"
     )
     settle: int = Field(0, ge=0, description="First epochs, which cannot become the best one")
     grace: int | None = Field(
