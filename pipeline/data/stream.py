@@ -47,15 +47,7 @@ def stream(
     def order() -> Rows:
         if shuffle_seed is None:
             return np.arange(count)
-        if sampling == "balanced":
-            return balanced(split.labels, count, shuffle_seed, next(epochs))
-        passes, at = np.divmod(np.arange(count) + count * next(epochs), whole)
-        rngs = {one: np.random.default_rng([shuffle_seed, one]) for one in np.unique(passes)}
-        return np.concatenate([arranged(r)[at[passes == p]] for p, r in rngs.items()])
-
-    def arranged(rng: np.random.Generator) -> Rows:
-        found = rng.permutation(whole)
-        return found if sampling == "shuffled" else stratified(split.labels, found, rng)
+        return places(split.labels, count, shuffle_seed, next(epochs), sampling)
 
     def gather(places: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
         return images.take(split.index[places], axis=0), split.labels[places]
@@ -78,6 +70,25 @@ def stream(
     dataset = tf.data.Dataset.range(1).flat_map(one_epoch).batch(batch_size, drop_remainder=full)
     dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE)
     return dataset.prefetch(tf.data.AUTOTUNE).apply(tf.data.experimental.assert_cardinality(steps))
+
+
+def places(labels: npt.NDArray[Any], count: int, seed: int, epoch: int, sampling: Sampling) -> Rows:
+    """Choose the places of one epoch, in the order in which they are fed.
+
+    Unless `sampling` is "balanced", passes over all places follow each other, and every epoch takes
+    the next `count` of them.
+    """
+    if sampling == "balanced":
+        return balanced(labels, count, seed, epoch)
+    passes, at = np.divmod(np.arange(count) + count * epoch, len(labels))
+    parts = []
+    for number in np.unique(passes):
+        rng = np.random.default_rng([seed, number])
+        order = rng.permutation(len(labels))
+        if sampling == "stratified":
+            order = stratified(labels, order, rng)
+        parts.append(order[at[passes == number]])
+    return np.concatenate(parts)
 
 
 def stratified(labels: npt.NDArray[Any], shuffled: Rows, rng: np.random.Generator) -> Rows:

@@ -5,7 +5,7 @@ there: float32 before quantization, int8 after it.
 """
 
 import gzip
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from pipeline.details import ClassRow, LedgerRow, Objective
 from pipeline.graph import complexity, keras_file
 from pipeline.graph.scores import classes
 from pipeline.measure import guessing, intervals, ledger
+from pipeline.measure.intervals import Interval
 from pipeline.objective import of_part
 from pipeline.tflite import convert
 from pipeline.tflite.classifier import Runner
@@ -66,16 +67,10 @@ def measure(
         numbers = keras_numbers(model, rows)
         scores = partial(keras_scores, model)
     test, labels = scores(dataset.test), dataset.test.labels
-    # where the stage or the guardrail has measured it
-    names = ("val_accuracy", f"val_{objective}")
-    val = {name: artifact.metrics[name] for name in names if name in artifact.metrics}
-    if not {*names} <= {*val}:
-        val = of_part("val", objective, dataset.val.labels, scores(dataset.val))
     every = intervals.every(labels, test)
     metrics = {
-        **val,
-        **of_part("test", objective, labels, test),
-        **_ends(every, objective),
+        **_on_val(artifact, dataset, scores, objective),
+        **_on_test(every, objective),
         **numbers,
         "size_bytes": len(content),
         "gzip_bytes": gzip_bytes(content),
@@ -87,20 +82,34 @@ def measure(
     measured = artifact.model_copy(update={"metrics": {**metrics, **artifact.metrics}})
     guess = guessing.judged(measured, dataset, objective)
     told: dict[str, Any] = {"guessing": guess} if guess else {}
-    told |= {"objective": objective} if objective != "accuracy" else {}
+    if objective != "accuracy":
+        told["objective"] = objective
     told["scores"] = [{"score": name, **one._asdict()} for name, one in every.items()]
     hits = classes(test) == labels
     return measured.telling(per_class=_per_class(hits, dataset), ledger=rows, **told)
 
 
-def _ends(every: Mapping[Objective, intervals.Interval], objective: Objective) -> dict[str, float]:
-    """The ends of the intervals of test accuracy, and of the objective."""
+def _on_val(
+    artifact: Artifact,
+    dataset: Dataset,
+    scores: Callable[[Split], np.ndarray],
+    objective: Objective,
+) -> dict[str, float]:
+    """Val accuracy and the objective on val, unless the stage or the guardrail has measured it."""
+    names = ("val_accuracy", f"val_{objective}")
+    if {*names} <= {*artifact.metrics}:
+        return {name: artifact.metrics[name] for name in names}
+    return of_part("val", objective, dataset.val.labels, scores(dataset.val))
+
+
+def _on_test(every: Mapping[Objective, Interval], objective: Objective) -> dict[str, float]:
+    """Test accuracy and the objective on test, by name, and the ends of their intervals."""
     names: tuple[Objective, ...] = ("accuracy", objective)
-    return {
-        f"test_{name}_{end}": getattr(every[name], end)
-        for name in dict.fromkeys(names)
-        for end in ("low", "high")
-    }
+    found: dict[str, float] = {}
+    for name in dict.fromkeys(names):
+        value, low, high = every[name]
+        found |= {f"test_{name}": value, f"test_{name}_low": low, f"test_{name}_high": high}
+    return found
 
 
 def val_scores(artifact: Artifact, dataset: Dataset, objective: Objective) -> dict[str, float]:

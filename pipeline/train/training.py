@@ -55,6 +55,11 @@ class Session:
     deadline: float | None = None
     objective: Objective = "accuracy"
 
+    @property
+    def goals(self) -> list[str]:
+        """The objective, where it is not accuracy."""
+        return [] if self.objective == "accuracy" else [self.objective]
+
 
 def curves(objective: Objective) -> dict[str, str]:
     """The names of the curves by those that Keras gives them.
@@ -99,15 +104,13 @@ def fit(
         if session.checkpoint:
             more = average.variables if average else []
             common = (settings.model_dump(), lessons.plain, seed, dataset.fingerprint)
-            goal = () if session.objective == "accuracy" else (session.objective,)
-            file = Checkpoint(session.checkpoint, view, *common, *goal, more=more)
+            file = Checkpoint(session.checkpoint, view, *common, *session.goals, more=more)
         lowering = optimizers.plateau(settings, session.objective)
         watcher = _Watcher(view, course, lowering, file, average)
         watcher.resume()
         if not course.is_over():
             train, val = inputs.streams(dataset, settings, seed, course.epochs)
-            scoring = [noted.callback()] if noted else []
-            own = [keras.callbacks.TerminateOnNaN(), *scoring, *([lowering] if lowering else [])]
+            own = [keras.callbacks.TerminateOnNaN(), noted and noted.callback(), lowering]
             if average:
                 view.after_step = average.update
                 own.append(average.callback())
@@ -122,7 +125,7 @@ def fit(
                     epochs=course.last,
                     shuffle=False,  # `train` is shuffled already; Keras warns if asked to as well
                     verbose=0,
-                    callbacks=[*callbacks, *own, watcher.callback(advance)],
+                    callbacks=[*callbacks, *filter(None, own), watcher.callback(advance)],
                 )
         if average or course.best_weights is not None:
             view.set_weights(course.best_weights or watcher.scored())
