@@ -271,7 +271,7 @@ def _register(
         example=dataset.test.images[dataset.test.index[0]],
         accuracy=made.metrics["test_accuracy"],
         objective=recipe.objective,
-        score=made.metrics[f"test_{recipe.objective}"],
+        scores={row["score"]: row["value"] for row in made.details.scores},
         split=dataset.fingerprint,
         tags={"data": dataset.name, "seed": str(recipe.seed)},
         data=_short(dataset.name),

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,8 @@ class Candidate:
     tags: Mapping[str, str]  # more facts for the registry
     data: str | None = None  # short name of the user's own data set; None: the built-in images
     withhold: str | None = None  # why it must not be the champion; None: it may be
-    objective: str = "accuracy"  # the score that decides, and what it is on test
-    score: float | None = None
+    objective: str = "accuracy"  # the score that decides
+    scores: Mapping[str, float] = field(default_factory=dict)  # all of them on test
 
     @property
     def name(self) -> str:
@@ -76,8 +76,9 @@ def register(made: Candidate, run: Run) -> None:
     tags = {
         **made.tags,
         SPLIT: made.split,
+        **{f"test_{name}": repr(value) for name, value in made.scores.items()},
         ACCURACY: repr(made.accuracy),
-        **_objective(made),
+        **({OBJECTIVE: made.objective} if made.objective != "accuracy" else {}),
         SIZE: str(len(content)),
         HASH: hashlib.sha256(content).hexdigest(),
         **({WITHHELD: made.withhold} if made.withhold else {}),
@@ -99,13 +100,6 @@ def register(made: Candidate, run: Run) -> None:
         run.tags({"registered_model": f"models:/{made.name}/{found.version}"})
     except store.FAILURES as error:
         log.warning("%s: MLflow did not register the model: %s", made.name, store.reason(error))
-
-
-def _objective(made: Candidate) -> dict[str, str]:
-    """Tags of a score other than accuracy."""
-    if made.objective == "accuracy" or made.score is None:
-        return {}
-    return {OBJECTIVE: made.objective, f"test_{made.objective}": repr(made.score)}
 
 
 def _known(client: MlflowClient, name: str, tags: Mapping[str, str]) -> ModelVersion | None:
@@ -194,20 +188,21 @@ def _compare(client: MlflowClient, new: ModelVersion) -> None:
             *(new.name, new.version, old.version, CHAMPION, new.name, CHAMPION, new.version),
         )
         return
-    key = f"test_{new.tags.get(OBJECTIVE, 'accuracy')}"
-    if old.tags.get(OBJECTIVE) != new.tags.get(OBJECTIVE):
-        log.warning(
-            "%s: version %s was chosen by %s, version %s by %s; they are compared by the former",
-            *(new.name, new.version, new.tags.get(OBJECTIVE, "accuracy")),
-            *(old.version, old.tags.get(OBJECTIVE, "accuracy")),
-        )
-    if key not in old.tags:
+    names = [one.tags.get(OBJECTIVE, "accuracy") for one in (new, old)]
+    key = f"test_{names[0]}"
+    if key not in old.tags:  # registered by an earlier version of flopsmith
         log.warning(
             "%s: version %s has no %s and stays %s. To choose version %s: "
             "mlflow.MlflowClient().set_registered_model_alias(%r, %r, %s)",
             *(new.name, old.version, key, CHAMPION, new.version, new.name, CHAMPION, new.version),
         )
         return
+    if names[0] != names[1]:
+        log.warning(
+            "%s: the objective of version %s is %s, that of version %s is %s; they are compared by "
+            "the former",
+            *(new.name, new.version, names[0], old.version, names[1]),
+        )
     better = _rank(new, key) > _rank(old, key)
     if better:
         client.set_registered_model_alias(new.name, CHAMPION, new.version)
