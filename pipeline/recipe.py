@@ -22,7 +22,7 @@ from pipeline.system.files import fingerprint
 
 HERE = Path(__file__).parent
 FOLDERS = (HERE.parent / "recipes", HERE / "_recipes")  # a checkout; an installed wheel
-BRANCHES = ("literal[", "constrained-")  # how pydantic's names for the kinds of a value begin
+BRANCHES = ("literal[", "constrained-", "dict[", "function-")  # so pydantic names kinds
 
 
 @dataclass(frozen=True)

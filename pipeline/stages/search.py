@@ -25,7 +25,7 @@ from pipeline.errors import PipelineError, RecipeError
 from pipeline.search import oracles
 from pipeline.stage import Kind, StageConfig
 from pipeline.train.preprocessing import Preprocessing
-from pipeline.train.settings import Classes, Optimizer, Schedule, Settings
+from pipeline.train.settings import ClassWeights, Optimizer, Sampling, Schedule, Settings
 from search_spaces import families
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ Value = str | int | float | bool
 DEFAULT_FAMILIES = ("mobilenet", "mobilenet_v1", "resnet")  # every later stage can process them
 
 
-class Config(StageConfig, Classes):
+class Config(StageConfig):
     """The `search:` section of a recipe."""
 
     needs: ClassVar[tuple[Kind, ...]] = ("nothing",)
@@ -125,6 +125,8 @@ class Config(StageConfig, Classes):
         min_length=1,
         description="Whether training images are mirrored at random, to search",
     )
+    class_weights: ClassWeights = "none"
+    sampling: Sampling = "shuffled"
     preprocessing: Preprocessing = Field(
         "fixed",
         description="Statistics of the training images that pixels are scaled with: fixed, "
@@ -220,15 +222,12 @@ def _searcher(config: Config, ctx: Context) -> "Searcher":
         log.warning(
             "search: no network of %s fits the budget and the targets", ", ".join(sorted(out))
         )
+    same = {"oracle", "epochs", "epoch_images", "grace", "preprocessing"}
     plan = Plan(
-        oracle=config.oracle,
-        epochs=config.epochs,
+        **config.model_dump(include=same),
         against=against,
-        epoch_images=config.epoch_images,
-        grace=config.grace,
         seconds=config.minutes and config.minutes * 60,
-        preprocessing=config.preprocessing,
-        fixed=config.model_dump(include={*Classes.model_fields}, exclude_defaults=True),
+        fixed=config.model_dump(include={"class_weights", "sampling"}, exclude_defaults=True),
         score=f"val_{ctx.objective}",
     )
     return Searcher(dataclasses.replace(whole, families=kept), costs, ctx, plan)

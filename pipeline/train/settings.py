@@ -13,10 +13,10 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.data import stream
 from pipeline.data.augment import augmentation
 from pipeline.data.augment.strength import Augmentation, Strength
 from pipeline.data.datasets import ClassName
-from pipeline.data.stream import Sampling
 from pipeline.errors import DataError, RecipeError
 
 Optimizer = Literal[
@@ -49,7 +49,32 @@ ExemptSensitive = Annotated[
 # Settings that every later training of the same network keeps.
 LASTING = ("batch_size", "augmentation", "flip", "class_weights", "sampling", "fix_norms")
 Weight = Annotated[float, Field(gt=0)]
-ClassWeights = Literal["none", "auto"] | dict[ClassName, Weight]
+
+
+def _weighed(value: Any) -> Any:
+    """Refuse what is neither a word that is known nor a mapping."""
+    if value in ("none", "auto") or isinstance(value, Mapping):
+        return value
+    raise ValueError("expected none, auto, or a weight by name of class")
+
+
+# Settings of every training, those of a search among them.
+ClassWeights = Annotated[
+    Literal["none", "auto"] | dict[ClassName, Weight],
+    BeforeValidator(_weighed),
+    Field(
+        description="How much an image counts in the loss: none, as much as any other; auto: the "
+        "less, the more images its class has; or a weight by name of class, 1 for others"
+    ),
+]
+Sampling = Annotated[
+    stream.Sampling,
+    Field(
+        description="Which images a batch has: shuffled, any; stratified, of every class as many "
+        "as its share of all images is; balanced, of every class as many, images of rare classes "
+        "several times an epoch"
+    ),
+]
 
 
 class Transfer(BaseModel):
@@ -126,25 +151,7 @@ class Updates(Transfer):
         return self
 
 
-class Classes(BaseModel):
-    """How much the images of each class take part in training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    class_weights: ClassWeights = Field(
-        "none",
-        description="How much an image counts in the loss: none, as much as any other; auto: the "
-        "less, the more images its class has; or a weight by name of class, 1 for others",
-    )
-    sampling: Sampling = Field(
-        "shuffled",
-        description="Which images a batch has: shuffled, any; stratified, of every class as many "
-        "as its share of all images is; balanced, of every class as many, images of rare classes "
-        "several times an epoch",
-    )
-
-
-class Settings(Updates, Classes):
+class Settings(Updates):
     """How one network is trained."""
 
     batch_size: int = Field(32, ge=2, description="Images per update")
@@ -167,6 +174,8 @@ class Settings(Updates, Classes):
         "light, medium, strong, or a mapping of kinds to sizes",
     )
     flip: bool = Field(False, description="Mirror half of the training images left to right")
+    class_weights: ClassWeights = "none"
+    sampling: Sampling = "shuffled"
     patience: int | None = Field(
         None, ge=1, description="Training stops after so many epochs without a better score on val"
     )
