@@ -101,7 +101,7 @@ def coarse_class(drop: float, labels: np.ndarray, objective: Objective) -> str |
     counts = np.bincount(labels)
     rare = int(counts[counts > 0].min())
     worth = 1 / (rare * np.count_nonzero(counts))  # of balanced accuracy; about that of the others
-    if not drop or worth <= drop:
+    if objective == "auc" or not drop or worth <= drop:  # AUC has small steps
         return None
     return (
         f"one of the {rare} val images of the rarest class is about {worth:.4f} of "

@@ -5,7 +5,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,21 +104,31 @@ def classes(recipe: Recipe, dataset: Dataset) -> list[str]:
         told.append(f"objective: {title} on val decides wherever accuracy would")
         if missing := objective.absent(dataset.val.labels, dataset.class_names):
             told.append(f"no val images of {listed(missing)}: left out of the mean of {title}")
-    asked = False
+    lasting: dict[str, Any] = {}  # a later stage keeps what it is not given
     for step in recipe.stages:
-        setting: Any = getattr(step.config, "class_weights", None) or "none"
-        sampling = getattr(step.config, "sampling", None) or "shuffled"
-        asked |= (setting, sampling) != ("none", "shuffled")
-        # `pretrain` learns from other data, which has other classes
-        if step.name != "pretrain":
-            try:
-                said = class_weights.told(setting, dataset)
-            except RecipeError as error:
-                raise RecipeError(f"{step.name}.{error}") from error
-            told += [f"{step.name}: {said}"] if said else []
+        if step.name == "pretrain":  # it learns from other data, which has other classes
+            continue
+        own = {name: getattr(step.config, name, None) for name in ("class_weights", "sampling")}
+        own = {name: value for name, value in own.items() if value is not None}
+        before, lasting = _doubled(lasting), {**lasting, **own}
+        try:
+            said = class_weights.told(own.get("class_weights") or "none", dataset)
+        except RecipeError as error:
+            raise RecipeError(f"{step.name}.{error}") from error
+        told += [f"{step.name}: {said}"] if said else []
+        if _doubled(lasting) and not before:
+            told.append(
+                f"{step.name}: sampling balanced and class_weights auto make up for the same "
+                "twice: images of rare classes come more often, and count more. Leave one out"
+            )
+    asked = [(k, v) for k, v in lasting.items() if v not in ("none", "shuffled")]
     if not asked and recipe.objective == "accuracy":
         told += _proposed(recipe, dataset)
     return told
+
+
+def _doubled(settings: Mapping[str, Any]) -> bool:
+    return settings.get("class_weights") == "auto" and settings.get("sampling") == "balanced"
 
 
 def _proposed(recipe: Recipe, dataset: Dataset) -> list[str]:

@@ -123,4 +123,5 @@ def test_an_image_of_a_rare_class_that_is_worth_more_than_the_drop_is_told() -> 
     assert said.startswith("one of the 5 val images of the rarest class is about 0.1000 of bal")
     assert reference.steps(0.1, labels, "macro_f1") is None
     assert reference.steps(0.0, labels, "macro_f1") is None
+    assert reference.steps(0.05, labels, "auc") is None
     assert reference.steps(0.05, labels, "accuracy") == reference.coarse(0.05, 100)

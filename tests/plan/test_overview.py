@@ -184,3 +184,20 @@ def test_the_objective_and_the_classes_that_val_lacks_are_said(read: Read, tmp_p
     assert "no val images of class1: left out of the mean of macro F1" in lines
     (bounds,) = (line for line in lines if line.startswith("bounds:"))
     assert bounds.endswith("compression may cost 2 points of val macro F1")
+
+
+@pytest.mark.parametrize(
+    ("given", "stage"),
+    [
+        ("search.class_weights=auto search.sampling=balanced", "search"),
+        ("search.class_weights=auto search.sampling=stratified", None),
+        ("search.sampling=balanced", None),
+    ],
+)
+def test_what_makes_up_for_rare_classes_twice_is_said(
+    given: str, stage: str | None, read: Read, tmp_path: Path
+) -> None:
+    lines = overview.lines(read(TEXT, given), dataset(10, 30), tmp_path)
+    said = [line for line in lines if "make up for the same twice" in line]
+    assert len(said) == (stage is not None)
+    assert all(line.startswith(f"{stage}: ") for line in said)
