@@ -72,4 +72,4 @@ def test_ten_thousand_images_of_ten_classes_take_less_than_a_second() -> None:
     objective.measured("auc", labels, scores)  # imports
     began = time.process_time()
     intervals.every(labels, scores)
-    assert time.process_time() - began < 2  # a busy machine; 0.3 s otherwise
+    assert time.process_time() - began < 1

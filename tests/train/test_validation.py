@@ -1,6 +1,8 @@
 """The score on val in training: from one pass, the number of scikit-learn, and what it decides."""
 
+import ast
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,6 +18,7 @@ from pipeline.train import training
 from pipeline.train.settings import Settings
 from pipeline.train.training import Session
 
+ROOT = Path(__file__).parents[2]
 FROZEN = {"optimizer": "sgd", "learning_rate": 1e-12, "schedule": "constant", "batch_size": 8}
 
 
@@ -109,3 +112,15 @@ def test_training_that_resumes_keeps_the_scores_of_its_first_epochs(
         session = Session("a", checkpoint=path, last=last, objective="macro_f1")
         found = training.fit(model, few_digits, settings, 0, session)
     assert found["val/macro_f1"] == pytest.approx(whole["val/macro_f1"])
+
+
+def test_every_training_of_a_run_is_told_the_objective() -> None:
+    missing = []
+    for path in sorted((ROOT / "pipeline").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if name == "Session" and "objective" not in {one.arg for one in node.keywords}:
+                missing.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert missing == []
