@@ -9,7 +9,7 @@ from pipeline import artifact
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import DataConfig, Dataset
-from pipeline.details import Details
+from pipeline.details import Details, Objective
 from pipeline.system.files import write_atomic
 
 
@@ -62,6 +62,7 @@ class Context:
     recipe_yaml: str  # the recipe with every default and override filled in
     log: Log
     pictures: DataConfig | None = None  # what `data` was read as; None: images in memory
+    objective: Objective = "accuracy"  # the score that choices on val go by
 
     def earlier(self) -> list[Artifact]:
         """The artifacts of the stages of the run before this one, in order."""

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 # pydantic cannot read the rows of `typing.TypedDict` before Python 3.12
 from typing_extensions import TypedDict
 
+# `pipeline.objective` defines them
+Objective = Literal["accuracy", "balanced_accuracy", "macro_f1", "auc"]
 Curves = dict[str, list[float | None]]  # "train/loss": a value per epoch, None where not finite
 
 
@@ -48,13 +50,23 @@ ClassRow = TypedDict(
 )
 
 
+class ScoreRow(TypedDict):
+    """One score of the final model on test, with its interval of 95%."""
+
+    score: str  # "accuracy", "balanced_accuracy", "macro_f1" or "auc"
+    value: float
+    low: float
+    high: float
+
+
 class AttemptRow(TypedDict):
     """One run of a stage within the guardrail."""
 
     settings: dict[str, Any]  # those that differ from what the recipe asks for
-    holds: bool  # whether val accuracy is at or above the floor
+    holds: bool  # whether the objective on val is at or above the floor
     floor: float
     val_accuracy: float
+    score: NotRequired[float]  # the objective, where it is not accuracy
     seconds: float
 
 
@@ -78,6 +90,9 @@ class TrialRow(TypedDict, total=False):
     tflite_bytes: int
     latency_ms: float
     val_accuracy: float | None
+    val_balanced_accuracy: float | None  # this and the next two where they are the objective
+    val_macro_f1: float | None
+    val_auc: float | None
     val_loss: float | None
     history: Curves
     error: str | None
@@ -86,6 +101,9 @@ class TrialRow(TypedDict, total=False):
     epoch_seconds: float
     memory_bytes: int | None
     int8_val_accuracy: float
+    int8_val_balanced_accuracy: float
+    int8_val_macro_f1: float
+    int8_val_auc: float
     int8_bytes: int
     int8_latency_ms: float
     int8_error: str | None
@@ -109,6 +127,7 @@ class Given(TypedDict):
     pixels: str  # the values that it takes, by name
     val_accuracy: float
     test_accuracy: float
+    scores: NotRequired[dict[str, float]]  # other objectives: "val_macro_f1", "test_macro_f1" ...
 
 
 class Agreement(TypedDict):
@@ -141,6 +160,8 @@ class Details(BaseModel):
     # set by pipeline.runner, of every model
     per_class: list[ClassRow] = []
     ledger: list[LedgerRow] = []  # what every kernel holds
+    objective: Objective = "accuracy"  # the score that choices on val went by
+    scores: list[ScoreRow] = []  # all scores on test
     guessing: Guessing | None = None  # None: the model has learned something
 
     # in what the model is worse than what it was made from, more than is allowed; None: in nothing

@@ -1,8 +1,8 @@
-"""The guardrail: compress as strongly as val accuracy allows, and never further.
+"""The guardrail: compress as strongly as the objective on val allows, and never further.
 
 A stage that compresses defines `ladder(config) -> Ladder`: the settings that it may run with, from
 mild to strong. An attempt is one run of the stage with one of these settings, in a directory of its
-own. The strongest attempt whose val accuracy is at or above a floor is accepted; if there is none,
+own. The strongest attempt whose score on val is at or above a floor is accepted; if there is none,
 the stage's input becomes its output, and the log, the report and the artifact say so.
 """
 
@@ -17,10 +17,11 @@ from typing import Any
 from pipeline import artifact, stage
 from pipeline.artifact import Artifact
 from pipeline.context import Context, Log
-from pipeline.details import AttemptRow, Details
+from pipeline.details import AttemptRow, Details, Objective
 from pipeline.errors import ModelError, ParityError
 from pipeline.measure import metrics
 from pipeline.measure.reference import ROUNDING
+from pipeline.objective import TITLES
 from pipeline.stage import Ladder, Stage, StageConfig
 from pipeline.system import numbers
 from pipeline.system.files import fingerprint, write_atomic
@@ -49,10 +50,11 @@ def foresee(steps: Sequence[tuple[str, StageConfig]], first: int, source: Artifa
 
 @dataclass(frozen=True)
 class Guardrail:
-    """Runs a stage within a floor of val accuracy, 0..1."""
+    """Runs a stage within a floor of val accuracy, or of another objective on val, 0..1."""
 
     stage: Stage  # one that has a ladder
     floor: float
+    objective: Objective = "accuracy"
 
     def run(self, source: Artifact, config: StageConfig, ctx: Context) -> Artifact:
         """Run the stage as strongly as the floor allows, or pass `source` on.
@@ -83,14 +85,14 @@ class Guardrail:
             steps += len(tried[rung].details.history.get("val/loss", []))
             holds = self._holds(tried[rung])
             said = self._told(self._row(tried[rung], configs[rung], config))
-            log.info("%s: %s (val accuracy, floor %.4f)", ctx.name, said, self.floor)
+            log.info("%s: %s (val %s, floor %.4f)", ctx.name, said, self._title, self.floor)
             held, failed = (rung, failed) if holds else (held, rung)
             rung = (held + failed) // 2
         rows = [self._row(made, configs[at], config) for at, made in tried.items()]
         if held >= 0:
             kept = self._adopted(tried[held], source, ctx)
         else:
-            best = max(tried.values(), key=lambda made: made.metrics["val_accuracy"])
+            best = max(tried.values(), key=self._score)
             kept = self._passed_on(source, best, ctx)
         notes = filter(None, (kept.details.note, self._note(rows), *refused))
         return kept.telling(attempts=rows, note=" ".join(notes))
@@ -103,7 +105,14 @@ class Guardrail:
         return self.stage.ladder(config)
 
     def _holds(self, made: Artifact) -> bool:
-        return made.metrics["val_accuracy"] >= self.floor - ROUNDING
+        return self._score(made) >= self.floor - ROUNDING
+
+    def _score(self, made: Artifact) -> float:
+        return made.metrics[f"val_{self.objective}"]
+
+    @property
+    def _title(self) -> str:
+        return TITLES[self.objective]
 
     def _attempt(
         self, source: Artifact, config: StageConfig, ctx: Context, rung: int, steps: int
@@ -117,33 +126,37 @@ class Guardrail:
             own = replace(ctx, directory=directory, fingerprint=code, log=_Later(ctx.log, steps))
             began = time.perf_counter()
             made = self.stage.run(source, config, own)
-            accuracy = made.metrics.get("val_accuracy")  # where the stage has measured it itself
-            if accuracy is None:
-                accuracy = metrics.val_accuracy(made, ctx.data)
+            scores = made.metrics
+            if f"val_{self.objective}" not in scores:  # the stage has not measured it itself
+                scores = metrics.val_scores(made, ctx.data, self.objective)
             seconds = round(time.perf_counter() - began, 2)
-            numbers = {**made.metrics, "val_accuracy": accuracy}
+            numbers = {**made.metrics, **scores}
             made = made.model_copy(update={"metrics": numbers, "seconds": seconds})
             made.save()
             (directory / CHECKPOINT).unlink(missing_ok=True)
         return made
 
     def _row(self, made: Artifact, tried: StageConfig, config: StageConfig) -> AttemptRow:
-        return {
+        row: AttemptRow = {
             "settings": _changes(tried, config),
             "holds": self._holds(made),
             "floor": self.floor,
             "val_accuracy": made.metrics["val_accuracy"],
             "seconds": made.seconds,
         }
+        if self.objective != "accuracy":
+            row["score"] = self._score(made)
+        return row
 
     def _note(self, rows: list[AttemptRow]) -> str:
         """What the report says of the attempts."""
         tried = "; ".join(map(self._told, rows))
-        return f"Val accuracy had to stay at {self.floor:.4f} or above. Tried: {tried}."
+        return f"Val {self._title} had to stay at {self.floor:.4f} or above. Tried: {tried}."
 
     def _told(self, row: AttemptRow) -> str:
         said = "holds" if row["holds"] else "too low"
-        return f"{_settings(row['settings'])}: {row['val_accuracy']:.4f} {said}"
+        score = row.get("score", row["val_accuracy"])
+        return f"{_settings(row['settings'])}: {score:.4f} {said}"
 
     def _adopted(self, made: Artifact, source: Artifact, ctx: Context) -> Artifact:
         """The artifact of the accepted attempt, as that of the stage."""
@@ -155,7 +168,8 @@ class Guardrail:
             elif path.name != artifact.FILE:
                 write_atomic(target, path.read_bytes())
         own = ctx.done(source).model_dump(include={"stage", "fingerprint", "parent", "directory"})
-        numbers = {"val_accuracy": made.metrics["val_accuracy"]}
+        names = ("val_accuracy", f"val_{self.objective}")
+        numbers = {name: made.metrics[name] for name in names}
         return made.model_copy(update={**own, "metrics": numbers, "seconds": 0.0})
 
     def _passed_on(self, source: Artifact, best: Artifact, ctx: Context) -> Artifact:
@@ -165,10 +179,10 @@ class Guardrail:
             raise ValueError(f"a stage that compresses needs a model. Received: {given}, {refused}")
         rejected = ctx.directory / f"{REJECTED}{refused.suffix}"
         write_atomic(rejected, refused.read_bytes())
-        needed = source.metrics["val_accuracy"] - best.metrics["val_accuracy"]
+        needed = self._score(source) - self._score(best)
         reason = (
-            f"every attempt fell below a val accuracy of {self.floor:.4f}; the best had "
-            f"{best.metrics['val_accuracy']:.4f}, {needed:.4f} less than its input"
+            f"every attempt fell below a val {self._title} of {self.floor:.4f}; the best had "
+            f"{self._score(best):.4f}, {needed:.4f} less than its input"
         )
         log.warning(
             "%s: %s. The input is passed on, and that attempt kept as %s. Allow more with "

@@ -14,6 +14,7 @@ from pipeline.artifact import digest
 from pipeline.budget import Budget
 from pipeline.data.datasets import DataConfig
 from pipeline.data.places import parse
+from pipeline.details import Objective
 from pipeline.errors import DataError, RecipeError
 from pipeline.stage import StageConfig
 from pipeline.system import assignments, numbers, yaml_file
@@ -21,7 +22,7 @@ from pipeline.system.files import fingerprint
 
 HERE = Path(__file__).parent
 FOLDERS = (HERE.parent / "recipes", HERE / "_recipes")  # a checkout; an installed wheel
-BRANCHES = ("literal[", "constrained-")  # how pydantic's names for the kinds of a value begin
+BRANCHES = ("literal[", "constrained-", "dict[", "function-")  # so pydantic names kinds
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,11 @@ class Head(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**31, description="Of everything random")
     budget: Budget = Field(default=Budget(), description="Upper bounds of the network")
     targets: tuple[str, ...] = Field(default=(), description="Where the model is to run")
+    objective: Objective = Field(
+        "accuracy", description="Score to maximize: accuracy, balanced_accuracy, macro_f1 or auc"
+    )
     max_accuracy_drop: float = Field(
-        default=0.01, ge=0, lt=1, description="Val accuracy that compression may cost, a fraction"
+        0.01, ge=0, lt=1, description="What compression may cost of the objective on val, 0..1"
     )
 
     @field_validator("targets")
@@ -70,6 +74,7 @@ class Recipe(Head):
     def fingerprints(self, code_version: str, content: str) -> list[str]:
         """One per stage, over the data, the seed, the code and every setting up to that stage."""
         shared = {"seed": self.seed, "budget": self.budget.model_dump(), "targets": self.targets}
+        shared |= {} if self.objective == "accuracy" else {"objective": self.objective}
         chain = fingerprint(code_version, content, shared)
         found = []
         for place, step in enumerate(self.stages):

@@ -98,6 +98,7 @@ def _stages(
     names = [f"{place:02d}-{step.name}" for place, step in enumerate(recipe.stages, 1)]
     _put_aside(out, dict(zip(names, prints, strict=True)), fresh)
     start: Artifact | None = None  # the model that compression starts from
+    allowed = recipe.max_accuracy_drop
     for place, (step, name, code) in enumerate(zip(recipe.stages, names, prints, strict=True)):
         share = recipe.share(place)
         done = _finished(out / name, code)
@@ -105,7 +106,7 @@ def _stages(
             start = source
             if done is None:
                 guardrail.foresee([(s.name, s.config) for s in recipe.stages], place, source)
-                if said := reference.coarse(recipe.max_accuracy_drop, len(dataset.val)):
+                if said := reference.steps(allowed, dataset.val.labels, recipe.objective):
                     log.warning("%s: %s", step.name, said)
         parent.catch_up()
         if done is None:
@@ -123,8 +124,7 @@ def _stages(
         if done.model_file:
             if not share and (said := guessing.warning([*finished, done])):
                 log.warning("%s: %s", done.stage, said)
-            allowed = recipe.max_accuracy_drop
-            done = reference.noted(done, finished, start, allowed, dataset)
+            done = reference.noted(done, finished, start, allowed, dataset, recipe.objective)
             _warn_of_targets(done, recipe.targets)
             source = done
         finished.append(done)
@@ -149,11 +149,12 @@ def _floor(
     dataset: datasets.Dataset,
     share: float | None,
 ) -> float | None:
-    """Least val accuracy of a stage that compresses; None for any other stage."""
+    """Least score on val of a stage that compresses; None for any other stage."""
     if start is None or share is None:
         return None
-    accuracy, images = reference.least(start, finished), len(dataset.val)
-    return reference.floor(accuracy, recipe.max_accuracy_drop, images, share)
+    drop, objective = recipe.max_accuracy_drop, recipe.objective
+    score = reference.least(start, finished, objective)
+    return reference.floor(score, drop, len(dataset.val), share, objective)
 
 
 def _run_stage(step: Step, source: Artifact, ctx: Context, floor: float | None) -> Artifact:
@@ -164,10 +165,10 @@ def _run_stage(step: Step, source: Artifact, ctx: Context, floor: float | None) 
     made = (
         run.run(source, step.config, ctx)
         if floor is None
-        else guardrail.Guardrail(run, floor).run(source, step.config, ctx)
+        else guardrail.Guardrail(run, floor, ctx.objective).run(source, step.config, ctx)
     )
     if "test_accuracy" not in made.metrics:  # the stage has not measured its model itself
-        made = measure(made, ctx.data)
+        made = measure(made, ctx.data, objective=ctx.objective)
     if made.details.ledger:
         made = made.telling(ledger=ledger.checked(made.details.ledger, ctx.name, ctx.earlier()))
     made = made.model_copy(update={"seconds": round(time.perf_counter() - start, 2)})
@@ -195,6 +196,7 @@ def _context(
         recipe_yaml=recipe.to_yaml(),
         log=nested,
         pictures=recipe.data,
+        objective=recipe.objective,
     )
 
 
@@ -268,6 +270,8 @@ def _register(
         export=out / EXPORT,
         example=dataset.test.images[dataset.test.index[0]],
         accuracy=made.metrics["test_accuracy"],
+        objective=recipe.objective,
+        scores={row["score"]: row["value"] for row in made.details.scores},
         split=dataset.fingerprint,
         tags={"data": dataset.name, "seed": str(recipe.seed)},
         data=_short(dataset.name),
@@ -290,6 +294,7 @@ def _short(source: str) -> str | None:
 
 
 def _line(done: Artifact) -> str:
-    shown = ("val_accuracy", "size_bytes", "gzip_bytes")
+    scores = dict.fromkeys(("val_accuracy", f"val_{done.details.objective}"))
+    shown = (*scores, "size_bytes", "gzip_bytes")
     numbers = [f"{key}={short(done.metrics[key])}" for key in shown if key in done.metrics]
     return " ".join([*numbers, f"seconds={short(done.seconds)}"])

@@ -1,5 +1,6 @@
 """The guardrail: the strongest settings that keep val accuracy above a floor."""
 
+import logging
 from typing import Any
 
 import keras
@@ -12,7 +13,7 @@ from support.guarded import source as source
 from pipeline import guardrail
 from pipeline.artifact import Artifact
 from pipeline.context import Context
-from pipeline.measure import reference
+from pipeline.measure import metrics, reference
 from pipeline.stages import cluster, prune, quantize
 from pipeline.tflite.classifier import Runner
 
@@ -150,3 +151,42 @@ def test_a_tflite_stage_passes_its_input_on_in_float32(
     scores = Runner(made.model_path.read_bytes()).scores(images)  # type: ignore[union-attr]
     assert scores == pytest.approx(keras.ops.convert_to_numpy(model(images)), abs=1e-3)
     assert (ctx.directory / "rejected.tflite").read_bytes() == b"int8"
+
+
+def test_another_objective_is_what_the_floor_bounds(
+    ctx: Context,
+    source: Artifact,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def scores(made: Artifact, data: Any, objective: str) -> dict[str, float]:
+        # accuracy is higher for stronger attempts, the objective is not
+        strength = made.settings["strength"]
+        return {"val_accuracy": strength, f"val_{objective}": 1 - strength / 10}
+
+    monkeypatch.setattr(metrics, "val_scores", scores)
+    caplog.set_level(logging.INFO, "flopsmith")
+    source = source.model_copy(update={"metrics": {**source.metrics, "val_macro_f1": 0.95}})
+    guard = guardrail.Guardrail(Stage(RUNGS, start=4), 0.92, "macro_f1")  # type: ignore[arg-type]
+    made = guard.run(source, Config(), ctx)
+    assert made.settings["strength"] == 0.8
+    assert made.metrics == {"val_accuracy": 0.8, "val_macro_f1": pytest.approx(0.92)}
+    assert [row["score"] >= 0.92 - 1e-9 for row in made.details.attempts] == [
+        row["holds"] for row in made.details.attempts
+    ]
+    assert "Val macro F1 had to stay at 0.9200 or above." in str(made.details.note)
+    assert "(val macro F1, floor 0.9200)" in caplog.text
+
+
+def test_an_input_is_passed_on_by_that_objective(
+    ctx: Context, source: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = {"val_accuracy": 0.99, "val_auc": 0.6}
+    monkeypatch.setattr(metrics, "val_scores", lambda *_: scores)
+    source = source.model_copy(update={"metrics": {**source.metrics, "val_auc": 0.9}})
+    guard = guardrail.Guardrail(Stage(RUNGS, start=4), 0.8, "auc")  # type: ignore[arg-type]
+    made = guard.run(source, Config(), ctx)
+    assert made.details.passed_on == (
+        "every attempt fell below a val AUC of 0.8000; the best had 0.6000, 0.3000 less than its "
+        "input"
+    )

@@ -24,6 +24,7 @@ def prints(read: Read) -> Callable[[str], list[str]]:
         ("max_accuracy_drop=0.3", 2),
         ("export.calibration_images=7", 3),
         ("seed=8", 0),
+        ("objective=macro_f1", 0),
         ("budget.flops=7M", 0),
         ("targets=[]", 0),
     ],

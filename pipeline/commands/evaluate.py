@@ -92,6 +92,7 @@ def call(args: argparse.Namespace) -> None:
     quiet.import_keras()
     from pipeline.data import datasets
     from pipeline.measure import evaluate
+    from pipeline.objective import TITLES
 
     fields = datasets.DataConfig.model_fields
     given = {key: getattr(args, key) for key in fields if hasattr(args, key)}
@@ -110,4 +111,9 @@ def call(args: argparse.Namespace) -> None:
     width = max(map(len, found["per_class"]))
     for name, value in found["per_class"].items():
         print(f"{name:{width}}  {value:.4f}")
-    print(f"accuracy {found['accuracy']:.4f} on {found['images']} images ({found['part']})")
+    for name, score in found["scores"].items():
+        ends = f"95% interval {score['low']:.4f} to {score['high']:.4f}"
+        where = f" on {found['images']} images ({found['part']})" if name == "accuracy" else ""
+        print(f"{TITLES[name]} {score['value']:.4f}{where}, {ends}")
+    if found["absent"]:
+        print(f"no images of {', '.join(found['absent'])}: left out of the means over the classes")

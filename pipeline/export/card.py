@@ -13,11 +13,13 @@ from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.graph import scores as score
-from pipeline.report import markdown, page
+from pipeline.objective import TITLES
+from pipeline.report import markdown, page, scores
 from pipeline.report.verdict import (
-    COLUMNS,
     TARGET_TITLES,
     TARGET_WORDS,
+    cells,
+    columns,
     count,
     label,
     percent,
@@ -72,7 +74,7 @@ def render(artifacts: Sequence[Artifact], facts: Facts) -> str:
         keep_trailing_newline=True,
     )
     environment.filters.update(md=markdown.text, percent=percent, count=count, si=si, label=label)
-    last, image, scores = artifacts[-1], facts.graph.inputs[0], facts.graph.outputs[0]
+    last, image, output = artifacts[-1], facts.graph.inputs[0], facts.graph.outputs[0]
     _, height, width, channels = image.shape
     return environment.get_template(TEMPLATE).render(
         heading=facts.about.name,
@@ -86,13 +88,14 @@ def render(artifacts: Sequence[Artifact], facts: Facts) -> str:
         fit=facts.data.form.fit,
         levels=facts.data.form.levels,
         dtype=image.dtype.lower(),
-        scale=float(scores.scales[0]) if scores.scales.size else None,
-        zero_point=int(scores.zero_points[0]) if scores.zero_points.size else None,
+        scale=float(output.scales[0]) if output.scales.size else None,
+        zero_point=int(output.zero_points[0]) if output.zero_points.size else None,
         kind=facts.scores,
-        one=scores.shape[-1] == 1,
+        one=output.shape[-1] == 1,
         meaning=score.text(facts.scores, facts.data.class_names),
         memory=facts.graph.peak_memory_bytes,
         classes=_classes(last),
+        every_score=_scores(last),
         left_out=last.details.left_out,
         edgetpu=last.details.edgetpu,
         targets=_targets(last.details.targets or []),
@@ -101,6 +104,7 @@ def render(artifacts: Sequence[Artifact], facts: Facts) -> str:
         machine=platform.machine(),
         version=pipeline.__version__,
         not_stated=NOT_STATED,
+        titles=TITLES,
     )
 
 
@@ -113,13 +117,20 @@ def _classes(last: Artifact) -> str:
 
 
 def _stages(artifacts: Sequence[Artifact]) -> str:
-    columns = [column for column in COLUMNS if column.metric in SHOWN]
-    rows = [
-        [label(a), *(column.form(a.metrics.get(column.metric)) for column in columns)]
-        for a in artifacts
-        if a.metrics
-    ]
-    return markdown.table(["Stage", *(column.title for column in columns)], rows)
+    goal = scores.objective(artifacts)
+    shown = {*SHOWN, f"val_{goal}", f"test_{goal}"}
+    kept = [column for column in columns(artifacts) if column.metric in shown]
+    rows = [[label(a), *cells(a, kept)] for a in artifacts if a.metrics]
+    return markdown.table(["Stage", *(column.title for column in kept)], rows)
+
+
+def _scores(last: Artifact) -> str:
+    """All scores on test with their intervals; empty where they are not known."""
+    if not last.details.scores:
+        return ""
+    return (
+        markdown.table(scores.HEADS, scores.rows(last), words=scores.WORDS) + f"\n\n{scores.SURE}"
+    )
 
 
 def _targets(verdicts: Sequence[Mapping[str, Any]]) -> str:

@@ -13,12 +13,14 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from pipeline import objective
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset, Split
 from pipeline.data.pictures import Form
 from pipeline.errors import ModelError
 from pipeline.graph import keras_file, walk
 from pipeline.graph import scores as score
+from pipeline.measure import intervals
 from pipeline.pretrained import fitting, given, sources, worth
 from pipeline.pretrained.fitting import Network
 from pipeline.pretrained.given import Wish
@@ -86,7 +88,9 @@ def scores(
 
 
 def accuracy(path: Path, dataset: Dataset, part: str, kind: Views) -> dict[str, Any]:
-    """Accuracy on a part of a data set, overall and by class.
+    """Accuracy on a part of a data set, overall and by class, and the other scores.
+
+    Each has its interval of 95%: `pipeline.measure.intervals`.
 
     The values of pixels that the model takes are those that its metadata states, or else those with
     which it classifies most val images. The log says so, and warns of a model below its worth.
@@ -104,6 +108,7 @@ def accuracy(path: Path, dataset: Dataset, part: str, kind: Views) -> dict[str, 
     hits = score.classes(result) == split.labels
     names = enumerate(dataset.class_names)
     own = {name: hits[split.labels == i] for i, name in names}
+    every = intervals.every(split.labels, result)
     return {
         "part": part,
         "views": kind,
@@ -112,6 +117,10 @@ def accuracy(path: Path, dataset: Dataset, part: str, kind: Views) -> dict[str, 
         "fit": dataset.form.fit,
         "pixels": found.best.way,
         "accuracy": float(hits.mean()),
+        "accuracy_low": every["accuracy"].low,
+        "accuracy_high": every["accuracy"].high,
+        "scores": {name: one._asdict() for name, one in every.items()},
+        "absent": objective.absent(split.labels, dataset.class_names),
         "per_class": {name: float(each.mean()) for name, each in own.items() if len(each)},
     }
 

@@ -13,17 +13,28 @@ from scipy.special import bdtrc
 
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset, Split
-from pipeline.details import Guessing
+from pipeline.details import Guessing, Objective
+from pipeline.objective import guessed
 
 LEVEL = 0.01
 HARDLY = (1.2, 0.05)  # times the share of the largest class; of the way from that share to 1
 
 
-def judged(artifact: Artifact, dataset: Dataset) -> Guessing | None:
+def judged(
+    artifact: Artifact, dataset: Dataset, objective: Objective = "accuracy"
+) -> Guessing | None:
     """Judge a measured model by the val and test images together; None if it has learned.
 
-    A model whose last layers are new, with random weights, is not judged.
+    A model whose last layers are new, with random weights, is not judged. Where the objective is
+    not accuracy, a model may be right less often than the largest class is named rightly, and tell
+    the classes apart all the same: it has learned if that score is above a guess's, on val by more
+    than hardly, and on test with the whole of its interval.
     """
+    numbers = artifact.metrics
+    if _tells_apart(numbers.get(f"val_{objective}"), objective, dataset.val) and numbers[
+        f"test_{objective}_low"
+    ] > guessed(objective, dataset.test.labels):
+        return None
     accuracies = [artifact.metrics.get(f"{part}_accuracy") for part in ("val", "test")]
     if artifact.details.new_layers or None in accuracies:
         return None
@@ -32,10 +43,25 @@ def judged(artifact: Artifact, dataset: Dataset) -> Guessing | None:
     return _judged(hits, np.concatenate([part.labels for part in parts]), "val and test", dataset)
 
 
-def judged_on_val(accuracy: float, dataset: Dataset) -> Guessing | None:
-    """Judge an accuracy on the val images alone, as a trial of a search has it."""
+def judged_on_val(
+    accuracy: float,
+    dataset: Dataset,
+    objective: Objective = "accuracy",
+    score: float | None = None,
+) -> Guessing | None:
+    """Judge an accuracy, and a score, on the val images alone, as a trial of a search has them."""
     split: Split = dataset.val
+    if _tells_apart(score, objective, split):
+        return None
     return _judged(round(accuracy * len(split)), split.labels, "val", dataset)
+
+
+def _tells_apart(found: float | None, objective: Objective, split: Split) -> bool:
+    """Whether a score other than accuracy is more than hardly above that of a guess."""
+    if objective == "accuracy" or found is None:
+        return False
+    share = guessed(objective, split.labels)
+    return found > min(HARDLY[0] * share, share + HARDLY[1] * (1 - share))
 
 
 def _judged(hits: int, labels: np.ndarray, of: str, dataset: Dataset) -> Guessing | None:

@@ -5,8 +5,9 @@ there: float32 before quantization, int8 after it.
 """
 
 import gzip
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,10 +15,12 @@ import numpy as np
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset, Split
 from pipeline.data.stream import stream
-from pipeline.details import ClassRow, LedgerRow
+from pipeline.details import ClassRow, LedgerRow, Objective
 from pipeline.graph import complexity, keras_file
 from pipeline.graph.scores import classes
-from pipeline.measure import guessing, ledger
+from pipeline.measure import guessing, intervals, ledger
+from pipeline.measure.intervals import Interval
+from pipeline.objective import of_part
 from pipeline.tflite import convert
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import Graph, read
@@ -32,6 +35,7 @@ def measure(
     dataset: Dataset,
     graph: Graph | None = None,
     rows: list[LedgerRow] | None = None,
+    objective: Objective = "accuracy",
 ) -> Artifact:
     """Measure the model of an artifact.
 
@@ -40,11 +44,12 @@ def measure(
         dataset: Val and test images that the model classifies.
         graph: Its `.tflite` file, where that has been read already.
         rows: Its ledger, where that has been made already.
+        objective: The score that choices on val go by.
 
     Returns:
-        The artifact with its metrics (see the functions below), and with `per_class`, the
-        `ledger` and, if it only guesses, `guessing` in its details; unchanged where it has no
-        model.
+        The artifact with its metrics (see the functions below), and with `per_class`, all its
+        `scores` on test, the `ledger` and, if it only guesses, `guessing` in its details;
+        unchanged where it has no model.
     """
     path = artifact.model_path
     if path is None:
@@ -54,18 +59,18 @@ def measure(
         graph = graph or read(content)
         rows = rows or ledger.of_tflite(graph)
         numbers = tflite_numbers(graph, rows)
-        hits = partial(tflite_hits, Runner(content, threads=2, graph=graph))
+        scores = partial(tflite_scores, Runner(content, threads=2, graph=graph))
     else:
         model = keras_file.load(path)
         content = convert.convert_float(model)
         rows = rows or ledger.of_keras(model)
         numbers = keras_numbers(model, rows)
-        hits = partial(keras_hits, model)
-    test = hits(dataset.test)
-    known = artifact.metrics.get("val_accuracy")  # where the stage or the guardrail measured it
+        scores = partial(keras_scores, model)
+    test, labels = scores(dataset.test), dataset.test.labels
+    every = intervals.every(labels, test)
     metrics = {
-        "val_accuracy": float(hits(dataset.val).mean()) if known is None else known,
-        "test_accuracy": float(test.mean()),
+        **_on_val(artifact, dataset, scores, objective),
+        **_on_test(every, objective),
         **numbers,
         "size_bytes": len(content),
         "gzip_bytes": gzip_bytes(content),
@@ -75,21 +80,59 @@ def measure(
     if artifact.details.parity:
         metrics["parity_agreement"] = artifact.details.parity["agreement"]
     measured = artifact.model_copy(update={"metrics": {**metrics, **artifact.metrics}})
-    guess = guessing.judged(measured, dataset)
-    told = {"guessing": guess} if guess else {}
-    return measured.telling(per_class=_per_class(test, dataset), ledger=rows, **told)
+    guess = guessing.judged(measured, dataset, objective)
+    told: dict[str, Any] = {"guessing": guess} if guess else {}
+    if objective != "accuracy":
+        told["objective"] = objective
+    told["scores"] = [{"score": name, **one._asdict()} for name, one in every.items()]
+    hits = classes(test) == labels
+    return measured.telling(per_class=_per_class(hits, dataset), ledger=rows, **told)
+
+
+def _on_val(
+    artifact: Artifact,
+    dataset: Dataset,
+    scores: Callable[[Split], np.ndarray],
+    objective: Objective,
+) -> dict[str, float]:
+    """Val accuracy and the objective on val, unless the stage or the guardrail has measured it."""
+    names = ("val_accuracy", f"val_{objective}")
+    if {*names} <= {*artifact.metrics}:
+        return {name: artifact.metrics[name] for name in names}
+    return of_part("val", objective, dataset.val.labels, scores(dataset.val))
+
+
+def _on_test(every: Mapping[Objective, Interval], objective: Objective) -> dict[str, float]:
+    """Test accuracy and the objective on test, by name, and the ends of their intervals."""
+    names: tuple[Objective, ...] = ("accuracy", objective)
+    found: dict[str, float] = {}
+    for name in dict.fromkeys(names):
+        value, low, high = every[name]
+        found |= {f"test_{name}": value, f"test_{name}_low": low, f"test_{name}_high": high}
+    return found
+
+
+def val_scores(artifact: Artifact, dataset: Dataset, objective: Objective) -> dict[str, float]:
+    """Val accuracy of the model of an artifact, and its objective on val, by their names."""
+    if objective == "accuracy":
+        return {"val_accuracy": val_accuracy(artifact, dataset)}
+    labels = dataset.val.labels
+    return of_part("val", objective, labels, _scores(artifact, dataset.val))
 
 
 def val_accuracy(artifact: Artifact, dataset: Dataset) -> float:
     """Fraction of the val images that the model of an artifact classifies correctly."""
+    scores = _scores(artifact, dataset.val)
+    return float(np.mean(classes(scores) == dataset.val.labels))
+
+
+def _scores(artifact: Artifact, split: Split) -> np.ndarray:
     path = artifact.model_path
     if path is None:
         raise ValueError(f"no model to measure. Received: {artifact.directory}")
     if path.suffix == ".tflite":
-        hits = tflite_hits(Runner(path.read_bytes(), threads=2), dataset.val)
-    else:
-        hits = keras_hits(keras_file.load(path), dataset.val)
-    return float(hits.mean())
+        return tflite_scores(Runner(path.read_bytes(), threads=2), split)
+    return keras_scores(keras_file.load(path), split)
 
 
 def keras_numbers(model: keras.Model, rows: Sequence[LedgerRow]) -> dict[str, float]:
@@ -133,8 +176,13 @@ def tflite_numbers(graph: Graph, rows: Sequence[LedgerRow]) -> dict[str, float]:
 
 def keras_hits(model: keras.Model, split: Split) -> np.ndarray:
     """Whether the scores of each image name the class of its label, bool `[N]`."""
-    scores = model.predict(stream(split, 256).map(lambda x, _: x), verbose=0)
-    return _hits(scores, split)
+    return np.asarray(classes(keras_scores(model, split)) == split.labels)
+
+
+def keras_scores(model: keras.Model, split: Split) -> np.ndarray:
+    """The scores of each image, `[N, K]`."""
+    found = model.predict(stream(split, 256).map(lambda x, _: x), verbose=0)
+    return np.asarray(found)
 
 
 def tflite_hits(runner: Runner, split: Split) -> np.ndarray:
@@ -144,7 +192,12 @@ def tflite_hits(runner: Runner, split: Split) -> np.ndarray:
 
 def tflite_classes(runner: Runner, split: Split) -> np.ndarray:
     """The class of each image, `[N]`."""
-    return classes(runner.scores(_images(split)))
+    return classes(tflite_scores(runner, split))
+
+
+def tflite_scores(runner: Runner, split: Split) -> np.ndarray:
+    """The scores of each image, `[N, K]`."""
+    return runner.scores(_images(split))
 
 
 def gzip_bytes(content: bytes) -> int:
@@ -164,10 +217,6 @@ def _structure(rows: Iterable[LedgerRow], kinds: Sequence[str]) -> dict[str, flo
 
 def _images(split: Split) -> Iterable[np.ndarray]:
     return (split.images[row] for row in split.index)
-
-
-def _hits(scores: np.ndarray, split: Split) -> np.ndarray:
-    return np.asarray(classes(scores) == split.labels)
 
 
 def _per_class(hits: np.ndarray, dataset: Dataset) -> list[ClassRow]:

@@ -5,17 +5,18 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import pipeline
-from pipeline import artifact, stage
+from pipeline import artifact, objective, stage
 from pipeline.data.datasets import Dataset
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, RecipeError
 from pipeline.measure import reference
+from pipeline.objective import TITLES
 from pipeline.plan import estimate
 from pipeline.recipe import Recipe, Step
 from pipeline.report.verdict import listed, si
@@ -59,6 +60,7 @@ def plan(recipe: Recipe, dataset: Dataset, out: Path) -> list[str]:
     return [
         f"{recipe.name}: {recipe.description}",
         *_classes(dataset),
+        *classes(recipe, dataset),
         *_bounds(recipe, dataset),
         *_stages(recipe, dataset, out),
         *_place(out),
@@ -88,6 +90,61 @@ def _classes(dataset: Dataset) -> Iterator[str]:
         yield f"few val images: {rare} of the rarest class, so accuracies will be rough"
 
 
+def classes(recipe: Recipe, dataset: Dataset) -> list[str]:
+    """What a recipe does about classes of different sizes, or could do.
+
+    Raises:
+        RecipeError: a stage weighs a class that the data do not have.
+    """
+    from pipeline.train import class_weights  # it imports TensorFlow
+
+    told = []
+    title = TITLES[recipe.objective]
+    if recipe.objective != "accuracy":
+        told.append(f"objective: {title} on val decides wherever accuracy would")
+        if missing := objective.absent(dataset.val.labels, dataset.class_names):
+            told.append(f"no val images of {listed(missing)}: left out of the mean of {title}")
+    lasting: dict[str, Any] = {}  # a later stage keeps what it is not given
+    for step in recipe.stages:
+        if step.name == "pretrain":  # it learns from other data, which has other classes
+            continue
+        own = {name: getattr(step.config, name, None) for name in ("class_weights", "sampling")}
+        own = {name: value for name, value in own.items() if value is not None}
+        before, lasting = _doubled(lasting), {**lasting, **own}
+        try:
+            said = class_weights.told(own.get("class_weights") or "none", dataset)
+        except RecipeError as error:
+            raise RecipeError(f"{step.name}.{error}") from error
+        told += [f"{step.name}: {said}"] if said else []
+        if _doubled(lasting) and not before:
+            told.append(
+                f"{step.name}: sampling balanced and class_weights auto make up for the same "
+                "twice: images of rare classes come more often, and count more. Leave one out"
+            )
+    asked = [(k, v) for k, v in lasting.items() if v not in ("none", "shuffled")]
+    if not asked and recipe.objective == "accuracy":
+        told += _proposed(recipe, dataset)
+    return told
+
+
+def _doubled(settings: Mapping[str, Any]) -> bool:
+    return settings.get("class_weights") == "auto" and settings.get("sampling") == "balanced"
+
+
+def _proposed(recipe: Recipe, dataset: Dataset) -> list[str]:
+    """Propose what counts every class alike, where their sizes differ much in train."""
+    counts = np.bincount(dataset.train.labels, minlength=dataset.num_classes)
+    trains = [s.name for s in recipe.stages if hasattr(s.config, "class_weights")]
+    trains = [name for name in trains if name != "pretrain"]
+    if not trains or counts.max() <= UNEVEN * counts.min():
+        return []
+    return [
+        "accuracy counts every image alike, and so rare classes little; to count every class "
+        f'alike: --set "objective=macro_f1 {trains[0]}.class_weights=auto" (nothing is changed '
+        "unless you ask)"
+    ]
+
+
 def _bounds(recipe: Recipe, dataset: Dataset) -> Iterator[str]:
     """What the network must keep."""
     bounds = [f"{name} at most {si(most)}" for name, most in recipe.budget.upper.items()]
@@ -95,6 +152,8 @@ def _bounds(recipe: Recipe, dataset: Dataset) -> Iterator[str]:
     images = reference.tolerance(recipe.max_accuracy_drop, len(dataset.val))
     drop = numbers.short(100 * recipe.max_accuracy_drop)
     kept = f"compression may cost {drop}% of val accuracy ({images} of {len(dataset.val)} images)"
+    if recipe.objective != "accuracy":
+        kept = f"compression may cost {drop} points of val {TITLES[recipe.objective]}"
     compresses = any(recipe.share(place) for place in range(len(recipe.stages)))
     if said := [*bounds, *where, *([kept] if compresses else [])]:
         yield f"bounds: {'; '.join(said)}"

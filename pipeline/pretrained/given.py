@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline import artifact, details
+from pipeline import artifact, details, objective
 from pipeline.data import datasets, pictures
 from pipeline.data.datasets import DataConfig, Dataset, Split
 from pipeline.graph import walk
@@ -176,7 +176,13 @@ def _as_it_came(network: Network, own: Dataset, here: Found) -> tuple[Found, det
     """How a network wants its pictures, and its accuracy, at its own size."""
     found, score = judged(network, own), network.score(own.image_shape)
     pixels = found.best.pixels
-    val, test = (_accuracy(score, pixels, part) for part in (own.val, own.test))
+    parts = {"val": own.val, "test": own.test}
+    every = {name: _scores(score, pixels, part) for name, part in parts.items()}
+    scores: dict[str, float] = {}
+    for name, part in parts.items():
+        for goal in objective.NAMES:
+            scores |= objective.of_part(name, goal, part.labels, every[name])
+    val, test = scores.pop("val_accuracy"), scores.pop("test_accuracy")
     log.warning(
         "%s: %s takes images of %s, and %.1f%% of the val images are right there; with images of "
         "%s it is %.1f%%. What comes of it is compared with the former. Leave data.image_size out "
@@ -189,18 +195,18 @@ def _as_it_came(network: Network, own: Dataset, here: Found) -> tuple[Found, det
         "pixels": pixels.name,
         "val_accuracy": val,
         "test_accuracy": test,
+        "scores": scores,
     }
     return found, given
 
 
-def _accuracy(score: Score, pixels: Pixels, split: Split) -> float:
-    hits = 0
+def _scores(score: Score, pixels: Pixels, split: Split) -> Any:
+    """Probabilities of the classes of each image, `[N, K]`."""
+    found = list[Any]()
     for start in range(0, len(split), CHUNK):
         images = split.images[split.index[start : start + CHUNK]]
-        found = presentation.as_probabilities(score(pixels.of(images)))
-        classes = np.argmax(found, axis=-1)
-        hits += int(np.sum(classes == split.labels[start : start + CHUNK]))
-    return hits / len(split)
+        found.append(presentation.as_probabilities(score(pixels.of(images))))
+    return np.concatenate(found)
 
 
 def _resized(dataset: Dataset, shape: ImageShape) -> Dataset:

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from pipeline.artifact import Artifact
-from pipeline.report import markdown, plots
+from pipeline.objective import TITLES
+from pipeline.report import markdown, plots, scores
 from pipeline.report.verdict import (
-    COLUMNS,
     MISSING,
     TARGET_TITLES,
     TARGET_WORDS,
     cells,
+    columns,
     count,
     exported,
     finite,
@@ -43,14 +45,14 @@ class Trial(BaseModel):
     trial_id: str
     status: str
     family: str = MISSING
-    val_accuracy: float | None = None
+    score: float | None = None  # the objective on val, and that of its int8 file
+    int8_score: float | None = None
     val_loss: float | None = None
     flops: float | None = None
     macs: float | None = None
     params: float | None = None
     tflite_bytes: float | None = None
     latency_ms: float | None = None
-    int8_val_accuracy: float | None = None
     int8_bytes: float | None = None
     int8_latency_ms: float | None = None
     int8_error: str | None = None
@@ -61,15 +63,15 @@ class Trial(BaseModel):
 
     @property
     def scored(self) -> bool:
-        """Whether training finished with an accuracy."""
-        return self.status == "COMPLETED" and finite(self.val_accuracy) is not None
+        """Whether training finished with a score."""
+        return self.status == "COMPLETED" and finite(self.score) is not None
 
     def point(self, cost: str) -> plots.Point | None:
         """Where the trial is in the plot; None if it cannot be."""
-        paid, accuracy = finite(getattr(self, cost)), finite(self.val_accuracy)
-        if not self.scored or accuracy is None or not paid or paid < 0:
+        paid, score = finite(getattr(self, cost)), finite(self.score)
+        if not self.scored or score is None or not paid or paid < 0:
             return None
-        return plots.Point(paid, accuracy)
+        return plots.Point(paid, score)
 
 
 def render_html(
@@ -92,16 +94,18 @@ def render_html(
     )
     formats = {"percent": percent, "count": count, "si": si, "tenths": tenths}
     formats |= {"milliseconds": milliseconds, "written": numbers.written}
-    environment.filters.update(formats, label=label, cells=cells)
+    shown = columns(artifacts)
+    environment.filters.update(formats, label=label, cells=partial(cells, columns=shown))
     return environment.get_template(TEMPLATE).render(
         heading=heading,
         lead=lead,
         verdict=verdict(artifacts),
-        columns=COLUMNS,
+        columns=shown,
         stages=[a for a in artifacts if a.metrics],
         landed=_landed(artifacts),
         searches=[_search(a) for a in artifacts if a.details.trials],
         details=[d for d in map(_details, artifacts) if d["plots"] or d["layers"] or d["note"]],
+        scores=scores.table(artifacts),
         classes=_classes(artifacts),
         recipe=recipe_yaml,
     )
@@ -114,8 +118,12 @@ def render_markdown(artifacts: Sequence[Artifact], heading: str, lead: str = "")
         markdown.text(lead),
         markdown.text(verdict(artifacts)),
     ]
-    if rows := [[label(a), *cells(a)] for a in artifacts if a.metrics]:
-        blocks += ["## Stages", markdown.table(["Stage", *(c.title for c in COLUMNS)], rows)]
+    shown = columns(artifacts)
+    if rows := [[label(a), *cells(a, shown)] for a in artifacts if a.metrics]:
+        blocks += ["## Stages", markdown.table(["Stage", *(c.title for c in shown)], rows)]
+    if found := scores.table(artifacts):
+        blocks += [f"## Scores of {markdown.text(found['label'])}", scores.SURE]
+        blocks += [markdown.table(scores.HEADS, found["rows"], words=scores.WORDS)]
     if landed := _landed(artifacts):
         table = markdown.table(TARGET_TITLES, landed["rows"], words=TARGET_WORDS)
         blocks += ["## Where it runs", table]
@@ -125,11 +133,10 @@ def render_markdown(artifacts: Sequence[Artifact], heading: str, lead: str = "")
                 f"## Best trials of {markdown.text(label(artifact))}",
                 markdown.text(trials_text(artifact)),
             ]
-            titles = ["Trial", "Family", "Val accuracy (%)", "FLOPs", "Params"]
+            titles = ["Trial", "Family", f"Val {_title(artifact)} (%)", "FLOPs", "Params"]
             best = [t for t in trials if t.scored][:5]
             rows = [
-                [t.trial_id, t.family, percent(t.val_accuracy), si(t.flops), count(t.params)]
-                for t in best
+                [t.trial_id, t.family, percent(t.score), si(t.flops), count(t.params)] for t in best
             ]
             blocks += [markdown.table(titles, rows, words=2)] if rows else []
     blocks.append(f"Plots, every trial, layers and the recipe: [{PAGE}]({PAGE}).")
@@ -153,13 +160,14 @@ def _landed(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
 
 def read_trials(artifact: Artifact) -> list[Trial]:
     """Read a search's trials: the best first, then those without a score, failed ones last."""
-    trials = TypeAdapter(list[Trial]).validate_python(artifact.details.trials)
+    known = scores.of_trials(artifact.details.trials, artifact.details.objective)
+    trials = TypeAdapter(list[Trial]).validate_python(known)
 
     def order(trial: Trial) -> tuple[int, float, float, float, str]:
         rank = 0 if trial.scored else 2 if trial.status == "FAILED" else 1
-        accuracy = (finite(trial.val_accuracy) or 0.0) if trial.scored else 0.0
+        score = (finite(trial.score) or 0.0) if trial.scored else 0.0
         loss, flops = finite(trial.val_loss) or 0.0, finite(trial.flops)
-        return rank, -accuracy, loss, math.inf if flops is None else flops, trial.trial_id
+        return rank, -score, loss, math.inf if flops is None else flops, trial.trial_id
 
     return sorted(trials, key=order)
 
@@ -199,12 +207,13 @@ def _search(artifact: Artifact) -> dict[str, Any]:
     ranked = [by_id[i] for i in artifact.details.finalists if i in by_id]
     return {
         "label": name,
+        "title": _title(artifact),
         "summary": trials_text(artifact),
         "trials": trials,
         "winner": artifact.details.winner,
         "other": {t.trial_id for t in trials if t.scored} - {t.trial_id for t in best},
         "front": {key for key, point in placed.items() if point in front},
-        "finalists": [t for t in ranked if t.int8_val_accuracy is not None or t.int8_error],
+        "finalists": [t for t in ranked if t.int8_score is not None or t.int8_error],
         "plot": _plot(artifact, cost, best) if placed else None,
     }
 
@@ -233,15 +242,16 @@ def _plot(artifact: Artifact, cost: str, trials: Sequence[Trial]) -> dict[str, s
     winner = artifact.details.winner
     ringed = next((t.point(cost) for t in trials if t.trial_id == winner), None)
     budget = _budget(artifact, cost)
-    svg = plots.accuracy_against(cost, f"{label(artifact)} trials", families, ringed, budget)
+    title, own = _title(artifact), f"{label(artifact)} trials"
+    svg = plots.accuracy_against(cost, own, families, ringed, budget, title)
     top = next(t for t in trials if t.point(cost))
     unit = {"flops": "FLOPs"}.get(cost, cost)
     alt = (
-        f"Validation accuracy against {unit} of {sum(map(len, families.values()))} trained "
-        f"networks of {listed(families)}; the best reaches {percent(top.val_accuracy)}% at "
+        f"Validation {title} against {unit} of {sum(map(len, families.values()))} trained "
+        f"networks of {listed(families)}; the best reaches {percent(top.score)}% at "
         f"{si(getattr(top, cost))} {unit}."
     )
-    caption = "One mark per network; the line joins those that no cheaper one equals in accuracy."
+    caption = "One mark per network; the line joins those that no cheaper one equals."
     caption += " The winner is ringed." if ringed else ""
     caption += " The dashed line is the budget." if budget else ""
     return {"svg": svg, "alt": alt, "caption": caption}
@@ -259,6 +269,11 @@ def _details(artifact: Artifact) -> dict[str, Any]:
         "summary": f"{len(layers)} layers: "
         + listed(f"{n} {treatment}" for treatment, n in treatments.items()),
     }
+
+
+def _title(artifact: Artifact) -> str:
+    """The score that ranked the trials of a search."""
+    return TITLES[artifact.details.objective]
 
 
 def _classes(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:

@@ -130,6 +130,7 @@ def accuracy_against(
     families: Mapping[str, Sequence[Point]],
     winner: Point | None = None,
     budget: float | None = None,
+    score: str = "accuracy",
 ) -> str:
     """Draw every trained network, the non-dominated front, the winner and the budget.
 
@@ -139,6 +140,7 @@ def accuracy_against(
         families: the points of every architecture family, at least one in all.
         winner: the point to ring.
         budget: the most that a network may cost, a dashed line.
+        score: what is drawn against the cost.
 
     Returns:
         An `<svg>` element that uses the CSS variables of `VARIABLES`.
@@ -164,7 +166,7 @@ def accuracy_against(
             axes.plot([winner.cost], [winner.accuracy], label="winner", zorder=4, **style)
         if budget:
             axes.axvline(budget, color=INK, linestyle="--", linewidth=1.2, label="budget")
-        _percent_axis(axes, "Validation accuracy")
+        _percent_axis(axes, f"Validation {score}")
         figure.legend(loc="outside upper left", ncols=columns)
     return "".join(text)
 

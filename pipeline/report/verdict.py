@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.artifact import Artifact
-from pipeline.report import guessing
+from pipeline.objective import MEANINGS, TITLES
+from pipeline.report import guessing, scores
 from pipeline.system import numbers
 
 MISSING = "\N{EN DASH}"
@@ -66,7 +67,7 @@ COLUMNS = (
         "test_accuracy",
         "Test accuracy (%)",
         percent,
-        "test images classified correctly; only measured, never chosen on",
+        "test images classified correctly, with the 95% interval; only measured, never chosen on",
     ),
     Column("params", "Params", count, "weights in the model"),
     Column("nonzero_params", "Non-zero params", count, "those that are not zero"),
@@ -96,15 +97,35 @@ COLUMNS = (
 )
 
 
+def columns(artifacts: Sequence[Artifact]) -> tuple[Column, ...]:
+    """The columns of a run: with the objective on val and test, where it is not accuracy."""
+    name = scores.objective(artifacts)
+    if name == "accuracy":
+        return COLUMNS
+    title, meaning = TITLES[name], MEANINGS[name]
+    own = (
+        Column(f"val_{name}", f"Val {title} (%)", percent, f"the objective: {meaning}"),
+        Column(f"test_{name}", f"Test {title} (%)", percent, "the same, with the 95% interval"),
+    )
+    return (*COLUMNS[:2], *own, *COLUMNS[2:])
+
+
 def label(artifact: Artifact) -> str:
     """Name a stage by its directory (`03-prune`), which tells repeated stages apart."""
     return artifact.directory.name or artifact.stage
 
 
-def cells(artifact: Artifact) -> list[str]:
-    """Fill the row of a stage in the order of `COLUMNS`."""
+def cells(artifact: Artifact, columns: Sequence[Column] = COLUMNS) -> list[str]:
+    """Fill the row of a stage in the order of `columns`."""
     numbers = {"seconds": artifact.seconds} | artifact.metrics
-    return [column.form(numbers.get(column.metric)) for column in COLUMNS]
+    return [_cell(numbers, column) for column in columns]
+
+
+def _cell(numbers: Mapping[str, float], column: Column) -> str:
+    """A number, and its interval where it has one."""
+    found = column.form(numbers.get(column.metric))
+    ends = scores.ends(numbers, column.metric)
+    return found if ends is None else f"{found} ({ends})"
 
 
 def verdict(artifacts: Sequence[Artifact]) -> str:
@@ -118,13 +139,13 @@ def verdict(artifacts: Sequence[Artifact]) -> str:
     if not measured:
         return "No stage has left a measured model yet."
     final = measured[-1]
-    size, zipped, accuracy, latency = (
-        finite(final.metrics.get(key))
-        for key in ("size_bytes", "gzip_bytes", "test_accuracy", "latency_ms")
+    size, zipped, latency = (
+        finite(final.metrics.get(key)) for key in ("size_bytes", "gzip_bytes", "latency_ms")
     )
     facts = [] if size is None else [f"a file of {kib(size)}"]
     facts += [] if zipped is None else [f"{kib(zipped)} after gzip"]
-    facts += [] if accuracy is None else [f"a test accuracy of {percent(accuracy)}%"]
+    names = dict.fromkeys((scores.objective(artifacts), "accuracy"))
+    facts += [fact for name in names if (fact := _score(final, name))]
     facts += [] if latency is None else [f"a latency of {milliseconds(latency)} ms"]
     text = f"The final model, {label(final)}, has {listed(facts)}." if facts else ""
     if warning := guessing.warning(measured):
@@ -140,6 +161,16 @@ def verdict(artifacts: Sequence[Artifact]) -> str:
     last = exported(artifacts)
     text += "".join(f" {landing(found)}" for found in (last.details.targets or [] if last else []))
     return text.strip() or f"The final model, {label(final)}, has neither size nor test accuracy."
+
+
+def _score(final: Artifact, name: str) -> str:
+    """A score on test, with its interval; empty where it is not known."""
+    value = finite(final.metrics.get(f"test_{name}"))
+    if value is None:
+        return ""
+    ends = scores.ends(final.metrics, f"test_{name}")
+    sure = "" if ends is None else f" (95% interval {ends})"
+    return f"a test {TITLES[name]} of {percent(value)}%{sure}"
 
 
 def _base(measured: Sequence[Artifact]) -> tuple[Artifact | None, str]:
@@ -158,12 +189,14 @@ def shortfall(artifacts: Sequence[Artifact]) -> str | None:
 
 def _changes(base: Artifact, final: Artifact) -> list[str]:
     changes, ratios = [], []
-    came = base.details.given or base.metrics  # as it was given, at its own size of images
-    before, after = (finite(one.get("test_accuracy")) for one in (came, final.metrics))
-    if before is not None and after is not None:
-        points = round(100 * (after - before), 2)
-        signed = f"{points:+.2f}".replace("-", "\N{MINUS SIGN}") if points else "0.00"
-        changes.append(f"test accuracy changes by {signed} percentage points")
+    came: Any = base.details.given or base.metrics  # as it was given, at its own size of images
+    came = {**came.get("scores", {}), **came}
+    for name in dict.fromkeys((final.details.objective, "accuracy")):
+        before, after = (finite(one.get(f"test_{name}")) for one in (came, final.metrics))
+        if before is not None and after is not None:
+            points = round(100 * (after - before), 2)
+            signed = f"{points:+.2f}".replace("-", "\N{MINUS SIGN}") if points else "0.00"
+            changes.append(f"test {TITLES[name]} changes by {signed} percentage points")
     for key, what in (("size_bytes", "file bytes"), ("gzip_bytes", "gzip bytes")):
         before, after = (finite(a.metrics.get(key)) for a in (base, final))
         if before and after:

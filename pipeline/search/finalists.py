@@ -1,4 +1,4 @@
-"""The last choice of a search: rank the best networks by the accuracy of their int8 files."""
+"""The last choice of a search: rank the best networks by the score of their int8 files."""
 
 import json
 import logging
@@ -9,9 +9,11 @@ from typing import Any
 from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
+from pipeline.details import Objective
 from pipeline.errors import ModelError
 from pipeline.graph import keras_file
 from pipeline.measure import metrics
+from pipeline.objective import of_part
 from pipeline.search import costs, isolation, trial
 from pipeline.system.files import write_atomic
 from pipeline.tflite import convert
@@ -23,23 +25,27 @@ CALIBRATION_IMAGES = 100
 
 
 def run(
-    model: Path, dataset: Dataset, seed: int, send: Callable[[Any], None] | None = None
+    model: Path,
+    dataset: Dataset,
+    seed: int,
+    objective: Objective = "accuracy",
+    send: Callable[[Any], None] | None = None,
 ) -> dict[str, Any]:
     """Quantize a network after training and score the file.
 
     Returns:
-        `int8_val_accuracy`, `int8_bytes` and `int8_latency_ms` (one thread), and `int8_error`:
-        None, or why there is no int8 file, in which case there are no numbers.
+        `int8_val_accuracy` and the objective, `int8_bytes` and `int8_latency_ms` (one thread), and
+        `int8_error`: None, or why there is no int8 file, in which case there are no numbers.
     """
     images, _ = batch(dataset.train, CALIBRATION_IMAGES, seed)
     try:
         content = convert.ptq(keras_file.load(model), images)
         runner = Runner(content)
-        accuracy = metrics.tflite_hits(runner, dataset.val).mean()
+        scores = metrics.tflite_scores(runner, dataset.val)
     except ModelError as error:
         return {"int8_error": str(error)}
     return {
-        "int8_val_accuracy": float(accuracy),
+        **of_part("int8_val", objective, dataset.val.labels, scores),
         "int8_bytes": len(content) + convert.SIGNATURE_BYTES,
         "int8_latency_ms": costs.latency_ms(runner),
         "int8_error": None,
@@ -47,18 +53,24 @@ def run(
 
 
 def ranked(
-    rows: Sequence[dict[str, Any]], directory: Path, dataset: Dataset, seed: int, budget: Budget
+    rows: Sequence[dict[str, Any]],
+    directory: Path,
+    dataset: Dataset,
+    seed: int,
+    budget: Budget,
+    objective: Objective = "accuracy",
 ) -> list[dict[str, Any]]:
-    """Sort trials by int8 accuracy on val, then bytes, then latency; adds these numbers to them.
+    """Sort trials by the objective on val of their int8 files, then bytes, then latency.
 
-    Those whose trained file breaks a bound come after the others, those that cannot be quantized
-    last. Results are kept beside each model.
+    Adds these numbers to them. Those whose trained file breaks a bound come after the others, those
+    that cannot be quantized last. Results are kept beside each model.
     """
     for row in rows:
         place = directory / row["directory"]
         done = place / RESULT
         if not done.exists():
-            options = {"model": place / trial.MODEL, "dataset": dataset, "seed": seed}
+            options: dict[str, Any] = {"model": place / trial.MODEL, "dataset": dataset}
+            options |= {"seed": seed, "objective": objective}
             try:
                 found = isolation.call(run, options, place, lambda _: None)
             except isolation.CrashError as error:
@@ -68,12 +80,12 @@ def ranked(
 
     def order(row: dict[str, Any]) -> tuple[int, float, float, float]:
         if row["int8_error"]:
-            return 2, -row["val_accuracy"], 0.0, 0.0
+            return 2, -row[f"val_{objective}"], 0.0, 0.0
         size, latency = row["int8_bytes"], row["int8_latency_ms"]
         broken = budget.broken_by({"tflite_bytes": size, "latency_ms": latency})
         if broken:
             name = row["trial_id"]
             log.warning("search: trial %s, trained, breaks %s", name, ", ".join(broken))
-        return int(bool(broken)), -row["int8_val_accuracy"], size, latency
+        return int(bool(broken)), -row[f"int8_val_{objective}"], size, latency
 
     return sorted(rows, key=order)

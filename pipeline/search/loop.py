@@ -43,6 +43,8 @@ class Plan:
         grace: Epochs after which a network whose accuracy is still that of guessing stops.
         seconds: Time to search for; None: until the trials are used up.
         preprocessing: What networks do to pixels first.
+        fixed: Settings of training that all networks have.
+        score: The score on val that ranks networks.
     """
 
     oracle: str
@@ -52,6 +54,8 @@ class Plan:
     grace: int = 3
     seconds: float | None = None
     preprocessing: Preprocessing = "fixed"
+    fixed: dict[str, Any] = field(default_factory=dict)
+    score: str = "val_accuracy"
 
 
 @dataclass
@@ -119,12 +123,10 @@ class Searcher:
             self._train(oracle, proposed, prefix)
             row = self._row(oracle, proposed, prefix)
             self._around.append(time.monotonic() - began - row["seconds"])
-            counted = (
-                "val_accuracy",
-                "val_loss",
-                *([self.plan.against] if self.plan.against else []),
-            )
-            scores = {key: row[key] for key in counted} if row["error"] is None else None
+            counted = ("val_loss", *([self.plan.against] if self.plan.against else []))
+            # oracles call what they maximize by the name of the default
+            names = {"val_accuracy": self.plan.score, **{name: name for name in counted}}
+            scores = {key: row[name] for key, name in names.items()} if not row["error"] else None
             oracle.finish(proposed, scores, row["error"])
             self._record(row, resumed=False)
             self._forget(oracle, oracle.promotable())
@@ -165,7 +167,7 @@ class Searcher:
         if self._until is None:
             return False
         start, each = self._pace(None)
-        best = networks(self.rows)
+        best = networks(self.rows, self.plan.score)
         last = self._pace(best[0]["trial_id"]) if best else (start, each)
         for oracle.haste in (0, 1, 2) if len(self.rows) >= KNOWN_AFTER else (0,):
             ahead = oracle.ahead()
@@ -226,7 +228,7 @@ class Searcher:
         point = self.space.candidate(proposed.hyperparameters.values)
         parent = oracle.trial_dir(span.parent) if span.parent else None
         epochs, is_part = self._plan(directory, span, parent, prefix)
-        more = {"grace": self.plan.grace, "epoch_images": self.plan.epoch_images}
+        more = {"grace": self.plan.grace, "epoch_images": self.plan.epoch_images} | self.plan.fixed
         task = trial.Task(
             family=point.family,
             arch=point.arch.model_dump(mode="json"),
@@ -238,6 +240,7 @@ class Searcher:
             last=span.last if is_part else None,
             preprocessing=self.plan.preprocessing,
             deadline=None if self._until is None else time.monotonic() + self._left(),
+            objective=self.ctx.objective,
         )
         options = {"task": task, "dataset": self.ctx.data}
         began = time.perf_counter()
@@ -259,7 +262,7 @@ class Searcher:
         self.rows.append(row)
         self._before += row["seconds"] if resumed else 0.0
         self.ctx.log.trial(row)
-        log.info("search: trial %s %s", row["trial_id"], _summary(row))
+        log.info("search: trial %s %s", row["trial_id"], _summary(row, self.plan.score))
 
     def _row(self, oracle: Any, ended: Any, prefix: str) -> Row:
         """Describe an ended trial for the report and MLflow."""
@@ -267,6 +270,7 @@ class Searcher:
         span = oracle.span(ended)
         directory = oracle.trial_dir(ended.trial_id)
         result = trial.result(directory)
+        last = span.first + result["epochs"]
         return {
             "trial_id": f"{prefix}{ended.trial_id}",
             "parent": span.parent and f"{prefix}{span.parent}",
@@ -274,7 +278,7 @@ class Searcher:
             "directory": str(directory.relative_to(self.ctx.directory)),
             "family": point.family,
             "arch": point.arch.model_dump(mode="json"),
-            "settings": {**point.settings, "epochs": span.first + result["epochs"]},
+            "settings": {**point.settings, **self.plan.fixed, "epochs": last},
             "epoch_images": self.plan.epoch_images,
             **self.costs.all_of(point.family, point.arch),
             "status": "COMPLETED" if result["error"] is None else "FAILED",
@@ -288,10 +292,9 @@ def _key(ended: Any) -> str:
     return json.dumps({k: v for k, v in values if not k.startswith("tuner/")}, sort_keys=True)
 
 
-def _summary(row: Row) -> str:
+def _summary(row: Row, score: str) -> str:
     if row["error"]:
         return f"FAILED: {row['error'].strip().splitlines()[-1]}"
     return (
-        f"{row['family']} val_accuracy={row['val_accuracy']:.4f} flops={row['flops']:,} "
-        f"seconds={row['seconds']}"
+        f"{row['family']} {score}={row[score]:.4f} flops={row['flops']:,} seconds={row['seconds']}"
     )

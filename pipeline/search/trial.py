@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
+from pipeline.details import Objective
 from pipeline.graph import keras_file
 from pipeline.pretrained import family
 from pipeline.system.files import write_atomic
@@ -50,6 +51,7 @@ class Task:
             schedule has more; None: all epochs of a schedule of its own.
         preprocessing: What the network does to pixels first, unless it has a parent.
         deadline: `time.monotonic()` after which no epoch begins.
+        objective: The score on val that decides which epoch is best.
     """
 
     family: str
@@ -62,6 +64,7 @@ class Task:
     last: int | None = None
     preprocessing: Preprocessing = "fixed"
     deadline: float | None = None
+    objective: Objective = "accuracy"
 
     @property
     def epochs(self) -> int:
@@ -85,8 +88,8 @@ def run(task: Task, dataset: Dataset, send: Send | None = None) -> dict[str, Any
         send: Called after each epoch with its number, from 1, and its point of every curve.
 
     Returns:
-        `epochs` asked for, `val_accuracy` and `val_loss` of the best one (None if the trial
-        failed), `history`,
+        `epochs` asked for, `val_accuracy`, `val_loss` and the objective of the best one (None if
+        the trial failed), `history`,
         `error` (None, or why it failed), `seconds`, of which `fit_seconds` were training and
         `epoch_seconds` one epoch, and `memory_bytes`, the most that the process has held. An error
         of the network is a result, not an exception.
@@ -148,6 +151,7 @@ def _train(task: Task, dataset: Dataset, send: Send | None, found: dict[str, Any
             task.directory / CHECKPOINT,
             last=task.last,
             deadline=task.deadline,
+            objective=task.objective,
         ),
         lessons=Lessons(heads=losses.heads(task.family, task.arch, model, dataset.num_classes)),
     )
@@ -155,7 +159,7 @@ def _train(task: Task, dataset: Dataset, send: Send | None, found: dict[str, Any
     # The first epoch is slower, since functions are traced in it: leave it out if there are more.
     spans = np.diff(ends) if len(ends) > 1 else [found["fit_seconds"]]
     found["epoch_seconds"] = round(float(np.median(spans)), 3)
-    found |= _scored(history)
+    found |= _scored(history, task.objective)
     new = 0 if task.last is None else task.first
     found["history"] = {curve: values[new:] for curve, values in history.items()}
     return model
@@ -197,17 +201,21 @@ def _model(task: Task, dataset: Dataset, begin: Path | None) -> tuple[keras.Mode
     return model, fresh
 
 
-def _scored(history: training.History) -> dict[str, Any]:
+def _scored(history: training.History, objective: Objective) -> dict[str, Any]:
     """The scores of the epoch whose weights were kept, or why there is none."""
     loss = history["train/loss"][-1]
     if not math.isfinite(loss):
         return {"history": history, "error": f"diverged: train/loss={loss}"}
-    epochs = zip(history["val/accuracy"], history["val/loss"], strict=True)
-    kept = [epoch for epoch in epochs if math.isfinite(epoch[1])]
+    names = dict.fromkeys((objective, "accuracy", "loss"))
+    epochs = [
+        dict(zip(names, one, strict=True))
+        for one in zip(*(history[f"val/{n}"] for n in names), strict=True)
+    ]
+    kept = [epoch for epoch in epochs if math.isfinite(epoch["loss"])]
     if not kept:
         return {"history": history, "error": "diverged: no val/loss was finite"}
-    accuracy, val_loss = max(kept, key=lambda epoch: (epoch[0], -epoch[1]))
-    return {"history": history, "val_accuracy": accuracy, "val_loss": val_loss}
+    best = max(kept, key=lambda epoch: (epoch[objective], -epoch["loss"]))
+    return {"history": history, **{f"val_{name}": best[name] for name in reversed(names)}}
 
 
 def _memory_bytes() -> int | None:

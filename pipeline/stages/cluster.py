@@ -97,7 +97,9 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             ctx.data,
             mending(source.settings, config.epochs, config.learning_rate),
             ctx.seed,
-            training.Session("cluster", ctx.curve, ctx.directory / CHECKPOINT),
+            training.Session(
+                "cluster", ctx.curve, ctx.directory / CHECKPOINT, objective=ctx.objective
+            ),
             lessons=training.taught(source.model_path) if config.distill else None,
         )
     layers = [kernel_row(k.name, k.layer, k.variable, "clustered", k.reason) for k in found]

@@ -60,7 +60,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     export.write()
     made = ctx.done(source, model_file=bundle.MODEL, details=export.details)
     # the ledger names its rows after tensors, whose names may have been stripped from the file
-    made = measure(made, ctx.data, export.graph, ledger.of_tflite(read(named)))
+    rows = ledger.of_tflite(read(named))
+    made = measure(made, ctx.data, export.graph, rows, ctx.objective)
     export.add_card(made)
     export.write()
     write_atomic(ctx.directory / bundle.MANIFEST, bundle.manifest(export.files))

@@ -83,7 +83,9 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             ctx.data,
             Settings(**{**source.settings, **given, "fix_norms": False}),
             ctx.seed,
-            training.Session("factorize", ctx.curve, ctx.directory / CHECKPOINT),
+            training.Session(
+                "factorize", ctx.curve, ctx.directory / CHECKPOINT, objective=ctx.objective
+            ),
         )
     else:
         log.info("factorize: no layer has fewer FLOPs as a product; nothing is replaced")

@@ -29,7 +29,7 @@ class Config(Overrides):
 
     epochs: int = Field(30, ge=1, description="Most epochs")
     patience: int = Field(
-        10, ge=1, description="Training stops after this many epochs without a better val accuracy"
+        10, ge=1, description="Training stops after this many epochs without a better score on val"
     )
     mode: Literal["auto", "full", "head_then_all", "frozen"] = Field(
         "auto",
@@ -104,6 +104,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             source=config.teacher or "",
         ),
         on_epoch=ctx.curve,
+        objective=ctx.objective,
     )
     with structure.kept(model):  # zeros and shared values of earlier stages stay
         mode = tuning.run(config.mode, config.head_epochs)

@@ -58,7 +58,10 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     from pipeline.train import augmented, training
 
     first = _first(config, ctx.data, ctx.seed)
-    settings = merged(source.settings, config.settings())
+    found = dict(source.settings)
+    if isinstance(found.get("class_weights"), dict):  # of other classes
+        del found["class_weights"]
+    settings = merged(found, config.settings())
     if picture := augmented.write(settings, first, ctx.seed, ctx.directory):
         ctx.log.file(picture)
     keras.utils.set_random_seed(ctx.seed)
@@ -69,7 +72,9 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         first,
         settings,
         ctx.seed,
-        training.Session("pretrain", ctx.curve, ctx.directory / CHECKPOINT),
+        training.Session(
+            "pretrain", ctx.curve, ctx.directory / CHECKPOINT, objective=ctx.objective
+        ),
     )
     model, new = adapt(model, ctx.data.image_shape, ctx.data.num_classes, "new")
     details = Details(history=history, source=first.name, new_layers=new, pretrained=True)

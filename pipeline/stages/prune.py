@@ -160,6 +160,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             "prune",
             on_epoch=lambda epoch, point: ctx.curve(one.first + epoch, point),
             checkpoint=ctx.directory / name,
+            objective=ctx.objective,
         )
         return training.fit(
             model,

@@ -112,6 +112,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     from pipeline.errors import ModelError
     from pipeline.graph import keras_file
     from pipeline.measure import metrics
+    from pipeline.objective import of_part
     from pipeline.quantization.tfmot import quantization
     from pipeline.tflite.classifier import Runner
 
@@ -119,7 +120,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     images, _ = batch(ctx.data.train, config.calibration_images, ctx.seed)
     makers = {"qat": _trained, "ptq": _measured}
     methods, refused = _methods(config, quantization.clustered(model))
-    made, accuracy = {}, {}
+    made, scores = {}, {}
     for name in methods:
         try:
             made[name] = makers[name](model, source, config, ctx, images)
@@ -130,8 +131,11 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             log.warning("quantize: not by %s: %s", name, error)
             continue
         runner = Runner(made[name].content, threads=2)
-        accuracy[name] = float(metrics.tflite_hits(runner, ctx.data.val).mean())
-    kept = max(made, key=lambda name: accuracy[name])  # the first of equals: trained
+        val = ctx.data.val
+        found = metrics.tflite_scores(runner, val)
+        scores[name] = of_part("val", ctx.objective, val.labels, found)
+    best = f"val_{ctx.objective}"
+    kept = max(made, key=lambda name: scores[name][best])  # the first of equals: trained
     saved_model = ctx.directory / "saved_model"
     shutil.rmtree(saved_model, ignore_errors=True)
     made[kept].saved_model.rename(saved_model)
@@ -140,14 +144,13 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     details = Details(
         method=kept,
         precision=config.precision,
-        val_accuracy=accuracy,
+        val_accuracy={name: found["val_accuracy"] for name, found in scores.items()},
         refused=refused,
         calibration_images=len(images),
         calibration_sha256=hashlib.sha256(images.tobytes()).hexdigest(),
         **made[kept].details,
     )
-    numbers = {"val_accuracy": accuracy[kept]}
-    return ctx.save_tflite(made[kept].content, source, details=details, metrics=numbers)
+    return ctx.save_tflite(made[kept].content, source, details=details, metrics=scores[kept])
 
 
 def _methods(config: Config, clustered: bool) -> tuple[list[str], dict[str, str]]:
@@ -188,7 +191,7 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
         return bridge.rescaled(model, images)
 
     kind = ending.kind(model)
-    train = trainer.Trainer(ctx.data, settings, ctx.seed, prepare, ctx.curve, kind)
+    train = trainer.Trainer(ctx.data, settings, ctx.seed, prepare, ctx.curve, kind, ctx.objective)
     quantized, layers = quantization.quantize_aware(model, train, images, bits)
     saved_model = ctx.directory / "qat"
     quantization.save(quantized, saved_model)

@@ -25,7 +25,7 @@ from pipeline.errors import PipelineError, RecipeError
 from pipeline.search import oracles
 from pipeline.stage import Kind, StageConfig
 from pipeline.train.preprocessing import Preprocessing
-from pipeline.train.settings import Optimizer, Schedule, Settings
+from pipeline.train.settings import ClassWeights, Optimizer, Sampling, Schedule, Settings
 from search_spaces import families
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ class Config(StageConfig):
         False, description="Spend half of the trials on networks similar to the best three"
     )
     objective: Literal["accuracy", "pareto"] = Field(
-        "accuracy",
-        description="What is maximized: accuracy on val; pareto, accuracy weighed against a cost",
+        "accuracy", description="accuracy: the recipe's objective ranks; pareto: it and a cost do"
     )
     against: Literal["flops", "params", "tflite_bytes", "latency_ms"] = Field(
         "flops", description="The cost that pareto weighs: flops, params, tflite_bytes, latency_ms"
@@ -76,9 +75,7 @@ class Config(StageConfig):
         "accuracy; 1: the winner is the network with the best float accuracy",
     )
     grace: int = Field(
-        3,
-        ge=1,
-        description="Epochs after which a trial stops if its accuracy is no better than guessing",
+        3, ge=1, description="Epochs after which a trial stops if its network still only guesses"
     )
     families: tuple[str, ...] = Field(
         DEFAULT_FAMILIES, min_length=1, description="Architecture families to search"
@@ -128,6 +125,8 @@ class Config(StageConfig):
         min_length=1,
         description="Whether training images are mirrored at random, to search",
     )
+    class_weights: ClassWeights = "none"
+    sampling: Sampling = "shuffled"
     preprocessing: Preprocessing = Field(
         "fixed",
         description="Statistics of the training images that pixels are scaled with: fixed, "
@@ -223,14 +222,13 @@ def _searcher(config: Config, ctx: Context) -> "Searcher":
         log.warning(
             "search: no network of %s fits the budget and the targets", ", ".join(sorted(out))
         )
+    same = {"oracle", "epochs", "epoch_images", "grace", "preprocessing"}
     plan = Plan(
-        oracle=config.oracle,
-        epochs=config.epochs,
+        **config.model_dump(include=same),
         against=against,
-        epoch_images=config.epoch_images,
-        grace=config.grace,
         seconds=config.minutes and config.minutes * 60,
-        preprocessing=config.preprocessing,
+        fixed=config.model_dump(include={"class_weights", "sampling"}, exclude_defaults=True),
+        score=f"val_{ctx.objective}",
     )
     return Searcher(dataclasses.replace(whole, families=kept), costs, ctx, plan)
 
@@ -244,14 +242,14 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     search = _searcher(config, ctx)
     search.run(config.trials, config.refine)
     log.info("search: %s", search.acceptance())
-    found = networks(search.rows)
+    found = networks(search.rows, search.plan.score)
     if not found:
         raise PipelineError(f"search: no trial of {len(search.rows)} completed. {search.why()}")
     notes = {"note": said} if (said := _guessing(found[0], len(search.rows), ctx)) else {}
-    on_front = [row["trial_id"] for row in trade_offs(search.rows, search.plan.against or "flops")]
+    front = trade_offs(search.rows, search.plan.against or "flops", search.plan.score)
     best = found[: config.finalists]
     if config.finalists > 1:
-        best = finalists.ranked(best, ctx.directory, ctx.data, ctx.seed, ctx.budget)
+        best = finalists.ranked(best, ctx.directory, ctx.data, ctx.seed, ctx.budget, ctx.objective)
         for row in best:
             ctx.log.trial(row)
     winner = best[0]
@@ -270,7 +268,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             winner=winner["trial_id"],
             finalists=[row["trial_id"] for row in best],
             against=search.plan.against,
-            front=on_front,
+            front=[row["trial_id"] for row in front],
             search_seconds=round(search.spent(), 2),
             refused=search.refused,
             admitted=search.admitted,
@@ -285,7 +283,8 @@ def _guessing(best: Any, trials: int, ctx: Context) -> str:
     from pipeline.measure.guessing import judged_on_val
     from pipeline.report.guessing import told
 
-    found = judged_on_val(best["val_accuracy"], ctx.data)
+    scores = best["val_accuracy"], best[f"val_{ctx.objective}"]
+    found = judged_on_val(scores[0], ctx.data, ctx.objective, scores[1])
     if found is None:
         return ""
     said = f"None of the {trials} trials has learned anything; of the best, {told(found)}."

@@ -115,6 +115,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             "slim",
             on_epoch=lambda epoch, point: ctx.curve(epoch + _length(history), point),
             checkpoint=ctx.directory / CHECKPOINT,
+            objective=ctx.objective,
         )
         found = training.fit(narrowed, ctx.data, settings, ctx.seed, session)
         history = {curve: [*history.get(curve, []), *found[curve]] for curve in found}
@@ -141,7 +142,7 @@ def _penalized(model: Any, settings: Settings, config: Config, ctx: Context) -> 
             ctx.data,
             settings.model_copy(update={"epochs": epochs, "settle": epochs - 1, "patience": None}),
             ctx.seed,
-            training.Session("penalize", ctx.curve),
+            training.Session("penalize", ctx.curve, objective=ctx.objective),
         )
 
 

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ CHAMPION = "champion"
 CODE = Path(__file__).with_name("serving.py")
 PACKAGES = ("ai-edge-litert", "mlflow", "numpy", "pandas", "pillow")  # that CODE imports
 SPLIT, ACCURACY, SIZE, HASH = "data_fingerprint", "test_accuracy", "size_bytes", "sha256"
+OBJECTIVE = "objective"  # tag: the score that decides, where it is not accuracy
 WITHHELD = "champion_withheld"  # tag: why a version may not be the champion
 PREPROCESSING = (
     "An image file is decoded upright, made 8-bit grey or RGB with white where it is transparent, "
@@ -49,6 +50,8 @@ class Candidate:
     tags: Mapping[str, str]  # more facts for the registry
     data: str | None = None  # short name of the user's own data set; None: the built-in images
     withhold: str | None = None  # why it must not be the champion; None: it may be
+    objective: str = "accuracy"  # the score that decides
+    scores: Mapping[str, float] = field(default_factory=dict)  # all of them on test
 
     @property
     def name(self) -> str:
@@ -73,7 +76,9 @@ def register(made: Candidate, run: Run) -> None:
     tags = {
         **made.tags,
         SPLIT: made.split,
+        **{f"test_{name}": repr(value) for name, value in made.scores.items()},
         ACCURACY: repr(made.accuracy),
+        **({OBJECTIVE: made.objective} if made.objective != "accuracy" else {}),
         SIZE: str(len(content)),
         HASH: hashlib.sha256(content).hexdigest(),
         **({WITHHELD: made.withhold} if made.withhold else {}),
@@ -158,7 +163,8 @@ def _usage(name: str) -> str:
         """    printf '{"inputs": ["%s"]}' "$(base64 < photo.jpg | tr -d '\\n')" """
         "\\\n        | curl -H 'Content-Type: application/json' -d @- http://127.0.0.1:5001/invocations"
         f"\n\n`{CHAMPION}` is the version with the best test accuracy of those that were tested on "
-        f"the same images (tag `{SPLIT}`); of two alike, the smaller file."
+        f"the same images (tag `{SPLIT}`), or the best score that the tag `{OBJECTIVE}` names; of "
+        "two alike, the smaller file."
     )
 
 
@@ -182,23 +188,38 @@ def _compare(client: MlflowClient, new: ModelVersion) -> None:
             *(new.name, new.version, old.version, CHAMPION, new.name, CHAMPION, new.version),
         )
         return
-    better = _rank(new) > _rank(old)
+    names = [one.tags.get(OBJECTIVE, "accuracy") for one in (new, old)]
+    key = f"test_{names[0]}"
+    if key not in old.tags:  # registered by an earlier version of flopsmith
+        log.warning(
+            "%s: version %s has no %s and stays %s. To choose version %s: "
+            "mlflow.MlflowClient().set_registered_model_alias(%r, %r, %s)",
+            *(new.name, old.version, key, CHAMPION, new.version, new.name, CHAMPION, new.version),
+        )
+        return
+    if names[0] != names[1]:
+        log.warning(
+            "%s: the objective of version %s is %s, that of version %s is %s; they are compared by "
+            "the former",
+            *(new.name, new.version, names[0], old.version, names[1]),
+        )
+    better = _rank(new, key) > _rank(old, key)
     if better:
         client.set_registered_model_alias(new.name, CHAMPION, new.version)
     log.info(
         "%s: version %s is registered%s; %s",
-        *(new.name, new.version, f", and {CHAMPION}" if better else "", _versus(new, old)),
+        *(new.name, new.version, f", and {CHAMPION}" if better else "", _versus(new, old, key)),
     )
 
 
-def _rank(one: ModelVersion) -> tuple[float, int]:
-    """Sort key of a version: test accuracy, then smaller size; higher is better."""
-    return float(one.tags[ACCURACY]), -int(one.tags[SIZE])
+def _rank(one: ModelVersion, key: str) -> tuple[float, int]:
+    """Sort key of a version: its score on test, then smaller size; higher is better."""
+    return float(one.tags[key]), -int(one.tags[SIZE])
 
 
-def _versus(new: ModelVersion, old: ModelVersion) -> str:
-    """Accuracy and size of the new version against the old one."""
+def _versus(new: ModelVersion, old: ModelVersion, key: str) -> str:
+    """Score and size of the new version against the old one."""
     return " against ".join(
-        f"{float(one.tags[ACCURACY]):.4f} and {int(one.tags[SIZE]):,} bytes{of}"
+        f"{float(one.tags[key]):.4f} and {int(one.tags[SIZE]):,} bytes{of}"
         for one, of in ((new, ""), (old, f" of version {old.version}"))
     )

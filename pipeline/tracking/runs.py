@@ -8,13 +8,14 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import mlflow
 import mlflow.artifacts
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from pipeline.details import Objective
 from pipeline.errors import ModelError
 from pipeline.system.numbers import written
 from pipeline.tracking import journal, resume, store
@@ -24,7 +25,7 @@ from pipeline.tracking.store import STORE
 
 BATCH, METRICS = 100, 1000  # params and metrics that MLflow takes in one call
 NUMBERS = (  # of a trial
-    "val_accuracy",
+    *(f"{part}_{name}" for name in get_args(Objective) for part in ("val", "int8_val")),
     "val_loss",
     "flops",
     "macs",
@@ -32,7 +33,6 @@ NUMBERS = (  # of a trial
     "peak_memory_bytes",
     "tflite_bytes",
     "latency_ms",
-    "int8_val_accuracy",
     "int8_bytes",
     "int8_latency_ms",
     "seconds",

@@ -19,10 +19,12 @@ import numpy as np
 
 from pipeline.data.datasets import Dataset, Split
 from pipeline.data.stream import stream
+from pipeline.details import Objective
 from pipeline.graph import structure, walk
 from pipeline.graph.kinds import table
+from pipeline.objective import TITLES, guessed
 from pipeline.system.files import write_atomic
-from pipeline.train import linear_probe, training
+from pipeline.train import class_weights, linear_probe, training
 from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.losses import Lessons
 from pipeline.train.settings import Settings
@@ -47,6 +49,7 @@ class FineTuning:
     seed: int
     directory: Path
     new_layers: tuple[str, ...] = ()  # have random weights; if empty, the last one with a kernel
+    objective: Objective = "accuracy"  # the score on val that decides
     lessons: Lessons | None = None  # for the whole model; a head alone learns from labels only
     on_epoch: training.Report | None = None
     reason: str = ""
@@ -95,7 +98,7 @@ class FineTuning:
             _, layers = head(self.model, self.new_layers)
             rest |= {**SLOW, "new_layers": tuple(layer.name for layer in layers)}
         found = self._fit(self.settings.model_copy(update=rest), "finetune")
-        if _best(found, self.settings.settle) < best:
+        if _best(found, self.settings.settle, self.objective) < best:
             log.info("finetune: no epoch was better than the head alone; its weights are kept")
             self.model.set_weights(kept)
         return mode
@@ -107,7 +110,12 @@ class FineTuning:
             self.dataset,
             settings,
             self.seed,
-            Session(label, self._counted(), self.directory / CHECKPOINT),
+            Session(
+                label,
+                self._counted(),
+                self.directory / CHECKPOINT,
+                objective=self.objective,
+            ),
             lessons=self.lessons,
         )
         self._note(found)
@@ -127,7 +135,7 @@ class FineTuning:
         """Give a head of one dense layer the best weights for the features as they are.
 
         Returns:
-            Its val accuracy; None for any other head, which stays as it is.
+            Its objective on val; None for any other head, which stays as it is.
         """
         cut, layers = head(self.model, self.new_layers)
         dense = _linear(layers, self.dataset.num_classes)
@@ -144,16 +152,21 @@ class FineTuning:
             return linear_probe.Sample(before.predict(values, verbose=0), labels)
 
         probe = linear_probe.fit(
-            sample(dataset.train), sample(dataset.val), self.dataset.num_classes
+            sample(dataset.train),
+            sample(dataset.val),
+            self.dataset.num_classes,
+            self.objective,
+            class_weights.of(self.settings.class_weights, self.dataset),
         )
         dense.set_weights([probe.kernel, probe.bias])
         log.info(
-            "finetune: the head, fitted to the features, has val accuracy %.4f", probe.accuracy
+            "finetune: the head, fitted to the features, has val %s %.4f",
+            *(TITLES[self.objective], probe.score),
         )
-        return probe.accuracy
+        return probe.score
 
     def _head(self, epochs: int) -> float:
-        """Train the new layers on frozen features; returns the best val accuracy."""
+        """Train the new layers on frozen features; returns the best objective on val."""
         cut, layers = head(self.model, self.new_layers)
         dataset = _described(self.model, cut, self.dataset, self.directory / FEATURES)
         copies = [type(layer).from_config(layer.get_config()) for layer in layers]
@@ -171,25 +184,25 @@ class FineTuning:
                 dataset,
                 self.settings.model_copy(update=alone),
                 self.seed,
-                Session("head", self._counted()),
+                Session("head", self._counted(), objective=self.objective),
             )
         for copy, layer in zip(copies, layers, strict=True):
             layer.set_weights(copy.get_weights())
         self._note(found)
-        return _best(found, self.settings.settle)
+        return _best(found, self.settings.settle, self.objective)
 
-    def _chosen(self, accuracy: float) -> Mode:
-        """Choose by the images per class and by the accuracy of a head on the old features."""
+    def _chosen(self, score: float) -> Mode:
+        """Choose by the images per class and by the objective of a head on the old features."""
         each = len(self.dataset.train) // self.dataset.num_classes
-        chance = float(np.bincount(self.dataset.val.labels).max() / len(self.dataset.val))
-        share = (accuracy - chance) / max(1 - chance, 1e-9)
+        chance = guessed(self.objective, self.dataset.val.labels)
+        share = (score - chance) / max(1 - chance, 1e-9)
         few, similar = each <= FEW, share >= SIMILAR
         mode: Mode = "frozen" if few and similar else "head_then_all"
         if not few and not similar and each > 10 * FEW:
             mode = "full"
         self.reason = (
             f"{each} images per class ({'few' if few else 'enough'}); a head on the old features "
-            f"reaches {accuracy:.3f} on val (images {'similar to' if similar else 'unlike'} those "
+            f"reaches {score:.3f} on val (images {'similar to' if similar else 'unlike'} those "
             f"that they were learned from; guessing reaches {chance:.3f})"
         )
         log.info("finetune: mode %s: %s", mode, self.reason)
@@ -212,10 +225,10 @@ def _linear(layers: list[keras.Layer], num_classes: int) -> keras.layers.Dense |
     return dense if own and plain and dense.use_bias and dense.units == num_classes else None
 
 
-def _best(history: History, settle: int) -> float:
-    """Val accuracy of the epoch whose weights were kept."""
-    pairs = zip(history["val/accuracy"], history["val/loss"], strict=True)
-    counted = [accuracy for accuracy, loss in list(pairs)[settle:] if math.isfinite(loss)]
+def _best(history: History, settle: int, objective: Objective) -> float:
+    """The objective on val of the epoch whose weights were kept."""
+    pairs = zip(history[f"val/{objective}"], history["val/loss"], strict=True)
+    counted = [score for score, loss in list(pairs)[settle:] if math.isfinite(loss)]
     return max(counted, default=-1.0)
 
 

@@ -8,6 +8,7 @@ from pipeline.data import datasets
 from pipeline.data.augment import augmentation
 from pipeline.data.augment.strength import Strength, strength
 from pipeline.data.stream import batch, stream
+from pipeline.train import class_weights
 from pipeline.train.settings import Settings
 
 VAL_BATCH = 256  # images
@@ -18,14 +19,16 @@ def streams(
 ) -> tuple[Any, Any]:
     """Make the batches `(images 0..255, labels)` to train on, and those to validate on.
 
+    With weights of classes, those to train on are `(images, labels, weights)`.
+
     Args:
         dataset: Its train and val parts are read.
-        settings: Batch size, images per epoch and augmentation.
+        settings: Batch size, images per epoch, sampling, augmentation and weights of classes.
         seed: Decides the order of the images and what augmentation does to them.
         first_epoch: From 0; a training that resumes gets the batches that it would have had.
     """
     size, images = settings.batch_size, settings.epoch_images
-    train = stream(dataset.train, size, seed, first_epoch, images)
+    train = stream(dataset.train, size, seed, first_epoch, images, settings.sampling)
     changes = strength(settings.augmentation, settings.flip)
     if changes != Strength():
         train = augmentation.stream(
@@ -36,6 +39,9 @@ def streams(
             num_classes=dataset.num_classes,
             sample=lambda: batch(dataset.train, augmentation.SAMPLE, seed)[0],
         )
+    weights = class_weights.of(settings.class_weights, dataset)
+    if weights is not None:
+        train = class_weights.add(train, weights)
     return train, stream(dataset.val, VAL_BATCH)
 
 
@@ -57,4 +63,4 @@ def first_images(
         return None
     train, _ = streams(dataset, settings, seed)
     batches = train.take(-(-count // settings.batch_size)).as_numpy_iterator()
-    return np.concatenate([images for images, _ in batches])[:count]
+    return np.concatenate([images for images, *_ in batches])[:count]

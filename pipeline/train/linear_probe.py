@@ -15,17 +15,22 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from pipeline.details import Objective
+from pipeline.graph.scores import classes
+from pipeline.objective import measured
+
 STRENGTHS = tuple(10.0**power for power in (-4, -3.5, -3, -2.5, -2, -1.5, -1, -0.5, 0))  # C
 STEPS = 1000  # of L-BFGS at most; a few dozen are enough where the penalty is strong
 FLAT = 1e-6  # a feature of a smaller deviation is constant
 
 
 class Probe(NamedTuple):
-    """A linear layer, `scores = features @ kernel + bias`, and the val accuracy that it has."""
+    """A linear layer, `scores = features @ kernel + bias`, and how well it does on val."""
 
     kernel: np.ndarray  # [features, classes]
     bias: np.ndarray  # [classes]
     accuracy: float
+    score: float  # the objective
 
 
 class Sample(NamedTuple):
@@ -35,12 +40,19 @@ class Sample(NamedTuple):
     labels: np.ndarray
 
 
-def fit(train: Sample, val: Sample, num_classes: int) -> Probe:
+def fit(
+    train: Sample,
+    val: Sample,
+    num_classes: int,
+    objective: Objective = "accuracy",
+    weights: np.ndarray | None = None,
+) -> Probe:
     """Fit a layer on `train`, once for each strength of the penalty; return the best on `val`.
 
-    The best has the highest accuracy, and of equals the lowest cross-entropy. A class without any
-    image in `train` gets a score below all others.
+    The best has the highest objective, and of equals the lowest cross-entropy. A class without any
+    image in `train` gets a score below all others. `weights`, of the classes, count in the fit.
     """
+    counted = None if weights is None else weights[train.labels]
     mean, deviation = train.features.mean(axis=0), train.features.std(axis=0)
     scale = np.where(deviation > FLAT, 1 / np.maximum(deviation, FLAT), 0.0)
     inputs, seen = (train.features - mean) * scale, (val.features - mean) * scale
@@ -50,16 +62,17 @@ def fit(train: Sample, val: Sample, num_classes: int) -> Probe:
         model.set_params(C=strength)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(inputs, train.labels)
+            model.fit(inputs, train.labels, sample_weight=counted)
         kernel, bias = _layer(model, num_classes)
-        rank = _rank(seen @ kernel + bias, val.labels)
+        rank = _rank(seen @ kernel + bias, val.labels, objective)
         if best is None or rank > best[0]:
             best = rank, kernel, bias
     if best is None:
         raise ValueError("no strength to try")
-    (accuracy, _), kernel, bias = best
+    (score, _), kernel, bias = best
+    accuracy = float(np.mean(classes(seen @ kernel + bias) == val.labels))
     kernel = kernel * scale[:, None]
-    return Probe(kernel, bias - mean @ kernel, accuracy)
+    return Probe(kernel, bias - mean @ kernel, accuracy, score)
 
 
 def _layer(model: LogisticRegression, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -73,9 +86,9 @@ def _layer(model: LogisticRegression, num_classes: int) -> tuple[np.ndarray, np.
     return kernel, bias
 
 
-def _rank(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Accuracy, and minus the mean cross-entropy."""
+def _rank(scores: np.ndarray, labels: np.ndarray, objective: Objective) -> tuple[float, float]:
+    """The objective, and minus the mean cross-entropy."""
     shifted = scores - scores.max(axis=1, keepdims=True)
     logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     own = logs[np.arange(len(labels)), labels]
-    return float(np.mean(scores.argmax(axis=1) == labels)), float(own.mean())
+    return measured(objective, labels, np.exp(logs)), float(own.mean())

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import keras
 
+from pipeline.details import Objective
 from pipeline.graph import ending
 from pipeline.graph.ending import logits
 from pipeline.graph.scores import HALF, INDEPENDENT
-from pipeline.train import distillation
+from pipeline.train import distillation, validation
 from search_spaces import families, family
 
 HEAD_WEIGHT = 0.3  # of the loss of each auxiliary classifier; Szegedy et al. 2015, section 5
@@ -57,6 +58,7 @@ class View(NamedTuple):
     model: Any  # ends before the function that makes probabilities
     loss: Any  # of labels and what it gives, [B]
     accuracy: Any  # a metric of the same
+    validation: validation.Validation | None  # computes the goal; None: it is accuracy
 
 
 def view(
@@ -66,6 +68,7 @@ def view(
     smoothing: float,
     *,
     stepping: bool = False,
+    goal: Objective = "accuracy",
 ) -> View:
     """Make a model for training that shares the weights of `model`, its loss and its metric.
 
@@ -75,6 +78,7 @@ def view(
 
     With auxiliary classifiers, their scores follow those of the network: `[B, K (1 + heads)]`.
     With `stepping`, its attribute `after_step`, a function, is called in every training step.
+    Where the `goal` is not accuracy, the view's `validation` computes it after every pass over val.
     """
     ends = [logits(scores) for scores in (model.outputs[0], *lessons.heads)]
     from_logits = None not in ends
@@ -83,6 +87,10 @@ def view(
     entropy = binary_cross_entropy if found in INDEPENDENT else cross_entropy
     loss = entropy(smoothing, from_logits, num_classes)
     kind: Any = _Stepping if stepping else keras.Model
+    noted = None
+    if goal != "accuracy":
+        noted = validation.Validation(goal, from_logits and found in INDEPENDENT)
+        kind = validation.watched(kind, noted)
     if lessons.heads or lessons.teacher:
         distilled = None
         if lessons.teacher:
@@ -90,7 +98,7 @@ def view(
         kind = _taught(kind, lessons, loss, distilled, model.outputs[0].shape[-1])
     output = keras.layers.Concatenate()(scores) if len(scores) > 1 else scores[0]
     trained = kind(model.inputs, output, name=f"{model.name}_trained")
-    return View(trained, loss, accuracy(num_classes, 0.0 if from_logits else HALF))
+    return View(trained, loss, accuracy(num_classes, 0.0 if from_logits else HALF), noted)
 
 
 def cross_entropy(smoothing: float, from_logits: bool, num_classes: int) -> Any:
@@ -191,11 +199,15 @@ def _taught(kind: Any, lessons: Lessons, loss: Any, distilled: Any, width: int) 
             total = super().compute_loss(x, y, own, sample_weight, training)
             if not training:
                 return total
+            weights = 1.0 if sample_weight is None else sample_weight
+
+            def of_labels(scores: Any) -> Any:
+                return keras.ops.mean(weights * loss(y, scores))
+
             for i in range(1, len(lessons.heads) + 1):
-                scores = y_pred[:, i * width : (i + 1) * width]
-                total += HEAD_WEIGHT * keras.ops.mean(loss(y, scores))
+                total += HEAD_WEIGHT * of_labels(y_pred[:, i * width : (i + 1) * width])
             if distilled:
-                total += lessons.weight * (distilled(x, own) - keras.ops.mean(loss(y, own)))
+                total += lessons.weight * (distilled(x, own) - of_labels(own))
             return total
 
         def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from pipeline.details import Objective
 from pipeline.graph import structure
 from pipeline.train.settings import ADAMW_DECAY, Updates
 
@@ -119,17 +120,17 @@ def _warmed_up(after: Any, warm: int) -> Any:
     return WarmUp()
 
 
-def plateau(settings: Updates) -> Any:
+def plateau(settings: Updates, objective: Objective = "accuracy") -> Any:
     """Make the callback of the schedule "plateau"; None for any other schedule.
 
-    It divides the rate by 10 whenever a tenth of all epochs, at least two, brought no better val
-    accuracy. He et al. 2016, section 3.4, https://arxiv.org/abs/1512.03385.
+    It divides the rate by 10 whenever a tenth of all epochs, at least two, brought no better
+    objective on val. He et al. 2016, section 3.4, https://arxiv.org/abs/1512.03385.
     """
     if settings.schedule != "plateau":
         return None
     patience = max(2, round(WAIT * settings.epochs))
     return keras.callbacks.ReduceLROnPlateau(
-        "val_accuracy", factor=FALL, patience=patience, mode="max"
+        f"val_{objective}", factor=FALL, patience=patience, mode="max"
     )
 
 

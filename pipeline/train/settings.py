@@ -13,8 +13,10 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.data import stream
 from pipeline.data.augment import augmentation
 from pipeline.data.augment.strength import Augmentation, Strength
+from pipeline.data.datasets import ClassName
 from pipeline.errors import DataError, RecipeError
 
 Optimizer = Literal[
@@ -45,7 +47,34 @@ ExemptSensitive = Annotated[
     ),
 ]
 # Settings that every later training of the same network keeps.
-LASTING = ("batch_size", "augmentation", "flip", "fix_norms")
+LASTING = ("batch_size", "augmentation", "flip", "class_weights", "sampling", "fix_norms")
+Weight = Annotated[float, Field(gt=0)]
+
+
+def _weighed(value: Any) -> Any:
+    """Refuse what is neither a word that is known nor a mapping."""
+    if value in ("none", "auto") or isinstance(value, Mapping):
+        return value
+    raise ValueError("expected none, auto, or a weight by name of class")
+
+
+# Settings of every training, those of a search among them.
+ClassWeights = Annotated[
+    Literal["none", "auto"] | dict[ClassName, Weight],
+    BeforeValidator(_weighed),
+    Field(
+        description="How much an image counts in the loss: none, as much as any other; auto: the "
+        "less, the more images its class has; or a weight by name of class, 1 for others"
+    ),
+]
+Sampling = Annotated[
+    stream.Sampling,
+    Field(
+        description="Which images a batch has: shuffled, any; stratified, of every class as many "
+        "as its share of all images is; balanced, of every class as many, images of rare classes "
+        "several times an epoch"
+    ),
+]
 
 
 class Transfer(BaseModel):
@@ -145,8 +174,10 @@ class Settings(Updates):
         "light, medium, strong, or a mapping of kinds to sizes",
     )
     flip: bool = Field(False, description="Mirror half of the training images left to right")
+    class_weights: ClassWeights = "none"
+    sampling: Sampling = "shuffled"
     patience: int | None = Field(
-        None, ge=1, description="Training stops after so many epochs without a better val accuracy"
+        None, ge=1, description="Training stops after so many epochs without a better score on val"
     )
     settle: int = Field(0, ge=0, description="First epochs, which cannot become the best one")
     grace: int | None = Field(
@@ -181,7 +212,8 @@ def mending(
 ) -> Settings:
     """Settings to train a network that compression has changed: Adam, its rate along a cosine.
 
-    Batch size, augmentation and fixed normalization are as in its training so far.
+    Batch size, augmentation, weights and sampling of classes, and fixed normalization are as in its
+    training so far.
 
     Args:
         found: Settings of its training so far.

@@ -10,13 +10,16 @@ from typing import Any
 import keras
 
 from pipeline.data import datasets
+from pipeline.details import Objective
 from pipeline.graph import keras_file
+from pipeline.objective import chance
 from pipeline.system import progress
 from pipeline.train import inputs, layer_rates, losses, optimizers
 from pipeline.train.checkpoint import Checkpoint, State
 from pipeline.train.ema import Average
 from pipeline.train.losses import Lessons
 from pipeline.train.settings import Settings
+from pipeline.train.validation import Validation
 
 History = dict[str, list[float]]
 Report = Callable[[int, dict[str, float]], None]
@@ -31,7 +34,7 @@ TEMPERATURE = 2.0  # of distillation where the teacher is the network before com
 
 @dataclass(frozen=True)
 class Session:
-    """What surrounds one call of `fit`; it changes nothing that an epoch computes.
+    """What surrounds one call of `fit`; it changes nothing that an epoch teaches.
 
     Attributes:
         label: Name in front of the progress bar.
@@ -42,6 +45,7 @@ class Session:
         last: Epochs after which training stops even if the schedule has more; a later call with
             the same checkpoint resumes. None: all epochs.
         deadline: `time.monotonic()` after which no epoch begins, except the first.
+        objective: The score on val that decides which epoch is best.
     """
 
     label: str
@@ -49,6 +53,21 @@ class Session:
     checkpoint: Path | None = None
     last: int | None = None
     deadline: float | None = None
+    objective: Objective = "accuracy"
+
+    @property
+    def goals(self) -> list[str]:
+        """The objective, where it is not accuracy."""
+        return [] if self.objective == "accuracy" else [self.objective]
+
+
+def curves(objective: Objective) -> dict[str, str]:
+    """The names of the curves by those that Keras gives them.
+
+    >>> list(curves("macro_f1").values())[3:]
+    ['val/accuracy', 'val/macro_f1']
+    """
+    return CURVES | {f"val_{objective}": f"val/{objective}"}
 
 
 def fit(
@@ -78,20 +97,20 @@ def fit(
     """
     lessons = lessons or Lessons()
     with layer_rates.held(model, settings):
-        view = _compiled(model, dataset, settings, lessons)
+        view, noted = _compiled(model, dataset, settings, lessons, session.objective)
         average = Average(view, settings.ema) if settings.ema else None
-        course = _Course(settings, datasets.chance(dataset.val), session)
+        course = _Course(settings, chance(session.objective, dataset.val.labels), session)
         file = None
         if session.checkpoint:
             more = average.variables if average else []
             common = (settings.model_dump(), lessons.plain, seed, dataset.fingerprint)
-            file = Checkpoint(session.checkpoint, view, *common, more=more)
-        lowering = optimizers.plateau(settings)
+            file = Checkpoint(session.checkpoint, view, *common, *session.goals, more=more)
+        lowering = optimizers.plateau(settings, session.objective)
         watcher = _Watcher(view, course, lowering, file, average)
         watcher.resume()
         if not course.is_over():
             train, val = inputs.streams(dataset, settings, seed, course.epochs)
-            own = [keras.callbacks.TerminateOnNaN(), *([lowering] if lowering else [])]
+            own = [keras.callbacks.TerminateOnNaN(), noted and noted.callback(), lowering]
             if average:
                 view.after_step = average.update
                 own.append(average.callback())
@@ -106,7 +125,7 @@ def fit(
                     epochs=course.last,
                     shuffle=False,  # `train` is shuffled already; Keras warns if asked to as well
                     verbose=0,
-                    callbacks=[*callbacks, *own, watcher.callback(advance)],
+                    callbacks=[*callbacks, *filter(None, own), watcher.callback(advance)],
                 )
         if average or course.best_weights is not None:
             view.set_weights(course.best_weights or watcher.scored())
@@ -120,12 +139,17 @@ def taught(path: Path | None) -> Lessons:
 
 
 def _compiled(
-    model: keras.Model, dataset: datasets.Dataset, settings: Settings, lessons: Lessons
-) -> keras.Model:
+    model: keras.Model,
+    dataset: datasets.Dataset,
+    settings: Settings,
+    lessons: Lessons,
+    objective: Objective,
+) -> tuple[keras.Model, Validation | None]:
     """Make a compiled model for training that shares the weights of `model`."""
-    classes = dataset.num_classes
-    view, loss, accuracy = losses.view(
-        model, lessons, classes, settings.label_smoothing, stepping=settings.ema is not None
+    classes, smoothing = dataset.num_classes, settings.label_smoothing
+    stepping = settings.ema is not None
+    view, loss, accuracy, noted = losses.view(
+        model, lessons, classes, smoothing, stepping=stepping, goal=objective
     )
     optimizer = optimizers.make(settings, inputs.steps_per_epoch(dataset, settings))
     optimizers.build(optimizer, view, layer_rates.shares(view, settings))
@@ -135,7 +159,7 @@ def _compiled(
         metrics=[accuracy],
         jit_compile=False,  # XLA on a CPU was measured 5 to 10 times slower
     )
-    return view
+    return view, noted
 
 
 @dataclass
@@ -143,12 +167,20 @@ class _Course:
     """The curves and best weights of one training so far, and whether it is over."""
 
     settings: Settings
-    chance: float  # accuracy of guessing
+    chance: float  # the objective of guessing
     session: Session
-    history: History = field(default_factory=lambda: {curve: [] for curve in CURVES.values()})
+    history: History = field(default_factory=dict)
     best_weights: list[Any] | None = None
-    best: tuple[float, float] = (-math.inf, -math.inf)  # val accuracy, minus val loss
+    best: tuple[float, float] = (-math.inf, -math.inf)  # the objective on val, minus val loss
     best_epoch: int = 0
+
+    def __post_init__(self) -> None:
+        self.history = {curve: [] for curve in curves(self.session.objective).values()}
+
+    @property
+    def goal(self) -> str:
+        """The curve that decides."""
+        return f"val/{self.session.objective}"
 
     @property
     def epochs(self) -> int:
@@ -165,7 +197,7 @@ class _Course:
         epoch = self.epochs
         for curve, value in point.items():
             self.history[curve].append(value)
-        score = (point["val/accuracy"], -point["val/loss"])
+        score = (point[self.goal], -point["val/loss"])
         if epoch < self.settings.settle or score <= self.best or not math.isfinite(score[1]):
             return False
         self.best, self.best_epoch = score, epoch
@@ -182,7 +214,7 @@ class _Course:
             self.epochs >= self.last,
             not math.isfinite(self.history["train/loss"][-1]),
             patience and last >= self.settings.settle and last - self.best_epoch >= patience,
-            grace and self.epochs >= grace and max(self.history["val/accuracy"]) <= self.chance,
+            grace and self.epochs >= grace and max(self.history[self.goal]) <= self.chance,
             deadline is not None and time.monotonic() >= deadline,
         )
         return any(reasons)
@@ -216,21 +248,22 @@ class _Watcher:
     def callback(self, advance: Callable[..., None]) -> keras.callbacks.Callback:
         """Make the callback that runs last; `advance` moves the progress bar after every epoch."""
         on_epoch = self.course.session.on_epoch
+        names = curves(self.course.session.objective)
 
         def began(logs: Any = None) -> None:
             for name, value in self.lowered.items():
                 setattr(self.lowering, name, value)
 
         def ended(epoch: int, logs: dict[str, float]) -> None:
-            point = {curve: float(logs[key]) for key, curve in CURVES.items()}
+            point = {curve: float(logs[key]) for key, curve in names.items()}
             if self.course.add(point):
                 self.course.best_weights = self.scored()
             advance(progress.note(point), epoch + 1)
             if on_epoch:
                 on_epoch(epoch + 1, point)
             if self.checkpoint:
-                names = optimizers.PLATEAU_STATE if self.lowering else ()
-                lowered = {name: getattr(self.lowering, name) for name in names}
+                state = optimizers.PLATEAU_STATE if self.lowering else ()
+                lowered = {name: getattr(self.lowering, name) for name in state}
                 best = self.course.best_weights
                 self.checkpoint.save(State(best, self.course.history, lowered))
             self.view.stop_training |= self.course.is_over()

@@ -1,6 +1,7 @@
 """`flopsmith evaluate`: accuracy of a model file on a data set."""
 
 import json
+import re
 from pathlib import Path
 
 import keras
@@ -58,3 +59,18 @@ def test_fractions_divide_the_images_as_a_recipe_does(
     command[5] = "2"
     assert __main__.main(command) == 2
     assert "--test-fraction" in capsys.readouterr().err
+
+
+def test_every_score_is_printed_with_its_interval(
+    saved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert __main__.main(["evaluate", str(saved), "--data", "digits"]) == 0
+    lines = capsys.readouterr().out.splitlines()[-4:]
+    names = ("accuracy", "balanced accuracy", "macro F1", "AUC")
+    for line, name in zip(lines, names, strict=True):
+        found = re.match(r"(.*?) (\d\.\d{4}).*, 95% interval (\d\.\d{4}) to (\d\.\d{4})$", line)
+        assert found
+        assert found[1] == name
+        value, low, high = map(float, found.groups()[1:])
+        assert low <= value <= high
+    assert " on 359 images (test), " in lines[0]

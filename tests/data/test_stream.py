@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import pytest
 
 from pipeline.data.datasets import Dataset, Split
 from pipeline.data.packed import Packed
 from pipeline.data.pictures import Form
 from pipeline.data.stores import Packer
-from pipeline.data.stream import batch, stream
+from pipeline.data.stream import balanced, batch, stream
 
 
 def split_of(labels: list[int]) -> Split:
@@ -149,3 +151,72 @@ def test_compressed_images_give_the_batches_of_the_array(tmp_path: Path) -> None
         assert (pixels == expected).all()
         assert (numbers == known).all()
     assert (batch(splits[1], 5, 0)[0] == batch(splits[0], 5, 0)[0]).all()
+
+
+# classes
+
+
+UNEVEN = [0] * 300 + [1] * 90 + [2] * 10
+
+
+def counted(sampling: Any, size: int, epochs: int = 1, **options: Any) -> list[list[list[int]]]:
+    """How many images of each class every batch of every epoch has."""
+    split = split_of(UNEVEN)
+    fed = stream(split, size, 5, sampling=sampling, **options)
+    return [
+        [np.bincount(labels, minlength=3).tolist() for _, labels in fed.as_numpy_iterator()]
+        for _ in range(epochs)
+    ]
+
+
+def test_a_stratified_batch_has_every_class_by_its_share() -> None:
+    for batches in counted("stratified", 40, epochs=3):
+        expected = np.array([30, 9, 1])
+        assert np.abs(np.array(batches) - expected).max() <= 1
+        assert np.sum(batches, axis=0).tolist() == [300, 90, 10]
+
+
+def test_a_stratified_epoch_has_every_image_once_and_each_epoch_another_order() -> None:
+    split = split_of(list(UNEVEN))
+    fed = stream(split, 400, 5, sampling="stratified")
+    orders = [next(fed.as_numpy_iterator())[0][:, 0, 0, 0].tolist() for _ in range(2)]
+    assert sorted(orders[0]) == sorted(orders[1])
+    assert orders[0] != orders[1]
+
+
+def test_a_balanced_epoch_has_of_every_class_as_many() -> None:
+    for batches in counted("balanced", 40, epochs=3):
+        assert len(batches) == 10
+        assert np.abs(np.array(batches) - 40 / 3).max() <= 2
+        each = np.sum(batches, axis=0)
+        assert each.sum() == 400
+        assert each.max() - each.min() <= 1
+
+
+def test_over_balanced_epochs_every_image_of_a_class_is_seen_as_often() -> None:
+    labels = np.array(UNEVEN)
+    seen = np.zeros(len(labels), int)
+    for epoch in range(6):  # 3 x 133 or 134 images of each class in two epochs
+        np.add.at(seen, balanced(labels, 400, 5, epoch), 1)
+    for label in range(3):
+        own = seen[labels == label]
+        assert own.sum() == 800
+        assert own.max() - own.min() <= 1
+
+
+@pytest.mark.parametrize("images", [None, 64])
+@pytest.mark.parametrize("sampling", ["shuffled", "stratified", "balanced"])
+def test_a_stream_that_resumes_goes_on_in_the_same_order(sampling: Any, images: int | None) -> None:
+    split = split_of(list(range(100)))
+    whole = stream(split, 10, 5, 0, images, sampling)
+    later = stream(split, 10, 5, 2, images, sampling)
+    orders = [[labels.tolist() for _, labels in whole.as_numpy_iterator()] for _ in range(3)]
+    assert [labels.tolist() for _, labels in later.as_numpy_iterator()] == orders[2]
+    assert orders[1] != orders[2]
+
+
+def test_shuffled_is_the_order_that_there_always_was() -> None:
+    order = np.concatenate([np.random.default_rng([5, p]).permutation(12) for p in (0, 1)])
+    fed = stream(split_of(list(range(12))), 12, 5)
+    labels = [next(fed.as_numpy_iterator())[1] for _ in range(2)]
+    assert np.concatenate(labels).tolist() == order.tolist()

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset, Split
-from pipeline.details import Details
+from pipeline.details import Details, Objective
 from pipeline.measure import guessing
 
 
@@ -77,3 +77,35 @@ def test_a_trial_is_judged_by_its_val_images(squares: Dataset) -> None:
     assert found
     assert (found["hits"], found["images"], found["of"]) == (14, 45, "val")
     assert guessing.judged_on_val(0.5, data(squares, [0, 1, 2, 3, 4] * 9)) is None
+
+
+# another objective
+
+
+def by(name: Objective, value: float, low: float, accuracy: float = 0.8) -> Artifact:
+    scores = {f"val_{name}": value, f"test_{name}": value, f"test_{name}_low": low}
+    one = made(accuracy, accuracy)
+    return one.model_copy(update={"metrics": one.metrics | scores})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "low", "guesses"),
+    [
+        ("balanced_accuracy", 0.85, 0.7, False),  # right less often than the largest class is named
+        ("balanced_accuracy", 0.51, 0.505, True),  # hardly better
+        ("macro_f1", 0.7, 0.49, True),  # chance explains it
+        ("auc", 0.9, 0.8, False),
+    ],
+)
+def test_a_model_that_tells_classes_apart_does_not_guess_though_it_is_right_less_often(
+    squares: Dataset, name: Objective, value: float, low: float, guesses: bool
+) -> None:
+    unequal = data(squares, [0] * 90 + [1] * 10)
+    assert guessing.judged(made(0.8, 0.8), unequal)
+    assert bool(guessing.judged(by(name, value, low), unequal, name)) == guesses
+
+
+def test_a_trial_by_another_objective_is_judged_by_that_as_well(squares: Dataset) -> None:
+    unequal = data(squares, [0] * 90 + [1] * 10)
+    assert guessing.judged_on_val(0.8, unequal, "macro_f1", 0.5)
+    assert guessing.judged_on_val(0.8, unequal, "macro_f1", 0.7) is None

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.artifact import Artifact
@@ -67,3 +68,60 @@ def test_nothing_is_short_of_nothing(tmp_path: Path, few_digits: Dataset) -> Non
     done = made(tmp_path, "finetune", 0.1)
     assert reference.given([new]) is None
     assert reference.noted(done, [new], None, 0.01, few_digits) is done
+
+
+# another objective
+
+
+def scored(place: Path, name: str, value: float, **details: Any) -> Artifact:
+    """A model of good accuracy, with a value of macro F1 on val and test."""
+    numbers = {"test_macro_f1_low": value - 0.0098, "test_macro_f1_high": value + 0.0098}
+    one = made(place, name, 0.99, 0.99, **details)
+    own = {"val_macro_f1": value, "test_macro_f1": value, **numbers}
+    return one.model_copy(update={"metrics": one.metrics | own})
+
+
+def test_another_objective_falls_short_by_its_own_value(tmp_path: Path) -> None:
+    before, after = scored(tmp_path, "finetune", 0.7), scored(tmp_path, "export", 0.6)
+    told = reference.shortfall(before, after, 0.05, 100, 100, "macro_f1")
+    assert told == (
+        "val macro F1 is 0.1000 below that of finetune, more than max_accuracy_drop=0.05"
+    )
+    assert reference.shortfall(before, after, 0.05, 100, 100) is None
+
+
+@pytest.mark.parametrize(("test", "short"), [(0.674, True), (0.679, False)])
+def test_on_test_the_widths_of_both_intervals_say_what_chance_explains(
+    tmp_path: Path, test: float, short: bool
+) -> None:
+    # deviations of 0.005 each, of the difference 0.0071: twice that is 0.0141
+    before, after = scored(tmp_path, "finetune", 0.7), scored(tmp_path, "export", test)
+    after = after.model_copy(update={"metrics": after.metrics | {"val_macro_f1": 0.7}})
+    told = reference.shortfall(before, after, 0.01, 100, 100, "macro_f1")
+    assert (told is not None) == short
+
+
+def test_a_model_that_was_given_has_other_scores_at_its_own_size(tmp_path: Path) -> None:
+    scores = {"val_macro_f1": 0.8, "test_macro_f1": 0.75}
+    own = given(tmp_path, given={**GIVEN, "scores": scores})
+    assert reference.accuracy(own, "val", "macro_f1") == 0.8
+    assert reference.accuracy(own, "test", "macro_f1") == 0.75
+    assert reference.least(scored(tmp_path, "finetune", 0.7), [own], "macro_f1") == 0.8
+
+
+def test_the_floor_of_another_objective_is_a_fraction_and_one_image_of_accuracy_at_least() -> None:
+    floors = [reference.floor(0.9, 0.03, 1000, share, "auc") for share in (1 / 3, 1.0)]
+    assert floors == pytest.approx([0.89, 0.87])
+    assert reference.floor(0.9, 0.01, 20, 1.0, "auc") == pytest.approx(0.85)
+    assert reference.floor(0.9, 0.0, 20, 1.0, "auc") == 0.9
+
+
+def test_an_image_of_a_rare_class_that_is_worth_more_than_the_drop_is_told() -> None:
+    labels = np.array([0] * 95 + [2] * 5)
+    said = reference.steps(0.05, labels, "balanced_accuracy")
+    assert said is not None
+    assert said.startswith("one of the 5 val images of the rarest class is about 0.1000 of bal")
+    assert reference.steps(0.1, labels, "macro_f1") is None
+    assert reference.steps(0.0, labels, "macro_f1") is None
+    assert reference.steps(0.05, labels, "auc") is None
+    assert reference.steps(0.05, labels, "accuracy") == reference.coarse(0.05, 100)

@@ -1,5 +1,6 @@
 """What a run says before it begins."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from support.recipes import read as read
 import pipeline
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset, Split
+from pipeline.errors import RecipeError
 from pipeline.plan import overview
 from pipeline.recipe import Recipe
 
@@ -134,3 +136,68 @@ def test_a_password_of_the_store_is_not_shown(
 def test_nothing_is_written(recipe: Recipe, tmp_path: Path) -> None:
     overview.lines(recipe, dataset(30, 40), tmp_path / "out")
     assert list(tmp_path.iterdir()) == [tmp_path / "mine.yaml"]
+
+
+# classes of different sizes
+
+
+PROPOSED = "accuracy counts every image alike"
+
+
+def test_uneven_classes_have_one_line_that_proposes_what_to_set(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    (line,) = told(recipe, dataset(10, 31), tmp_path, PROPOSED)
+    assert '--set "objective=macro_f1 search.class_weights=auto"' in line
+    assert told(recipe, dataset(10, 30), tmp_path, PROPOSED) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["objective=auc", "search.class_weights=auto", "search.sampling=balanced"],
+)
+def test_what_is_set_already_is_not_proposed(given: str, read: Read, tmp_path: Path) -> None:
+    assert told(read(TEXT, given), dataset(10, 90), tmp_path, PROPOSED) == []
+
+
+def test_weights_are_told_by_their_ends(read: Read, tmp_path: Path) -> None:
+    made = read(TEXT, "search.class_weights=auto")
+    assert told(made, dataset(10, 30), tmp_path, "search:") == [
+        "search: an image of a class counts in the loss from 0.667 (class1) to 2 (class0) times"
+    ]
+
+
+def test_a_weight_of_a_class_that_the_data_do_not_have_names_the_setting(read: Read) -> None:
+    made = read(TEXT, "search.class_weights={class7: 2}")
+    with pytest.raises(
+        RecipeError, match=r"^search\.class_weights: .*Received: 'class7'\. Known: "
+    ):
+        overview.classes(made, dataset(10, 30))
+
+
+def test_the_objective_and_the_classes_that_val_lacks_are_said(read: Read, tmp_path: Path) -> None:
+    data = dataset(10, 30)
+    val = Split(data.val.images, np.zeros(100, np.int32), data.val.index)
+    made = read(TEXT, "objective=macro_f1")
+    lines = overview.lines(made, replace(data, val=val), tmp_path)
+    assert "objective: macro F1 on val decides wherever accuracy would" in lines
+    assert "no val images of class1: left out of the mean of macro F1" in lines
+    (bounds,) = (line for line in lines if line.startswith("bounds:"))
+    assert bounds.endswith("compression may cost 2 points of val macro F1")
+
+
+@pytest.mark.parametrize(
+    ("given", "stage"),
+    [
+        ("search.class_weights=auto search.sampling=balanced", "search"),
+        ("search.class_weights=auto search.sampling=stratified", None),
+        ("search.sampling=balanced", None),
+    ],
+)
+def test_what_makes_up_for_rare_classes_twice_is_said(
+    given: str, stage: str | None, read: Read, tmp_path: Path
+) -> None:
+    lines = overview.lines(read(TEXT, given), dataset(10, 30), tmp_path)
+    said = [line for line in lines if "make up for the same twice" in line]
+    assert len(said) == (stage is not None)
+    assert all(line.startswith(f"{stage}: ") for line in said)

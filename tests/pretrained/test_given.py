@@ -104,6 +104,8 @@ def test_at_another_size_it_is_measured_as_it_came(
     made = given.adapted(mine, sources.load(mine.source), datasets.load(data, 0), read_as, 0)
     assert made.given is not None
     assert made.given["image_shape"] == [8, 8, 3]
+    scores = ("balanced_accuracy", "macro_f1", "auc")
+    assert set(made.given["scores"]) == {f"{p}_{name}" for p in ("val", "test") for name in scores}
     assert made.model.input_shape == (None, 16, 16, 3)
     assert "takes images of 8x8x3, and" in caplog.text
 

@@ -1,5 +1,6 @@
 """Finalists: the last choice is between int8 files, and a file that is no good comes last."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,24 @@ def test_a_network_that_cannot_be_quantized_comes_last(
     bad = {"trial_id": "bad", "directory": str(directory), "val_accuracy": 0.9}
     found = ranked([*rows, bad], few_digits)
     assert found[-1]["trial_id"] == "bad"
+
+
+def test_finalists_are_ranked_by_the_objective(tmp_path: Path, few_digits: Dataset) -> None:
+    rows = []
+    for name, accuracy, f1 in (("0", 0.9, 0.5), ("1", 0.8, 0.6)):
+        numbers = {"int8_val_accuracy": accuracy, "int8_val_macro_f1": f1, "int8_error": None}
+        (tmp_path / name).mkdir()
+        content = json.dumps({**numbers, "int8_bytes": 1, "int8_latency_ms": 1.0})
+        (tmp_path / name / finalists.RESULT).write_text(content)
+        rows.append({"trial_id": name, "directory": name, "val_accuracy": 0.5})
+    found = finalists.ranked(rows, tmp_path, few_digits, 0, FREE, "macro_f1")
+    assert [row["trial_id"] for row in found] == ["1", "0"]
+
+
+def test_the_objective_of_an_int8_file_is_measured(
+    rows: list[dict[str, Any]], few_digits: Dataset
+) -> None:
+    found = finalists.run(rows[0]["place"] / "trial_8" / trial.MODEL, few_digits, 0, "auc")
+    assert 0 <= found["int8_val_auc"] <= 1
+    (own,) = (row for row in ranked(rows, few_digits) if row["trial_id"] == "8")
+    assert found["int8_val_accuracy"] == own["int8_val_accuracy"]

@@ -135,3 +135,32 @@ def test_a_promoted_network_goes_on_from_its_weights(
     assert last["memory_bytes"] > 1e8
     told = re.findall(r"trial_\d+ (\d)/(\d) ", caplog.text)
     assert told == [("1", "1")] * len(first) + [("2", "3"), ("3", "3")]
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("oracle", ["hyperband", "evolution"])
+def test_the_objective_ranks_and_decides_who_is_promoted(ctx: Context, oracle: str) -> None:
+    ctx = replace(ctx, objective="macro_f1")
+    found = search(ctx, oracle, score="val_macro_f1")
+    found.run(6, refine=False)
+    done = [row for row in found.rows if row["status"] == "COMPLETED"]
+    best = max(done, key=lambda row: row["val_macro_f1"])
+    assert best["val_accuracy"] == min(row["val_accuracy"] for row in done)
+    first = networks(found.rows, "val_macro_f1")[0]
+    assert first["val_macro_f1"] == best["val_macro_f1"]
+    if oracle == "hyperband":
+        scores = {row["trial_id"]: row.get("val_macro_f1") for row in found.rows}
+        starts = [row["trial_id"] for row in done if not row["parent"]]
+        gone_on = {row["parent"] for row in found.rows if row["parent"]}
+        assert max(starts, key=lambda key: scores[key]) in gone_on
+
+
+@pytest.mark.usefixtures("fake")
+def test_settings_that_all_trials_have_are_those_of_later_training(ctx: Context) -> None:
+    found = search(ctx, fixed={"class_weights": "auto", "sampling": "balanced"})
+    found.run(2, refine=False)
+    for row in found.rows:
+        assert (row["settings"]["class_weights"], row["settings"]["sampling"]) == (
+            "auto",
+            "balanced",
+        )

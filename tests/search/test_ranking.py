@@ -32,3 +32,15 @@ def test_the_front_is_what_no_other_beats_in_accuracy_and_cost(ctx: Context) -> 
             for one in kept
         )
         assert beaten
+
+
+def test_networks_are_ranked_by_another_score(ctx: Context) -> None:
+    common = {"parent": None, "status": "COMPLETED", "val_loss": 1.0}
+    rows = [
+        {"trial_id": "0", "val_accuracy": 0.9, "val_macro_f1": 0.5, "flops": 1, **common},
+        {"trial_id": "1", "val_accuracy": 0.8, "val_macro_f1": 0.6, "flops": 2, **common},
+        {"trial_id": "2", "val_accuracy": 0.8, "val_macro_f1": 0.4, "flops": 3, **common},
+    ]
+    score = "val_macro_f1"
+    assert [row["trial_id"] for row in networks(rows, score)] == ["1", "0", "2"]
+    assert [row["trial_id"] for row in trade_offs(rows, "flops", score)] == ["0", "1"]

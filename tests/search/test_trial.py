@@ -198,3 +198,18 @@ def test_a_trial_that_goes_on_ends_as_one_that_never_stopped(
                               for p in (two, tmp_path / "whole")), strict=True):  # fmt: skip
         np.testing.assert_allclose(model, other, atol=1e-6)
     assert not (two / "checkpoint.npz").exists()
+
+
+def test_by_another_objective_a_trial_scores_the_epoch_that_is_best_in_it(
+    tmp_path: Path, few_digits: Dataset
+) -> None:
+    arch = family("lenet").sample(Cheapest()).model_dump(mode="json")
+    settings = {**SETTINGS, "epochs": 3, "batch_size": 32, "class_weights": "auto"}
+    task = trial.Task("lenet", arch, settings, 0, tmp_path / "trial_0", objective="macro_f1")
+    found = trial.run(task, few_digits)
+    assert found["error"] is None
+    scores = found["history"]["val/macro_f1"]
+    at = scores.index(max(scores))
+    assert found["val_macro_f1"] == max(scores)
+    assert found["val_accuracy"] == found["history"]["val/accuracy"][at]
+    assert found["val_loss"] == found["history"]["val/loss"][at]

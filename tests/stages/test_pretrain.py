@@ -76,3 +76,13 @@ def test_images_of_other_channels_are_refused(
 def test_a_source_that_cannot_be_is_refused_with_the_recipe() -> None:
     with pytest.raises(ValueError, match="no such data source"):
         PRETRAIN.Config(data="photos")
+
+
+def test_weights_of_the_classes_of_the_run_are_not_those_of_the_other_data(
+    ctx: Context, bars: str
+) -> None:
+    source = network(ctx)
+    weighed = {"class_weights": {"7": 3.0}, "batch_size": 8}
+    source = source.model_copy(update={"settings": weighed})
+    made = PRETRAIN.run(source, PRETRAIN.Config(data=bars, epochs=1), ctx)
+    assert made.settings == weighed

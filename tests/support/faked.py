@@ -13,7 +13,10 @@ KILLED, RAISED = "2", "4"  # numbers of trials
 
 
 def pretend(task: trial.Task, **options: Any) -> None:
-    """A trial that trains nothing: its score is that of its learning rate."""
+    """A trial that trains nothing: its score is that of its learning rate.
+
+    By another objective than accuracy, the worst is the best.
+    """
     directory, epochs = task.directory, task.epochs
     number = directory.name.removeprefix("trial_").lstrip("0")
     if number == KILLED:
@@ -30,6 +33,8 @@ def pretend(task: trial.Task, **options: Any) -> None:
         "seconds": 0.1,
         "epoch_seconds": 0.01,
     }
+    if task.objective != "accuracy":
+        found[f"val_{task.objective}"] = 1 - score
     (directory / trial.MODEL).write_text("a model")
     write_atomic(directory / trial.RESULT, json.dumps(found))
 

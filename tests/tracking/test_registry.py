@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import mlflow
@@ -53,7 +54,7 @@ def register(content: bytes, tmp_path: Path, request: pytest.FixtureRequest) -> 
         longer: int = 0,
         split: str = "the same",
         name: str = "",
-        **more: str,
+        **more: Any,
     ) -> ModelVersion:
         (tmp_path / registry.MODEL).write_bytes(content + bytes(longer))
         (tmp_path / registry.LABELS).write_text("cat\ndog\nowl\n")
@@ -127,6 +128,33 @@ def test_what_was_tested_on_other_images_is_not_compared(
     call = line.partition("To choose it: ")[2]
     exec(call, {"mlflow": mlflow})  # what the line says works
     assert champion(client, new) == "2"
+
+
+def test_by_another_objective_the_best_in_that_score_is_champion(
+    register: Register, client: MlflowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    def made(accuracy: float, f1: float, longer: int) -> ModelVersion:
+        scores = {"accuracy": accuracy, "macro_f1": f1}
+        return register(accuracy, longer, objective="macro_f1", scores=scores)
+
+    made(0.95, 0.5, 0)
+    assert champion(client, made(0.90, 0.6, 1)) == "2"
+    assert "0.6000 and " in told(caplog)[-1]
+    assert champion(client, made(0.99, 0.55, 2)) == "2"
+    # a version whose objective is accuracy is compared by that, which is said
+    new = register(0.94, 3, scores={"accuracy": 0.94, "macro_f1": 0.4})
+    assert champion(client, new) == "4"
+    said = "the objective of version 4 is accuracy, that of version 2 is macro_f1"
+    assert any(said in line for line in told(caplog))
+
+
+def test_a_version_without_that_score_stays_champion(
+    register: Register, client: MlflowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    register(0.9)
+    new = register(0.95, 1, objective="auc", scores={"auc": 0.99})
+    assert champion(client, new) == "1"
+    assert "version 1 has no test_auc and stays champion" in told(caplog)[-1]
 
 
 def test_a_champion_that_someone_else_made_stays(register: Register, client: MlflowClient) -> None:

@@ -14,11 +14,13 @@ import tensorflow as tf
 import tf_keras
 
 from pipeline.data.datasets import Dataset
+from pipeline.details import Objective
 from pipeline.graph.scores import HALF, INDEPENDENT, Kind
 from pipeline.system import progress
 from pipeline.train import inputs, layer_rates
 from pipeline.train.settings import Settings, mending
-from pipeline.train.training import CURVES, History, Report
+from pipeline.train.training import History, Report, curves
+from pipeline.train.validation import Validation
 
 
 class Trainer:
@@ -32,6 +34,7 @@ class Trainer:
         prepare: Callable[[Any], Any],
         on_epoch: Report,
         kind: Kind = "softmax",
+        objective: Objective = "accuracy",
     ) -> None:
         """Decide how to train.
 
@@ -42,6 +45,7 @@ class Trainer:
             prepare: Applied to batches of images 0..255 before the model sees them.
             on_epoch: Called with the number of the epoch, from 1, and its point of every curve.
             kind: Of the network's scores; decides the loss, as in `pipeline.train.losses`.
+            objective: The score on val that decides which epoch is best.
 
         Raises:
             ValueError: a setting has no effect in this training.
@@ -54,6 +58,7 @@ class Trainer:
             )
         self._dataset, self._settings, self._seed = dataset, settings, seed
         self._prepare, self._on_epoch, self._kind = prepare, on_epoch, kind
+        self._objective: Objective = objective
         self.history: History = {}
 
     def __call__(self, model: tf_keras.Model) -> None:
@@ -64,18 +69,20 @@ class Trainer:
         keras.utils.set_random_seed(self._seed)
         settings = self._settings
         with layer_rates.held(model, settings):
-            view = _compiled(model, self._dataset, settings, self._kind)
+            goal = self._objective
+            view, noted = _compiled(model, self._dataset, settings, self._kind, goal)
             batches = inputs.streams(self._dataset, settings, self._seed)
-            train, val = (part.map(lambda x, y: (self._prepare(x), y)) for part in batches)
+            train, val = (part.map(lambda x, *y: (self._prepare(x), *y)) for part in batches)
             with progress.bar("quantize", settings.epochs) as advance:
-                best = _Best(self._on_epoch, advance)
+                best = _Best(self._on_epoch, advance, goal)
+                scoring = [_Score(noted)] if noted else []
                 view.fit(
                     train,
                     validation_data=val,
                     epochs=settings.epochs,
                     shuffle=False,  # `train` is shuffled already
                     verbose=0,
-                    callbacks=[tf_keras.callbacks.TerminateOnNaN(), best],
+                    callbacks=[tf_keras.callbacks.TerminateOnNaN(), *scoring, best],
                 )
             if best.weights is not None:
                 view.set_weights(best.weights)
@@ -83,20 +90,23 @@ class Trainer:
 
 
 class _Best(tf_keras.callbacks.Callback):  # type: ignore[misc]
-    """Reports every epoch, and keeps the weights of the best: highest accuracy, then least loss."""
+    """Reports every epoch, and keeps the weights of the best: highest score, then least loss."""
 
-    def __init__(self, on_epoch: Report, advance: Callable[..., None]) -> None:
+    def __init__(
+        self, on_epoch: Report, advance: Callable[..., None], objective: Objective
+    ) -> None:
         super().__init__()
-        self.history: History = {curve: [] for curve in CURVES.values()}
+        self._curves, self._goal = curves(objective), f"val/{objective}"
+        self.history: History = {curve: [] for curve in self._curves.values()}
         self.weights: list[Any] | None = None
         self._on_epoch, self._advance = on_epoch, advance
-        self._score = (-math.inf, -math.inf)  # val accuracy, minus val loss
+        self._score = (-math.inf, -math.inf)  # the objective on val, minus val loss
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        point = {curve: float(logs[key]) for key, curve in CURVES.items()}
+        point = {curve: float(logs[key]) for key, curve in self._curves.items()}
         for curve, value in point.items():
             self.history[curve].append(value)
-        score = (point["val/accuracy"], -point["val/loss"])
+        score = (point[self._goal], -point["val/loss"])
         if math.isfinite(point["val/loss"]) and score > self._score:
             self._score, self.weights = score, self.model.get_weights()
         self._advance(progress.note(point), epoch + 1)
@@ -104,17 +114,43 @@ class _Best(tf_keras.callbacks.Callback):  # type: ignore[misc]
         self.model.stop_training |= not math.isfinite(point["train/loss"])
 
 
+class _Score(tf_keras.callbacks.Callback):  # type: ignore[misc]
+    """Computes the objective after every pass over val; those that read it come after it."""
+
+    def __init__(self, noted: Validation) -> None:
+        super().__init__()
+        self.on_test_begin, self.on_epoch_end = noted.begin, noted.end
+
+
+def _watched(noted: Validation) -> type[tf_keras.Model]:
+    """Make a class of models whose passes over val are noted."""
+
+    class Watched(tf_keras.Model):  # type: ignore[misc]
+        def test_step(self, data: Any) -> Any:
+            images, labels, weights = tf_keras.utils.unpack_x_y_sample_weight(data)
+            scores = self(images, training=False)
+            self.compute_loss(images, labels, scores, weights)
+            noted.note(labels, scores)
+            return self.compute_metrics(images, labels, scores, weights)
+
+    return Watched
+
+
 def _compiled(
-    model: tf_keras.Model, dataset: Dataset, settings: Settings, kind: Kind
-) -> tf_keras.Model:
-    """Make a compiled model that shares the weights of `model`.
+    model: tf_keras.Model, dataset: Dataset, settings: Settings, kind: Kind, objective: Objective
+) -> tuple[tf_keras.Model, Validation | None]:
+    """Make a compiled model that shares the weights of `model`, and what computes the objective.
 
     It ends before a final softmax or sigmoid.
     """
     scores = model.outputs[0]
     logits = _logits(scores)
     output = scores if logits is None else logits
-    view = tf_keras.Model(model.inputs, output, name=f"{model.name}_trained")
+    noted = None
+    if objective != "accuracy":
+        noted = Validation(objective, logits is not None and kind in INDEPENDENT)
+    made = _watched(noted) if noted else tf_keras.Model
+    view = made(model.inputs, output, name=f"{model.name}_trained")
     steps = settings.epochs * inputs.steps_per_epoch(dataset, settings)
     rate = tf_keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
     optimizer = tf_keras.optimizers.Adam(rate)
@@ -126,7 +162,7 @@ def _compiled(
         metrics=[_accuracy(dataset.num_classes, HALF if logits is None else 0.0)],
         jit_compile=False,  # XLA on a CPU was measured 5 to 10 times slower
     )
-    return view
+    return view, noted
 
 
 def _logits(scores: Any) -> Any:

@@ -5,6 +5,7 @@ The weights of most epochs are scripted, so that their accuracy is known without
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ import pytest
 import tf_keras
 from support.scripted import BAD, FAINT, GOOD, HALF, line, weights
 
-from pipeline.data.datasets import Dataset
+from pipeline.data.datasets import Dataset, Split
+from pipeline.details import Objective
+from pipeline.objective import measured
 from pipeline.quantization.tfmot import trainer
 from pipeline.quantization.tfmot.trainer import Trainer
 from pipeline.train.settings import Settings
@@ -253,3 +256,63 @@ def test_sigmoids_without_a_layer_of_their_own_learn_too(squares: Dataset) -> No
     expected = np.mean(np.logaddexp(0, logits) - np.array([0, 1]) * logits)
     assert train.history["val/loss"][0] == pytest.approx(expected, rel=1e-3)
     assert train.history["val/accuracy"] == [1.0]
+
+
+# another objective, and weights of classes
+
+
+@pytest.mark.parametrize("goal", ["balanced_accuracy", "macro_f1", "auc"])
+def test_another_objective_is_that_of_the_network_after_the_epoch(
+    few_digits: Dataset, goal: Objective
+) -> None:
+    model = digits_network(few_digits)
+    settings = Settings(epochs=2, batch_size=16, learning_rate=0.01)
+    plain = Trainer(few_digits, settings, 0, scaled, lambda epoch, point: None)
+    plain(digits_network(few_digits))
+    train = Trainer(few_digits, settings, 0, scaled, lambda *_: None, objective=goal)
+    train(model)
+    val = few_digits.val
+    scores = model.predict(scaled(val.images[val.index].astype(np.float32)), verbose=0)
+    history = dict(train.history)
+    own = history.pop(f"val/{goal}")
+    assert max(own) == pytest.approx(measured(goal, val.labels, scores), abs=1e-6)
+    assert history == plain.history
+
+
+def test_the_objective_decides_which_epoch_is_kept(squares: Dataset) -> None:
+    # 18 val images are labelled black, of which 4 are white; 2 are labelled white
+    black, white = (squares.val.index[squares.val.labels == k] for k in (0, 1))
+    rows = np.concatenate([np.resize(black, 14), np.resize(white, 6)])
+    labels = np.array([0] * 18 + [1] * 2, np.int32)
+    data = replace(squares, val=Split(squares.val.images, labels, rows))
+    always = (1.0, -5.0)  # black
+    for goal, kept in (("accuracy", always), ("balanced_accuracy", GOOD)):
+        model = network()
+        model.set_weights(weights(*always))
+        settings = Settings(epochs=2, learning_rate=STILL, batch_size=8)
+        first = [weights(*GOOD)]
+
+        def step(epoch: int, point: Any, first: Any = first, model: Any = model) -> None:
+            if epoch == 1:
+                model.set_weights(first[0])
+
+        Trainer(data, settings, 0, scaled, step, objective=goal)(model)  # type: ignore[arg-type]
+        assert line(model) == kept
+
+
+def test_the_train_loss_is_weighed_by_class_and_that_of_val_is_not(squares: Dataset) -> None:
+    found = {}
+    for weighed in ("none", {"white": 3.0}):
+        model = network()
+        model.set_weights(weights(*HALF))
+        settings = Settings(epochs=1, learning_rate=STILL, batch_size=8, class_weights=weighed)
+        train = Trainer(squares, settings, 0, scaled, lambda *_: None)
+        train(model)
+        found[str(weighed)] = train.history
+    plain, other = found.values()
+    margins = np.array([-1, 1]) * (HALF[0] * PIXELS + HALF[1])  # half of the logits' difference
+    black, white = np.log1p(np.exp(-2 * margins))
+    assert plain["train/loss"] == [pytest.approx((black + white) / 2, rel=1e-4)]
+    assert other["train/loss"] == [pytest.approx((black + 3 * white) / 2, rel=1e-4)]
+    assert other["val/loss"] == plain["val/loss"]
+    assert other["train/accuracy"] == plain["train/accuracy"]
