@@ -14,7 +14,7 @@ import numpy as np
 from keras_tuner.engine.hyperparameters import Choice
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from pipeline.search import pareto
+from pipeline.search import pareto, repair
 from pipeline.system.files import write_atomic
 
 Values = Mapping[str, Any]
@@ -46,7 +46,8 @@ class BudgetOracle(keras_tuner.Oracle):
         options: Of the keras-tuner oracle.
     """
 
-    attempts = 2000  # points drawn for one trial, before the search ends as exhausted
+    attempts = 100  # points drawn for one trial, before points are made that fit
+    repairs = 8  # points of each family that are made to fit, before the search ends as exhausted
 
     def __init__(
         self,
@@ -154,7 +155,7 @@ class BudgetOracle(keras_tuner.Oracle):
         return {"status": status, "values": values}
 
     def _random_values(self, fits: Fits | None = None) -> dict[str, Any] | None:
-        """Draw points until one fits; None when `attempts` have not found one.
+        """Draw points until one fits, else make one that does; None if there is no new one.
 
         The first choice, the family, is drawn first and keeps its share of the attempts: drawn
         anew each time, families of which most networks are over the budget would starve.
@@ -167,6 +168,18 @@ class BudgetOracle(keras_tuner.Oracle):
                 drawn = self._drawn({} if value is None else {first.name: value})
                 if self._admit(drawn, fits):
                     return drawn
+            if made := self._repaired({} if value is None else {first.name: value}, fits):
+                return made
+        return None
+
+    def _repaired(self, fixed: Values, fits: Fits | None) -> dict[str, Any] | None:
+        """Change the network of a drawn point step by step until it fits."""
+        for _ in range(self.repairs):
+            drawn = self._drawn(fixed)
+            rng = np.random.default_rng(self._seed_state)
+            for changed in repair.walks(self.hyperparameters, drawn, rng):
+                if self._admit(changed, fits):
+                    return changed
         return None
 
     def _drawn(self, fixed: Values) -> dict[str, Any]:
