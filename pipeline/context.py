@@ -63,6 +63,7 @@ class Context:
     log: Log
     pictures: DataConfig | None = None  # what `data` was read as; None: images in memory
     objective: Objective = "accuracy"  # the score that choices on val go by
+    until: float | None = None  # `time.monotonic()` by which the stage should end; None: no limit
 
     def earlier(self) -> list[Artifact]:
         """The artifacts of the stages of the run before this one, in order."""
