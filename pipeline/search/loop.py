@@ -15,6 +15,7 @@ from pipeline.context import Context
 from pipeline.search import isolation, oracles, trial
 from pipeline.search.costs import Costs
 from pipeline.search.oracles.base import Span
+from pipeline.search.prior import usual
 from pipeline.search.ranking import Row, networks
 from pipeline.search.space import Space, refined
 from pipeline.system import progress
@@ -115,6 +116,9 @@ class Searcher:
             against=self.plan.against,
             may_fit=self._may_fit,
         )
+        more = self.plan.epochs, self.plan.epoch_images
+        oracle.prior = usual(hyperparameters, self.ctx.data, *more)
+        oracle.size = self._flops if self.ctx.budget.upper else None
         prefix = "" if name == FIRST else f"{name}-"
         for ended in oracle.ended():
             self._record(self._row(oracle, ended, prefix), resumed=True)
@@ -157,6 +161,10 @@ class Searcher:
             broken = [f"an error of {point.family}"]
         self.tally.update(broken)
         return not broken
+
+    def _flops(self, values: Mapping[str, Any]) -> float:
+        point = self.space.candidate(values)
+        return self.costs.of(point.family, point.arch)["flops"]
 
     def _left(self) -> float:
         """Seconds of the round that are left."""

@@ -10,7 +10,7 @@ Source:  Hyperband, Li et al. 2018, https://jmlr.org/papers/v18/16-558.html; eac
 import dataclasses
 import logging
 import shutil
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -18,33 +18,33 @@ from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.context import Context
 from pipeline.data import datasets
-from pipeline.data.augment.strength import Augmentation
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.details import Details
 from pipeline.errors import PipelineError, RecipeError
 from pipeline.search import oracles
-from pipeline.stage import Kind, StageConfig
+from pipeline.search.choices import Choices
+from pipeline.stage import Kind
 from pipeline.train.preprocessing import Preprocessing
-from pipeline.train.settings import ClassWeights, Optimizer, Sampling, Schedule, Settings
+from pipeline.train.settings import ClassWeights, Sampling, Settings
 from search_spaces import families
 
 if TYPE_CHECKING:
     from pipeline.search.loop import Searcher
 
 log = logging.getLogger("flopsmith")
-Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
 Value = str | int | float | bool
 DEFAULT_FAMILIES = ("mobilenet", "mobilenet_v1", "resnet")  # every later stage can process them
 
 
-class Config(StageConfig):
+class Config(Choices):
     """The `search:` section of a recipe."""
 
     needs: ClassVar[tuple[Kind, ...]] = ("nothing",)
 
     oracle: str = Field(
-        "hyperband", description="What proposes networks: hyperband, random, bayesian, evolution"
+        "priorband",
+        description="What proposes networks: priorband, hyperband, random, prior, bayesian, "
+        "evolution",
     )
     trials: int = Field(12, ge=1, description="How many networks are trained")
     epochs: int = Field(
@@ -84,47 +84,6 @@ class Config(StageConfig):
         {},
         description="Limit what a family may choose from: `{init: [lsuv], resnet/width: [8]}`",
     )
-    optimizers: tuple[Optimizer, ...] = Field(
-        ("adam", "adamw", "nesterov", "momentum", "rmsprop"),
-        min_length=1,
-        description="Optimizers to search",
-    )
-    learning_rates: tuple[Rate, Rate] = Field(
-        (5e-4, 1e-2), description="Range searched for adaptive optimizers; ten times that for SGD"
-    )
-    schedules: tuple[Schedule, ...] = Field(
-        ("cosine",), min_length=1, description="Learning rate schedules to search"
-    )
-    warmups: tuple[Annotated[float, Field(ge=0, le=0.5)], ...] = Field(
-        (0.0, 0.1),
-        min_length=1,
-        description="Fractions of the steps with a rising learning rate, to search",
-    )
-    penalties: tuple[Literal["none", "weight_decay", "l2", "l1"], ...] = Field(
-        ("none", "weight_decay", "l2"),
-        min_length=1,
-        description="Regularization of weights to search",
-    )
-    penalty_strengths: tuple[Rate, Rate] = Field(
-        (1e-5, 1e-3), description="Range searched for its factor"
-    )
-    label_smoothings: tuple[Fraction, ...] = Field(
-        (0.0, 0.1), min_length=1, description="Fractions of label smoothing to search"
-    )
-    clip_norms: tuple[Annotated[float, Field(ge=0)], ...] = Field(
-        (0.0,), min_length=1, description="Largest norms of the gradient to search; 0: no clipping"
-    )
-    batch_sizes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
-        (16, 32, 64), min_length=1, description="Images per update to search"
-    )
-    augmentations: tuple[Augmentation, ...] = Field(
-        ("none", "light", "medium"), min_length=1, description="Strengths of augmentation to search"
-    )
-    flips: tuple[bool, ...] = Field(
-        (False,),
-        min_length=1,
-        description="Whether training images are mirrored at random, to search",
-    )
     class_weights: ClassWeights = "none"
     sampling: Sampling = "shuffled"
     preprocessing: Preprocessing = Field(
@@ -132,13 +91,6 @@ class Config(StageConfig):
         description="Statistics of the training images that pixels are scaled with: fixed, "
         "mean_std, channel_mean, channel_mean_std, mean_image",
     )
-
-    @field_validator("learning_rates", "penalty_strengths")
-    @classmethod
-    def _ascend(cls, ends: tuple[float, float]) -> tuple[float, float]:
-        if ends[0] > ends[1]:
-            raise ValueError("the first value must not be above the second")
-        return ends
 
     @field_validator("oracle")
     @classmethod
@@ -207,6 +159,7 @@ def _searcher(config: Config, ctx: Context) -> "Searcher":
     """The search, over those of the families that have a network within the budget."""
     from pipeline.search.costs import Costs
     from pipeline.search.loop import Plan, Searcher
+    from pipeline.train import mirror
 
     against = config.against if config.objective == "pareto" else None
     costs = Costs(
@@ -223,6 +176,8 @@ def _searcher(config: Config, ctx: Context) -> "Searcher":
             "search: no network of %s fits the budget and the targets", ", ".join(sorted(out))
         )
     same = {"oracle", "epochs", "epoch_images", "grace", "preprocessing"}
+    if config.flips == "auto":
+        whole = dataclasses.replace(whole, flips=(mirror.decided(ctx.data, ctx.seed),))
     plan = Plan(
         **config.model_dump(include=same),
         against=against,
@@ -296,4 +251,7 @@ def _space(config: Config, kept: tuple[str, ...], targets: tuple[str, ...]) -> A
     from pipeline.search.space import Space
 
     shared = {f.name for f in dataclasses.fields(Space)} & set(Config.model_fields)
-    return Space(**{**config.model_dump(include=shared), "families": kept, "targets": targets})
+    given = config.model_dump(include=shared)
+    if config.flips == "auto":  # costs nothing to count
+        given |= {"flips": (False,)}
+    return Space(**{**given, "families": kept, "targets": targets})
