@@ -10,6 +10,7 @@ Source:  Hyperband, Li et al. 2018, https://jmlr.org/papers/v18/16-558.html; eac
 import dataclasses
 import logging
 import shutil
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -20,7 +21,7 @@ from pipeline.context import Context
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.details import Details
-from pipeline.errors import PipelineError, RecipeError
+from pipeline.errors import BudgetError, PipelineError, RecipeError
 from pipeline.search import oracles
 from pipeline.search.choices import Choices
 from pipeline.stage import Kind
@@ -29,7 +30,9 @@ from pipeline.train.settings import ClassWeights, Sampling, Settings
 from search_spaces import families
 
 if TYPE_CHECKING:
+    from pipeline.search.costs import Costs
     from pipeline.search.loop import Searcher
+    from pipeline.search.space import Space
 
 log = logging.getLogger("flopsmith")
 Value = str | int | float | bool
@@ -83,6 +86,11 @@ class Config(Choices):
     choices: dict[str, tuple[Value, ...]] = Field(
         {},
         description="Limit what a family may choose from: `{init: [lsuv], resnet/width: [8]}`",
+    )
+    transfer: bool = Field(
+        True,
+        description="Search networks with ImageNet weights as well, where these are installed, the "
+        "images are photographs of 64 pixels a side or more, and the budget has room",
     )
     class_weights: ClassWeights = "none"
     sampling: Sampling = "shuffled"
@@ -175,6 +183,7 @@ def _searcher(config: Config, ctx: Context) -> "Searcher":
         log.warning(
             "search: no network of %s fits the budget and the targets", ", ".join(sorted(out))
         )
+    kept = _with_transfer(config, ctx, costs, dataclasses.replace(whole, families=kept))
     same = {"oracle", "epochs", "epoch_images", "grace", "preprocessing"}
     if config.flips == "auto":
         whole = dataclasses.replace(whole, flips=(mirror.decided(ctx.data, ctx.seed),))
@@ -186,6 +195,28 @@ def _searcher(config: Config, ctx: Context) -> "Searcher":
         score=f"val_{ctx.objective}",
     )
     return Searcher(dataclasses.replace(whole, families=kept), costs, ctx, plan)
+
+
+def _with_transfer(config: Config, ctx: Context, costs: "Costs", space: "Space") -> tuple[str, ...]:
+    """Add networks that start from trained weights where they may win, and say so."""
+    from pipeline.pretrained import family
+
+    asked = config.transfer and family.FAMILY not in config.families
+    if not asked or config.preprocessing != "fixed" or not family.suits(ctx.data.image_shape):
+        return space.families
+    both = dataclasses.replace(space, families=(*space.families, family.FAMILY))
+    try:
+        both.check()
+        costs.fitting([family.FAMILY], ctx.targets, both.cheapest)
+    except (BudgetError, RecipeError) as error:
+        log.info("search: no network with ImageNet weights is tried: %s", error)
+        return space.families
+    log.info(
+        "search: family %s is tried as well, since these are photographs and ImageNet weights are "
+        "installed (search.transfer: false leaves it out)",
+        family.FAMILY,
+    )
+    return both.families
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
@@ -200,6 +231,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     found = networks(search.rows, search.plan.score)
     if not found:
         raise PipelineError(f"search: no trial of {len(search.rows)} completed. {search.why()}")
+    log.info("search: best val of each family: %s", _by_family(found, search.plan.score))
     notes = {"note": said} if (said := _guessing(found[0], len(search.rows), ctx)) else {}
     front = trade_offs(search.rows, search.plan.against or "flops", search.plan.score)
     best = found[: config.finalists]
@@ -231,6 +263,14 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             **notes,
         ),
     )
+
+
+def _by_family(found: Sequence[Any], score: str) -> str:
+    """The best score of each family, the best family first; `found` is sorted so."""
+    best: dict[str, float] = {}
+    for row in found:
+        best.setdefault(row["family"], row[score])
+    return ", ".join(f"{name} {value:.4f}" for name, value in best.items())
 
 
 def _guessing(best: Any, trials: int, ctx: Context) -> str:
