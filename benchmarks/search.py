@@ -78,7 +78,7 @@ def flopsmith(args: argparse.Namespace, seed: int, place: Path, cores: set[int])
     }
     (place / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     command = [sys.executable, "-m", "pipeline", "run", "--recipe", str(place / "recipe.yaml")]
-    _call([*command, "--out", str(place / "out")], place, cores)
+    call([*command, "--out", str(place / "out")], place, cores)
     (found,) = artifact.load_all(place / "out")
     rows = found.details.trials
     return {
@@ -102,7 +102,7 @@ def keras_tuner(
 ) -> Any:
     """Run a tuner over the same space, which fails the trials of points over the budget."""
     space = Config().model_dump(include=set(SPACE_FIELDS)) | {"families": FAMILIES}
-    space |= {"batch_sizes": args.batch_sizes}
+    space |= {"batch_sizes": args.batch_sizes, "flips": [False]}
     job = {
         "method": method,
         "data": {"source": args.data, "image_size": args.image_size},
@@ -116,7 +116,7 @@ def keras_tuner(
     }
     (place / "job.json").write_text(json.dumps(job), encoding="utf-8")
     script = HERE / "rivals" / "keras_tuner_search.py"
-    _call([sys.executable, script, place / "job.json", place / "result.json"], place, cores)
+    call([sys.executable, script, place / "job.json", place / "result.json"], place, cores)
     found = json.loads((place / "result.json").read_text(encoding="utf-8"))
     wasted = found["refused"] + found["failed"]
     return {**found, "wasted": wasted}
@@ -135,11 +135,11 @@ def autokeras(args: argparse.Namespace, seed: int, place: Path, cores: set[int])
     job = {"data": str(place / "data.npz"), "seconds": args.seconds, "epochs": args.epochs}
     job |= {"seed": seed, "directory": str(place / "autokeras")}
     (place / "job.json").write_text(json.dumps(job), encoding="utf-8")
-    _call([args.autokeras, script, place / "job.json", place / "result.json"], place, cores)
+    call([args.autokeras, script, place / "job.json", place / "result.json"], place, cores)
     return dict(json.loads((place / "result.json").read_text(encoding="utf-8")))
 
 
-def _call(command: Sequence[Any], place: Path, cores: set[int]) -> None:
+def call(command: Sequence[Any], place: Path, cores: set[int]) -> None:
     """Run a command in `place`, on `cores` alone where the system can do that."""
     environment = os.environ | {
         "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -282,7 +282,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--epoch-images", type=int, help="in a short epoch; this search only")
     parser.add_argument("--short-epochs", type=int, help="most of a trial, with --epoch-images")
     parser.add_argument("--trials", type=int, default=1000, help="most networks; this search only")
-    parser.add_argument("--oracle", default="hyperband", help="of this search")
+    parser.add_argument("--oracle", default="priorband", help="of this search")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", default=list(METHODS[:3]), choices=METHODS)
     parser.add_argument("--autokeras", default="ak/bin/python", help="interpreter that has it")

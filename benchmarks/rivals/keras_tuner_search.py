@@ -154,8 +154,11 @@ def run(
     epochs: int,
     seed: int,
     directory: Path,
+    longer: float = 0,
 ) -> dict[str, Any]:
     """Search until the time is up and test the network that the tuner holds for the best.
+
+    With `longer`, that network is trained for so many seconds more before it is tested.
 
     Returns:
         `test_error`, `val_accuracy` (the tuner's score) and `val_accuracy_reloaded` (measured on
@@ -185,11 +188,14 @@ def run(
         return {**result, "error": "no trial was completed"}
     (model,) = tuner.get_best_models(1)
     point = space.sample(best[0].hyperparameters)
+    reloaded = float(metrics.keras_hits(model, dataset.val).mean())
+    if longer:
+        result |= _trained_on(model, networks, point, longer)
     return {
         **result,
         "error": None,
         "val_accuracy": float(best[0].score),
-        "val_accuracy_reloaded": float(metrics.keras_hits(model, dataset.val).mean()),
+        "val_accuracy_reloaded": reloaded,
         "test_error": 1 - float(metrics.keras_hits(model, dataset.test).mean()),
         "macs": complexity.profile(model).macs,
         "family": point.family,
@@ -199,6 +205,25 @@ def run(
             "epochs": best[0].hyperparameters.values.get("tuner/epochs", epochs),
         },
     }
+
+
+def _trained_on(
+    model: keras.Model, networks: Networks, point: Candidate, seconds: float
+) -> dict[str, Any]:
+    """Train a network for as many epochs as fit by the seconds of its first; the best is kept."""
+    began = time.monotonic()
+
+    def fit(epochs: int, label: str) -> None:
+        settings = Settings(**{**point.settings, "epochs": epochs})
+        session = training.Session(label, deadline=began + seconds)
+        training.fit(model, networks.dataset, settings, networks.seed, session)
+
+    fit(1, "first")
+    each = time.monotonic() - began
+    epochs = int((seconds - each) / each)
+    if epochs > 0:
+        fit(epochs, "longer")
+    return {"longer_epochs": epochs + 1, "longer_seconds": round(time.monotonic() - began, 1)}
 
 
 def _tally(networks: Networks, trials: list[Any]) -> dict[str, Any]:
