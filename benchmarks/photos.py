@@ -91,8 +91,7 @@ def tuner(method: str, task: dict[str, Any], data: str, seed: int, place: Path) 
         "data_seed": seed,
         "space": space | {"flips": [False, True]},
         "max_macs": task["macs"],
-        "seconds": task["seconds"] * SEARCH,
-        "longer": task["seconds"] * (1 - SEARCH),
+        "seconds": [task["seconds"] * share for share in (SEARCH, 1 - SEARCH)],
         "epochs": EPOCHS,
         "seed": seed,
         "directory": str(place / "tuner"),
@@ -206,9 +205,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         found = [row for row in rows if row["task"] == name and "test_error" in row]
         if not found:
             continue
-        budget = found[0]["budget"]
+        macs, minutes = found[0]["budget"]["macs"] / 1e6, found[0]["budget"]["seconds"] / 60
         lines += [
-            f"## {name}: at most {budget['macs'] / 1e6:g}M MACs, {budget['seconds'] / 60:g} minutes",
+            f"## {name}: at most {macs:g}M MACs, {minutes:g} minutes",
             "",
             "| method | test error | each seed | MACs | flopsmith / this |",
             "| --- | --- | --- | --- | --- |",
@@ -220,11 +219,11 @@ def table(rows: list[dict[str, Any]]) -> str:
         for method in METHODS:
             if not errors[method]:
                 continue
-            each = ", ".join(f"{errors[method][seed]:.2%}" for seed in sorted(errors[method]))
-            macs = ", ".join(f"{r['macs'] / 1e6:.1f}M" for r in found if r["method"] == method)
+            each = ", ".join(f"{error:.2%}" for _, error in sorted(errors[method].items()))
+            used = ", ".join(f"{r['macs'] / 1e6:.1f}M" for r in found if r["method"] == method)
             mean = f"{statistics.mean(errors[method].values()):.2%}"
             ratio = _ratio(errors["flopsmith"], errors[method]) if method != "flopsmith" else ""
-            lines.append(f"| {TITLES[method]} | {mean} | {each} | {macs} | {ratio} |")
+            lines.append(f"| {TITLES[method]} | {mean} | {each} | {used} | {ratio} |")
         lines.append("")
     return "\n".join(lines)
 

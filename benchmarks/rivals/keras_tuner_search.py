@@ -150,15 +150,14 @@ def run(
     dataset: Dataset,
     space: Space,
     max_macs: int,
-    seconds: float,
+    seconds: float | tuple[float, float],
     epochs: int,
     seed: int,
     directory: Path,
-    longer: float = 0,
 ) -> dict[str, Any]:
     """Search until the time is up and test the network that the tuner holds for the best.
 
-    With `longer`, that network is trained for so many seconds more before it is tested.
+    Two numbers of `seconds` are those of the search, and of training its winner longer.
 
     Returns:
         `test_error`, `val_accuracy` (the tuner's score) and `val_accuracy_reloaded` (measured on
@@ -169,6 +168,7 @@ def run(
         there is no network.
     """
     start = time.monotonic()
+    seconds, longer = (seconds, 0) if isinstance(seconds, float | int) else seconds
     networks = Networks(dataset, space, max_macs, seed)
     tuner = make(method, networks, epochs, directory)
     networks.refuses, networks.deadline = True, start + seconds
