@@ -196,9 +196,9 @@ def _keep(found: dict[str, Any]) -> None:
 def table(rows: list[dict[str, Any]]) -> str:
     """Test errors of every method, and of flopsmith relative to each, over the seeds of both."""
     lines = [
-        "Made by `python benchmarks/photos.py`; every run is in photos.json. Each has one core. The",
-        "ratio is that of the mean test errors over the seeds that both have, with the standard",
-        "error of the mean of the ratios seed by seed.",
+        "Made by `python benchmarks/photos.py`; every run is in photos.json. Each has one core.",
+        "The ratio is that of the mean test errors over the seeds that both have, with the",
+        "standard error of the mean of the ratios seed by seed.",
         "",
     ]
     for name in TASKS:
@@ -207,7 +207,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             continue
         macs, minutes = found[0]["budget"]["macs"] / 1e6, found[0]["budget"]["seconds"] / 60
         lines += [
-            f"## {name}: at most {macs:g}M MACs, {minutes:g} minutes",
+            f"## {name}: {macs:g}M MACs, {minutes:g} minutes",
             "",
             "| method | test error | each seed | MACs | flopsmith / this |",
             "| --- | --- | --- | --- | --- |",
