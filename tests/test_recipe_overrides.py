@@ -106,7 +106,7 @@ def test_an_override_of_a_stage_that_the_recipe_lacks_lists_what_it_has(
     message = refused(HEAD + ALONE, "zzz.epochs=1")
     assert message == (
         "--set: unknown key 'zzz'. Known: "
-        "budget, data, description, max_accuracy_drop, objective, report, seed, targets"
+        "budget, data, description, max_accuracy_drop, minutes, objective, report, seed, targets"
     )
 
 

@@ -42,6 +42,7 @@ class Config(StageConfig):
     """The `search:` section of a recipe."""
 
     needs: ClassVar[tuple[Kind, ...]] = ("nothing",)
+    timed: ClassVar[tuple[str, ...]] = ("trials",)
 
     oracle: str = Field(
         "hyperband", description="What proposes networks: hyperband, random, bayesian, evolution"

@@ -34,24 +34,26 @@ def note(point: Mapping[str, float]) -> str:
 def bar(label: str, total: int) -> Iterator[Callable[..., None]]:
     """Yield a function that is called after each of `total` steps with a note on it.
 
-    It also takes the number of the step, where the first steps were done in another process.
+    It also takes the number of the step, where the first steps were done in another process, and
+    how many there are, where that changes.
     """
     console = Console(stderr=True)
     if not _has_bars(console):
         done = 0
 
-        def line(note: str, step: int | None = None) -> None:
+        def line(note: str, step: int | None = None, of: int | None = None) -> None:
             nonlocal done
             done = step or done + 1
-            log.info("%s %d/%d %s", label, done, total, note)
+            log.info("%s %d/%d %s", label, done, of or total, note)
 
         yield line
         return
     with drawn(console) as progress:
         task = progress.add_task(label, total=total, note="")
 
-        def forward(note: str, step: int | None = None) -> None:
-            progress.update(task, note=note, advance=None if step else 1, completed=step)
+        def forward(note: str, step: int | None = None, of: int | None = None) -> None:
+            ahead = None if step else 1
+            progress.update(task, note=note, advance=ahead, completed=step, total=of or total)
 
         yield forward
 
