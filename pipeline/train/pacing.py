@@ -52,6 +52,7 @@ class Pace:
     _began: float = 0.0  # when this epoch began
     _first: float = 0.0  # when the first update of this epoch had ended
     _done: int = 0  # updates of this epoch
+    _update: float = 0.0  # seconds of one
     _epoch: int = 0  # its number, from 0
 
     def __post_init__(self) -> None:
@@ -114,7 +115,7 @@ class Pace:
             self._done += 1
             if self._done == 1:
                 self._first = now
-            each = (now - self._first) / max(self._done - 1, 1)
+            self._update = each = (now - self._first) / max(self._done - 1, 1)
             validation = self.val * each * self.steps
             if now + validation > self.until and self._done < self.steps:
                 self.cut = view.stop_training = True
@@ -124,7 +125,10 @@ class Pace:
                 self._spread(view.optimizer, self._limited(whole, self._epoch))
 
         def ended(epoch: int, logs: Any = None) -> None:
-            self._spans.append(self.clock() - self._began)
+            span = self.clock() - self._began
+            if not self._spans and self._done > 1:  # functions are traced in the first epoch
+                span = min(span, self._update * self.steps * (1 + 2 * self.val))
+            self._spans.append(span)
             if each := self._each():
                 self._spread(view.optimizer, self._fitting(each, epoch + 1))
 
@@ -138,7 +142,7 @@ class Pace:
         return max(updates, math.ceil(seconds / max(each, 1e-6)))
 
     def _each(self) -> float | None:
-        """Seconds of an epoch. The first is slower, since functions are traced in it."""
+        """Seconds of an epoch."""
         recent = self._spans[1:][-RECENT:] or self._spans
         return statistics.mean(recent) if recent else None
 

@@ -61,7 +61,7 @@ def test_a_schedule_is_completed_when_the_time_is_up(nominal: int, seconds: list
     assert 50 - 2 * seconds[-1] - 3 < watch.now <= 50
     assert rates[-1] < 0.01
     assert rates == sorted(rates, reverse=True)
-    assert rates[len(rates) // 4] > 0.03
+    assert rates[len(rates) // 4] > 0.02
 
 
 def test_no_more_epochs_than_asked_for() -> None:
@@ -98,7 +98,7 @@ def test_training_ends_in_time_and_keeps_the_best_epoch(squares: Dataset) -> Non
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 128, offset=-1.0)(inputs))
     model = keras.Model(inputs, keras.layers.Softmax()(keras.layers.Dense(2)(x)))
     settings = Settings(epochs=1, optimizer="sgd", learning_rate=1e-12, batch_size=8)
-    until = time.monotonic() + 4
+    until = time.monotonic() + 6
     session = Session("test", until=until)
     lines = [BAD, GOOD, *[BAD] * 10_000]
     history = training.fit(model, squares, settings, 0, session, callbacks=[script(lines)])
