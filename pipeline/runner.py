@@ -135,7 +135,7 @@ def _stages(
                 nested.params(step.config.model_dump(mode="json"))
                 write_atomic(out / name / before.MARK, json.dumps({"fingerprint": code}))
                 ctx = _context(recipe, dataset, out / name, code, nested)
-                ctx = replace(ctx, until=clock and clock.start(name, source))
+                ctx = replace(ctx, until=clock.start(name, source) if clock else None)
                 floor = _floor(start, finished, recipe, dataset, share)
                 done = _run_stage(step, source, ctx, floor)
                 nested.metrics({**done.metrics, "seconds": done.seconds})

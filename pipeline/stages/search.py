@@ -17,7 +17,6 @@ from pydantic import Field, field_validator
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.context import Context
-from pipeline.data import datasets
 from pipeline.data.augment.strength import Augmentation
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.details import Details
@@ -166,18 +165,7 @@ def images(
 
     space = _space(config, config.families, targets)
     space.check()
-    some, classes = datasets.sample(data, seed, 1)
-    height, width, channels = some.images.shape[1:]
-    size = sizes.suitable((height, width), channels, len(classes), space, budget)
-    if size is None or size == (height, width):
-        return data
-    bounds = " ".join(f"budget.{key}={most:,}" for key, most in budget.upper.items())
-    log.info(
-        "search: images of %dx%d become %s, since %s leaves no room for networks on larger ones; "
-        "data.image_size and budget change both",
-        *(height, width, sizes.text(size), bounds),
-    )
-    return data.model_copy(update={"image_size": size if size[0] != size[1] else size[0]})
+    return sizes.chosen(data, seed, space, budget)
 
 
 def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
@@ -228,6 +216,8 @@ def _searcher(config: Config, ctx: Context) -> "Searcher":
         **config.model_dump(include=same),
         against=against,
         seconds=config.minutes and config.minutes * 60,
+        until=ctx.until,
+        after=config.finalists if config.finalists > 1 else 0,
         fixed=config.model_dump(include={"class_weights", "sampling"}, exclude_defaults=True),
         score=f"val_{ctx.objective}",
     )
@@ -241,7 +231,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     from pipeline.train import augmented
 
     search = _searcher(config, ctx)
-    search.run(config.trials, config.refine)
+    open_ended = ctx.until is not None and "trials" in config.left_to_time()
+    search.run(None if open_ended else config.trials, config.refine)
     log.info("search: %s", search.acceptance())
     found = networks(search.rows, search.plan.score)
     if not found:
@@ -270,7 +261,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             finalists=[row["trial_id"] for row in best],
             against=search.plan.against,
             front=[row["trial_id"] for row in front],
-            search_seconds=round(search.spent(), 2),
+            search_seconds=round(search.time.spent(), 2),
             refused=search.refused,
             admitted=search.admitted,
             budget=ctx.budget.model_dump(exclude_none=True),

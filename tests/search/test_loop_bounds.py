@@ -13,7 +13,7 @@ from support.pretended import fake as fake
 
 from pipeline.budget import Budget
 from pipeline.context import Context
-from pipeline.search import loop, trial
+from pipeline.search import timing, trial
 from pipeline.search.costs import Costs
 from pipeline.search.oracles.base import Span
 from pipeline.search.space import Space
@@ -80,20 +80,21 @@ def test_bounds_on_the_file_are_kept_and_few_files_are_made(
 
 def test_a_trial_that_would_not_end_in_time_is_given_fewer_epochs(ctx: Context) -> None:
     found = search(ctx, seconds=100.0)
-    found.rows = [
+    found.rows[:] = [
         {"trial_id": str(i), "history": {"val/loss": [1.0] * 2}, "seconds": 9.0, "epoch_seconds": i}
         for i in (2, 4)
     ]
-    assert found._affordable(Span(0, 30), None) == 30
-    found._until = 100.0
-    found._before = 60.0
-    assert found._affordable(Span(3, 30), "4") == int((loop.SAFETY * 40 - 1) / 4)
-    found._before = 99.0
-    assert found._affordable(Span(3, 30), "4") == 1
+    found.time.seconds = None
+    assert found.time.affordable(Span(0, 30), None) == 30
+    found.time.seconds = 100.0
+    found.time.before = 60.0
+    assert found.time.affordable(Span(3, 30), "4") == int((timing.SAFETY * 40 - 1) / 4)
+    found.time.before = 99.0
+    assert found.time.affordable(Span(3, 30), "4") == 1
 
 
 def test_a_search_ends_when_its_time_is_up(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop.trial, "run", slowly)
+    monkeypatch.setattr(trial, "run", slowly)
     found = search(ctx, seconds=1.5)
     began = time.monotonic()
     found.run(1000, refine=False)
@@ -105,7 +106,7 @@ def test_a_search_ends_when_its_time_is_up(ctx: Context, monkeypatch: pytest.Mon
 def test_in_limited_time_the_best_network_is_trained_to_the_end(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop.trial, "run", paced)
+    monkeypatch.setattr(trial, "run", paced)
     found = search(ctx, "hyperband", seconds=20.0)
     found.run(1000, refine=False)
     assert max(r["settings"]["epochs"] for r in found.rows if r["error"] is None) == EPOCHS

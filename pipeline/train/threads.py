@@ -1,0 +1,18 @@
+"""How many cores and threads a training has."""
+
+import os
+
+import tensorflow as tf
+
+
+def limit(count: int) -> None:
+    """Let TensorFlow compute with so many threads; only before it has computed anything."""
+    tf.config.threading.set_intra_op_parallelism_threads(count)
+    tf.config.threading.set_inter_op_parallelism_threads(count)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
