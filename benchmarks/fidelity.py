@@ -1,10 +1,13 @@
 """What little training, or none, tells of a network's accuracy after all of it.
 
     python benchmarks/fidelity.py [--networks 16] [--epochs 27]
+    python benchmarks/fidelity.py --data folder:CIFAR10 --images 6000 --epochs 9 --flops 12M \
+        --oracle priorband --out fidelity-cifar10
 
-Random points of the search space that fit 0.5M MACs are trained on digits (16x16) twice: as
-Hyperband does, in three cycles of the schedule that add up to all epochs, and in one schedule over
-all epochs. Scores without any training are computed of the same networks. Writes
+Points of the search space that fit a budget (0.5M MACs, and digits of 16x16, unless told
+otherwise) are trained in three ways: in three cycles of the schedule that add up to all epochs; in
+one schedule over all epochs; and so with a moving average of the weights, which is what is
+validated. Scores without any training are computed of the same networks. Writes
 benchmarks/results/fidelity.md: how well early accuracy and each score rank the networks (Spearman's
 correlation with the accuracy of the one schedule), and what the cycles cost.
 
@@ -31,14 +34,16 @@ from pipeline.data.stream import batch
 from pipeline.graph import complexity
 from pipeline.search.costs import Costs
 from pipeline.search.oracles import load
+from pipeline.search.prior import usual
 from pipeline.search.space import Candidate, Space
 from pipeline.stages.search import Config
-from pipeline.train import training
+from pipeline.train import mirror, training
 from pipeline.train.settings import Settings
 from search_spaces.base import build
 
 FAMILIES = ("mobilenet", "mobilenet_v1", "resnet", "vgg", "lenet")
-RESULT = Path(__file__).parent / "results" / "fidelity"
+RESULTS = Path(__file__).parent / "results"
+MEMORY = 0.25  # epochs that the moving average spans
 ACTIVATIONS = ("ReLU", "Activation")
 
 
@@ -47,23 +52,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=27)
+    parser.add_argument("--data", default="digits", help="as in a recipe")
+    parser.add_argument("--image-size", type=int, help="16 for digits, else that of the images")
+    parser.add_argument("--images", type=int, help="training images of an epoch; all")
+    parser.add_argument("--flops", default="1M", help="of a network")
+    parser.add_argument("--oracle", default="random", help="which proposes the networks")
+    parser.add_argument("--out", default="fidelity", help="name of the results")
     args = parser.parse_args()
-    dataset = datasets.load(datasets.DataConfig(image_size=16), seed=0)
-    rows = []
-    for seed, point in enumerate(_points(args.networks, dataset)):
-        rows.append(_row(point, dataset, args.epochs, seed))
+    size = args.image_size or (16 if args.data == "digits" else None)
+    dataset = datasets.load(datasets.DataConfig(source=args.data, image_size=size), seed=0)
+    result, rows = RESULTS / args.out, []
+    for seed, point in enumerate(_points(args, dataset)):
+        rows.append(_row(point, dataset, args, seed))
         print(json.dumps(rows[-1]), flush=True)
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    RESULT.with_suffix(".md").write_text(_table(rows, args.epochs), encoding="utf-8")
-    print(RESULT.with_suffix(".md").read_text(encoding="utf-8"))
+    RESULTS.mkdir(exist_ok=True)
+    result.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    result.with_suffix(".md").write_text(_table(rows, args), encoding="utf-8")
+    print(result.with_suffix(".md").read_text(encoding="utf-8"))
 
 
-def _points(count: int, dataset: datasets.Dataset) -> list[Candidate]:
+def _points(args: argparse.Namespace, dataset: datasets.Dataset) -> list[Candidate]:
     """Points that the search would try."""
     fields = set(Space.__dataclass_fields__) & set(Config.model_fields)
-    space = Space(**{**Config().model_dump(include=fields), "families": FAMILIES})
-    budget = Budget(macs="500k", flops_at_least=0.25)
+    given = {**Config().model_dump(include=fields), "families": FAMILIES}
+    space = Space(**given | {"flips": (mirror.judged(dataset, 0).flip,)})
+    budget = Budget(flops=args.flops, flops_at_least=0.25)
     costs = Costs(dataset.image_shape, dataset.num_classes, budget)
 
     def fits(values: Any) -> bool:
@@ -71,9 +84,11 @@ def _points(count: int, dataset: datasets.Dataset) -> list[Candidate]:
         return not costs.broken_by(point.family, point.arch)
 
     with tempfile.TemporaryDirectory() as folder:
-        oracle = load("random")(
-            space.hyperparameters(), fits, Path(folder) / "t", trials=count, epochs=1, seed=7
-        )
+        every = space.hyperparameters()
+        options = {"trials": args.networks, "epochs": 1, "seed": 7}
+        oracle = load(args.oracle)(every, fits, Path(folder) / "t", **options)
+        oracle.prior = usual(every, dataset, args.epochs, args.images)
+        oracle.size = lambda values: costs.of(*_named(space.candidate(values)))["flops"]
         found = []
         while (trial := oracle.propose()) is not None:
             found.append(space.candidate(trial.hyperparameters.values))
@@ -81,25 +96,37 @@ def _points(count: int, dataset: datasets.Dataset) -> list[Candidate]:
     return found
 
 
-def _row(point: Candidate, dataset: datasets.Dataset, epochs: int, seed: int) -> dict[str, Any]:
+def _named(point: Candidate) -> tuple[str, Any]:
+    return point.family, point.arch
+
+
+def _row(
+    point: Candidate, dataset: datasets.Dataset, args: argparse.Namespace, seed: int
+) -> dict[str, Any]:
     """Accuracy after a ninth, a third and all of the epochs, in cycles and in one schedule."""
 
     def network() -> keras.Model:
         keras.utils.set_random_seed(seed)
         return build(point.family, point.arch, dataset.image_shape, dataset.num_classes)
 
+    epochs = args.epochs
     ends = [epochs // 9, epochs // 3, epochs]
     row: dict[str, Any] = {"family": point.family, "seed": seed}
+    common = {**point.settings, "epoch_images": args.images}
     row |= _scores(network(), dataset, seed)
     model, cycles = network(), []
     for first, last in zip([0, *ends], ends, strict=False):
-        settings = Settings(**point.settings, epochs=last - first)
+        settings = Settings(**common, epochs=last - first)
         history = training.fit(model, dataset, settings, seed, training.Session("cycle"))
         cycles.append(_last(history, last - first))
-    settings = Settings(**point.settings, epochs=epochs)
-    history = training.fit(network(), dataset, settings, seed, training.Session("whole"))
+    settings = Settings(**common, epochs=epochs)
+    steps = (args.images or len(dataset.train)) / settings.batch_size
+    for name, momentum in (("whole", None), ("average", 1 - 1 / max(2.0, MEMORY * steps))):
+        own = settings.model_copy(update={"ema": momentum})
+        history = training.fit(network(), dataset, own, seed, training.Session(name))
+        row |= {name: [_last(history, end) for end in ends], f"{name}_curve": history}
     keras.backend.clear_session()
-    return row | {"cycles": cycles, "whole": [_last(history, end) for end in ends]}
+    return row | {"cycles": cycles, "settings": settings.model_dump(mode="json")}
 
 
 def _last(history: training.History, epochs: int) -> float:
@@ -151,33 +178,43 @@ def _synflow(model: keras.Model, images: np.ndarray) -> float:
     return float(np.log(score + 1e-30))
 
 
-def _table(rows: list[dict[str, Any]], epochs: int) -> str:
+def _table(rows: list[dict[str, Any]], args: argparse.Namespace) -> str:
+    epochs = args.epochs
     final = [row["whole"][-1] for row in rows]
 
     def rank(values: list[float]) -> str:
         return f"{scipy.stats.spearmanr(values, final).statistic:.2f}"
 
     lines = [
-        f"Made by `python benchmarks/fidelity.py`: {len(rows)} networks, {epochs} epochs, digits.",
+        f"Made by `python benchmarks/fidelity.py`: {len(rows)} networks, {epochs} epochs of "
+        f"{args.images or 'all'} images, {Path(args.data).name}, proposed by {args.oracle}.",
         "",
         "| what is known of a network | Spearman's correlation with its final val accuracy |",
         "| --- | --- |",
     ]
     for i, end in enumerate((epochs // 9, epochs // 3)):
-        cycle, whole = ([row[key][i] for row in rows] for key in ("cycles", "whole"))
+        kinds = ("cycles", "whole", "average")
+        cycle, whole, average = ([row[key][i] for row in rows] for key in kinds)
         lines.append(
             f"| val accuracy after {end} epochs, the schedule at its end | {rank(cycle)} |"
         )
         lines.append(f"| val accuracy after {end} epochs of one schedule | {rank(whole)} |")
+        lines.append(f"| the same of a moving average of the weights | {rank(average)} |")
     cycles = [row["cycles"][-1] for row in rows]
     lines.append(f"| val accuracy after {epochs} epochs in three cycles | {rank(cycles)} |")
     for name in ("naswot", "synflow", "flops", "params"):
         lines.append(f"| {name}, without training | {rank([row[name] for row in rows])} |")
     top = sorted(range(len(rows)), key=lambda i: -final[i])[: max(1, len(rows) // 3)]
-    lines += ["", "| networks | one schedule | three cycles |", "| --- | --- | --- |"]
+    averages = [row["average"][-1] for row in rows]
+    lines += [
+        "",
+        "| networks | one schedule | three cycles | moving average |",
+        "| - | - | - | - |",
+    ]
     for title, chosen in (("all", range(len(rows))), ("best third", top)):
-        means = [np.mean([values[i] for i in chosen]) for values in (final, cycles)]
-        lines.append(f"| mean val accuracy, {title} | {means[0]:.4f} | {means[1]:.4f} |")
+        kinds = (final, cycles, averages)
+        means = [f"{np.mean([values[i] for i in chosen]):.4f}" for values in kinds]
+        lines.append(f"| mean val accuracy, {title} | {' | '.join(means)} |")
     return "\n".join(lines) + "\n"
 
 

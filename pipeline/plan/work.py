@@ -50,7 +50,7 @@ def of(step: Step) -> Work:
     config, epochs = step.config, float(getattr(step.config, "epochs", 0) or 0)
     if step.name == "search":
         trials = float(getattr(config, "trials", 1))
-        share = 7 / 27 if getattr(config, "oracle", "") == "hyperband" else 1.0
+        share = 7 / 27 if getattr(config, "oracle", "") in ("hyperband", "priorband") else 1.0
         networks = trials * (13 / 9 if share < 1 else 1)  # with those that go on
         least = max(trials, share * trials * epochs)
         return Work((least, 1.2 * least), (networks * TRIAL, 1.5 * networks * TRIAL))

@@ -7,8 +7,10 @@ import keras
 
 from pipeline.errors import ModelError
 from pipeline.pretrained import efficientnet_lite, narrow
+from search_spaces.base import Shape
 
 FAMILY = "pretrained"
+SMALLEST = 64  # pixels a side, below which features of photographs of 224 tell little
 
 
 def check(families: Iterable[str], channels: int) -> None:
@@ -29,6 +31,18 @@ def check(families: Iterable[str], channels: int) -> None:
             f"family {FAMILY} takes images of 1 or 3 channels. Received: channels={channels}. "
             f"Leave {FAMILY} out of search.families"
         )
+
+
+def suits(image_shape: Shape) -> bool:
+    """Whether trained weights may be worth a try: photographs in colour, and they are installed."""
+    height, width, channels = image_shape
+    if channels != 3 or min(height, width) < SMALLEST:
+        return False
+    try:
+        efficientnet_lite.installed()
+    except ModelError:
+        return False
+    return True
 
 
 def fill(model: keras.Model, family: str, arch: Mapping[str, Any]) -> list[str]:

@@ -6,16 +6,58 @@ to the crew: `next_ended` waits for the earliest, and while it runs, others that
 as soon as a process ends. Where the time is limited, whichever ends first is given back.
 """
 
+import logging
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.data.datasets import Dataset
 from pipeline.search import isolation, trial
 from pipeline.system import progress
+from pipeline.train import threads
+
+MOST = 8  # trials at once that `auto` chooses: with more, proposals know little of each other
+TRIAL_BYTES = 1.5e9  # memory that is reckoned with for each
+log = logging.getLogger("flopsmith")
+
+
+def size(asked: int | Literal["auto"], trials: int, is_timed: bool) -> tuple[int, int | None]:
+    """How many trials are trained at once, and with how many threads each.
+
+    Args:
+        asked: The setting `workers`.
+        trials: How many there will be.
+        is_timed: Whether latency is measured between trials: none may run then.
+
+    Returns:
+        The threads are None for a trial at a time: it takes as many as TensorFlow likes.
+    """
+    cores = threads.cores()
+    if asked == "auto":
+        at_once = 1 if threads.has_gpu() else min(cores, MOST, trials, _fitting())
+    else:
+        at_once = asked
+    if is_timed and at_once > 1:
+        log.info("search: one trial at a time, since latencies are measured between them")
+        at_once = 1
+    if at_once <= 1:
+        return 1, None
+    each = max(1, cores // at_once)
+    log.info("search: %d trials at once, %d thread%s each", at_once, each, "s" * (each > 1))
+    return at_once, each
+
+
+def _fitting() -> int:
+    """Trials for which there is memory."""
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not every system tells
+        return MOST
+    return max(1, int(total / TRIAL_BYTES))
 
 
 @dataclass
@@ -63,9 +105,9 @@ class Crew:
 
     @property
     def has_room(self) -> bool:
-        """Whether another trial may be added: some wait in line, so that no process has to."""
-        most = 2 * self.workers if self.in_order and self.workers > 1 else self.workers
-        return len(self.jobs) < most
+        """Whether another trial may be added: one may wait in line, so that no process has to."""
+        waiting = 1 if self.in_order and self.workers > 1 else 0
+        return len(self.jobs) < self.workers + waiting
 
     def add(self, name: str, about: Any) -> None:
         """Put a trial in the line; it begins at once if a process is free."""

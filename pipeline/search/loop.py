@@ -11,6 +11,7 @@ from pipeline.context import Context
 from pipeline.search import oracles
 from pipeline.search.costs import Costs
 from pipeline.search.crew import Crew, Job
+from pipeline.search.prior import usual
 from pipeline.search.ranking import Row, networks
 from pipeline.search.rounds import Plan, Round
 from pipeline.search.space import Space, refined
@@ -94,6 +95,9 @@ class Searcher:
             against=self.plan.against,
             may_fit=self._may_fit,
         )
+        more = self.plan.epochs, self.plan.epoch_images
+        oracle.prior = usual(hyperparameters, self.ctx.data, *more)
+        oracle.size = self._flops if self.ctx.budget.upper else None
         prefix, seed = "" if name == FIRST else f"{name}-", self._seed(name)
         ours = self.plan, self.space, self.costs, self.ctx, self.time
         own = Round(oracle, prefix, seed, *ours)
@@ -175,6 +179,10 @@ class Searcher:
         except TimeUpError:
             return None
         return proposed
+
+    def _flops(self, values: Mapping[str, Any]) -> float:
+        point = self.space.candidate(values)
+        return self.costs.of(point.family, point.arch)["flops"]
 
     def _hurry(self, oracle: Any) -> None:
         """Tell the oracle how short the time is."""

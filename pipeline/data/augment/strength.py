@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-Augmentation = Literal["none", "light", "medium", "strong"]
+Augmentation = Literal["none", "crop", "light", "medium", "strong"]
 
 
 class RandAugment(BaseModel):
@@ -34,8 +34,11 @@ class Strength(BaseModel):
     )
     zoom: float = Field(0.0, ge=0, description="0.08 makes images 1/1.08 to 1.08 times as large")
     shear: float = Field(0.0, ge=0, lt=90, description="Degrees, either way")
-    pad_crop: int = Field(
-        0, ge=0, description="Most whole pixels that an image is moved by, across and down"
+    pad_crop: float = Field(
+        0,
+        ge=0,
+        description="Most whole pixels that an image is moved by, across and down; below 1, the "
+        "fraction of its side that these are",
     )
     crop: float | None = Field(
         None,
@@ -84,6 +87,13 @@ class Strength(BaseModel):
         "none: do not",
     )
 
+    @field_validator("pad_crop")
+    @classmethod
+    def _whole(cls, pixels: float) -> float:
+        if pixels > 1 and pixels % 1:
+            raise ValueError("expected a whole number of pixels, or a fraction below 1")
+        return pixels
+
     @property
     def moves(self) -> bool:
         """Whether any kind moves pixels, mirroring excepted."""
@@ -98,6 +108,7 @@ class Strength(BaseModel):
 
 STRENGTHS: Mapping[Augmentation, Strength] = {
     "none": Strength(),
+    "crop": Strength(pad_crop=0.125),
     "light": Strength(rotate=8, shift=0.08, zoom=0.08, shear=4),
     "medium": Strength(rotate=15, shift=0.12, zoom=0.15, shear=8, brightness=0.2, contrast=0.2),
     "strong": Strength(

@@ -15,11 +15,14 @@ from keras_tuner.engine.hyperparameters import Choice
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from pipeline.search import pareto, repair
+from pipeline.search.prior import Prior
 from pipeline.system.files import write_atomic
 
 Values = Mapping[str, Any]
 Fits = Callable[[Values], bool]
+Pick = Callable[[Any, int], Any]  # of a choice and a seed, a value
 NEVER = 10**9
+GROWN = 3  # ways in which a network is made larger, of which the largest is kept
 
 
 class Span(NamedTuple):
@@ -28,6 +31,11 @@ class Span(NamedTuple):
     first: int
     last: int
     parent: str | None = None  # the trial whose network goes on training
+
+
+def _anything(hp: Any, seed: int) -> Any:
+    """Any value of a choice, all as likely."""
+    return hp.random_sample(seed)
 
 
 class BudgetOracle(keras_tuner.Oracle):
@@ -78,6 +86,10 @@ class BudgetOracle(keras_tuner.Oracle):
         # Time is short. 1: sample no more networks; 2: train only the best one, to the end.
         self.haste = 0
         self._proposed = 0
+        # for oracles that go by it: what a good hand would try first; the size of networks, which
+        # then grow up to the budget
+        self.prior = Prior({})
+        self.size: Callable[[Values], float] | None = None
         self.admitted = self.refused = 0  # points that fit, and that did not
         self._fits = fits
         self._against = against
@@ -161,42 +173,58 @@ class BudgetOracle(keras_tuner.Oracle):
         status = TrialStatus.STOPPED if values is None else TrialStatus.RUNNING
         return {"status": status, "values": values}
 
-    def _random_values(self, fits: Fits | None = None) -> dict[str, Any] | None:
+    def _random_values(
+        self, fits: Fits | None = None, pick: Pick = _anything
+    ) -> dict[str, Any] | None:
         """Draw points until one fits, else make one that does; None if there is no new one.
 
         The first choice, the family, is drawn first and keeps its share of the attempts: drawn
         anew each time, families of which most networks are over the budget would starve.
+
+        Args:
+            fits: What they have to fit; None: all of the budget.
+            pick: Draws the value of a choice.
         """
         first = self.hyperparameters.space[0]
         values = list(getattr(first, "values", [None])) if isinstance(first, Choice) else [None]
         np.random.default_rng(self._seed_state).shuffle(values)
         for value in values:
+            fixed = {} if value is None else {first.name: value}
             for _ in range(max(1, self.attempts // len(values))):
-                drawn = self._drawn({} if value is None else {first.name: value})
+                drawn = self._drawn(fixed, pick)
                 if self._admit(drawn, fits):
                     return drawn
-            if made := self._repaired({} if value is None else {first.name: value}, fits):
-                return made
+            for _ in range(self.repairs):
+                if made := self._repaired(self._drawn(fixed, pick), fits):
+                    return made
         return None
 
-    def _repaired(self, fixed: Values, fits: Fits | None) -> dict[str, Any] | None:
-        """Change the network of a drawn point step by step until it fits."""
-        for _ in range(self.repairs):
-            drawn = self._drawn(fixed)
-            rng = np.random.default_rng(self._seed_state)
-            for changed in repair.walks(self.hyperparameters, drawn, rng):
-                if self._admit(changed, fits):
-                    return changed
-        return None
+    def _repaired(self, values: Values, fits: Fits | None = None) -> dict[str, Any] | None:
+        """Change the network of a point step by step until it fits."""
+        rng = np.random.default_rng(self._seed_state)
+        walks = repair.walks(self.hyperparameters, values, rng)
+        return next((changed for changed in walks if self._admit(changed, fits)), None)
 
-    def _drawn(self, fixed: Values) -> dict[str, Any]:
+    def _grown(self, values: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Make a network as large as the budget allows, unless that has been tried."""
+        if values is None or self.size is None:
+            return values
+        rng = self._rng()
+        ways = [
+            repair.raised(self.hyperparameters, values, rng, self._may_fit) for _ in range(GROWN)
+        ]
+        made = max(ways, key=self.size)
+        return made if made != values and self._admit(made) else values
+
+    def _drawn(self, fixed: Values, pick: Pick = _anything) -> dict[str, Any]:
         """A point at random but for what is fixed."""
         hps = keras_tuner.HyperParameters()
         for hp in self.hyperparameters.space:
             hps.merge([hp])
             if hps.is_active(hp):
                 self._seed_state += 1
-                hps.values[hp.name] = fixed.get(hp.name, hp.random_sample(self._seed_state))
+                value = fixed[hp.name] if hp.name in fixed else pick(hp, self._seed_state)
+                hps.values[hp.name] = value
         return dict(hps.values)
 
     def _admit(self, values: Values, fits: Fits | None = None) -> bool:
@@ -209,26 +237,6 @@ class BudgetOracle(keras_tuner.Oracle):
         self.refused += 1
         self._tried_so_far.add(self._compute_values_hash(values))
         return False
-
-    def _mutated(self, values: Values, rng: np.random.Generator) -> dict[str, Any]:
-        """Change one choice of a point; numbers move to a neighbour, names to any other.
-
-        Choices that begin to apply are drawn at random, those that no longer apply disappear.
-        """
-        active = [hp for hp in self.hyperparameters.space if hp.name in values and _free(hp)]
-        changed = active[rng.integers(len(active))].name
-        hps = keras_tuner.HyperParameters()
-        for hp in self.hyperparameters.space:
-            hps.merge([hp])
-            if not hps.is_active(hp):
-                continue
-            if hp.name == changed:
-                hps.values[hp.name] = _neighbour(hp, values[hp.name], rng)
-            elif hp.name in values:
-                hps.values[hp.name] = values[hp.name]
-            else:
-                hps.values[hp.name] = hp.random_sample(int(rng.integers(2**31)))
-        return dict(hps.values)
 
     def _rng(self) -> np.random.Generator:
         """Random numbers of this proposal: the same after a kill."""
@@ -272,19 +280,3 @@ class BudgetOracle(keras_tuner.Oracle):
 
 def _metric(trial: Trial, name: str) -> float:
     return float(trial.metrics.get_best_value(name)) if trial.metrics.exists(name) else 0.0
-
-
-def _free(hp: Any) -> bool:
-    """Whether there is anything to choose."""
-    return not isinstance(hp, Choice) or len(hp.values) > 1
-
-
-def _neighbour(hp: Any, value: Any, rng: np.random.Generator) -> Any:
-    """Another value of a choice: next to `value` if they have an order."""
-    if not isinstance(hp, Choice):
-        place = hp.value_to_prob(value) + rng.normal(0, 0.2)
-        return hp.prob_to_value(float(np.clip(place, 0, 1)))
-    at = hp.values.index(value)
-    others = [at - 1, at + 1] if hp.ordered else [*range(len(hp.values))]
-    others = [i for i in others if i != at and 0 <= i < len(hp.values)]
-    return hp.values[others[rng.integers(len(others))]]

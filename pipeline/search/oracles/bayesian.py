@@ -15,6 +15,7 @@ import keras_tuner
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from pipeline.search.mutation import mutated
 from pipeline.search.oracles.base import BudgetOracle, Values
 
 FIRST = 8  # random points before the model is asked
@@ -60,7 +61,7 @@ class Oracle(BudgetOracle, keras_tuner.oracles.BayesianOptimizationOracle):
             if values is None:
                 break
             pool.append(values)
-        children = (self._mutated(p, rng) for p in parents for _ in range(CHILDREN))
+        children = (mutated(self.hyperparameters, p, rng) for p in parents for _ in range(CHILDREN))
         return pool + [child for child in children if self._admit(child, self._may_fit)]
 
     def _vector(self, values: Values) -> list[float]:

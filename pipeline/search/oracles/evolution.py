@@ -5,6 +5,7 @@ Source: Real et al. 2018, https://arxiv.org/abs/1802.01548, algorithm 1.
 
 from typing import Any
 
+from pipeline.search.mutation import mutated
 from pipeline.search.oracles.base import BudgetOracle
 
 LARGEST = 50  # networks in the population
@@ -22,7 +23,9 @@ class Oracle(BudgetOracle):
         rng = self._rng()
         for _ in range(self.attempts):
             entrants = rng.choice(len(population), max(2, size // 4))
-            child = self._mutated(population[min(entrants)].hyperparameters.values, rng)
+            child = mutated(
+                self.hyperparameters, population[min(entrants)].hyperparameters.values, rng
+            )
             if self._admit(child):
                 return self._proposal(child)
         return self._proposal(self._random_values())

@@ -41,7 +41,7 @@ class Oracle(BudgetOracle, keras_tuner.oracles.HyperbandOracle):
         for bracket in range(self._brackets_begun() + 1):
             rounds = self._rounds(bracket)
             if not self._is_full(bracket) and self.haste == 0 and self._sampled() < self.networks:
-                values = self._random_values()
+                values = self._sample(self._get_num_brackets() - len(rounds))
                 if values is not None:
                     return self._proposal(values | self._place(bracket, 0))
                 self.networks = self._sampled()
@@ -70,6 +70,10 @@ class Oracle(BudgetOracle, keras_tuner.oracles.HyperbandOracle):
             if self._candidate(before, after):
                 return False
         return False
+
+    def _sample(self, rung: int) -> dict[str, Any] | None:
+        """Draw a network whose bracket begins with the epochs of a rung, 0 the fewest."""
+        return self._random_values()
 
     def span(self, trial: Trial) -> Span:
         """Epochs from the end of the last round to the end of this one."""

@@ -10,9 +10,8 @@ from pipeline.data.augment.strength import STRENGTHS, Strength
 
 
 def test_strengths_grow() -> None:
-    changes = [
-        [size or 0 for size in strength.model_dump().values()] for strength in STRENGTHS.values()
-    ]
+    growing = ("none", "light", "medium", "strong")
+    changes = [[size or 0 for size in STRENGTHS[name].model_dump().values()] for name in growing]
     for weaker, stronger in itertools.pairwise(changes):
         assert all(a <= b for a, b in zip(weaker, stronger, strict=True))
         assert weaker != stronger
@@ -20,7 +19,14 @@ def test_strengths_grow() -> None:
 
 @pytest.mark.parametrize(
     "mapping",
-    [{"blur": 1}, {"crop": 0}, {"randaugment": {"operations": 0}}, {"mixup": -1}, {"shift": 1}],
+    [
+        {"blur": 1},
+        {"crop": 0},
+        {"randaugment": {"operations": 0}},
+        {"mixup": -1},
+        {"shift": 1},
+        {"pad_crop": 1.5},
+    ],
 )
 def test_a_mapping_with_an_error_is_refused(mapping: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
