@@ -69,6 +69,7 @@ class Job:
     task: trial.Task | None = None
     process: isolation.Isolated | None = None
     began: float = 0.0
+    epoch: int = 0  # the last that it has told of
     seconds: float = 0.0  # from its start to its end, here
     has_ended: bool = False
 
@@ -118,7 +119,7 @@ class Crew:
         """Wait for the next trial to end; one whose process dies has left a failure result."""
         with progress.shared() as show:
             for job in self._running():
-                self._show(job, show, 0, "")
+                self._show(job, show, "")
             while (ended := self._ready()) is None:
                 running = {job.process.connection: job for job in self._running() if job.process}
                 for connection in wait(list(running)):
@@ -156,13 +157,13 @@ class Crew:
             trial.fail(job.task.directory, str(error), seconds, job.task.epochs)
             ended = True
         if not ended:
-            epoch, point = content
-            self._show(job, show, epoch, progress.note(point))
+            job.epoch, point = content
+            self._show(job, show, progress.note(point))
             return
         job.process.end()
         job.has_ended, job.seconds = True, time.perf_counter() - job.began
         show(job.name, 0, 0, "")
 
-    def _show(self, job: Job, show: progress.Show, epoch: int, note: str) -> None:
+    def _show(self, job: Job, show: progress.Show, note: str) -> None:
         if job.task is not None:
-            show(job.name, epoch, job.task.last or job.task.epochs, note)
+            show(job.name, job.epoch, job.task.last or job.task.epochs, note)

@@ -85,8 +85,10 @@ def shared() -> Iterator[Show]:
                 del running[name]
             steps = sum(step for step, _ in running.values())
             total = sum(of for _, of in running.values())
+            first, *others = [*running, name]
+            short = [other.rpartition("_")[2] for other in others[:-1]]
+            label = ", ".join([first, *short])
             said = f"{name} {note}" if note and len(running) > 1 else note
-            label = ", ".join(running)
             progress.update(task, description=label, completed=steps, total=total, note=said)
 
         yield forward
