@@ -1,6 +1,7 @@
 """A search keeps to its time and its budget, and says what they left of it."""
 
 import json
+import logging
 import time
 from dataclasses import replace
 from typing import Any
@@ -100,6 +101,60 @@ def test_a_search_ends_when_its_time_is_up(ctx: Context, monkeypatch: pytest.Mon
     found.run(1000, refine=False)
     assert 1 <= len(found.rows) <= 8
     assert time.monotonic() - began < 30
+
+
+def test_a_search_that_runs_out_of_time_says_so(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(trial, "run", slowly)
+    found = search(ctx, seconds=2.0)
+    found.run(1000, refine=False)
+    assert f"the time was up after {len(found.rows)} of 1000 networks" in caplog.text
+    assert "found no more than" not in caplog.text
+
+
+def test_points_are_not_refused_because_the_time_is_up(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = search(ctx, seconds=3600.0)
+    monkeypatch.setattr(trial, "run", slowly)
+    fits = Costs.broken_by
+
+    def late(self: Costs, *point: Any) -> list[str]:
+        if len(found.rows) == 2:
+            found.time.before = 3600.0
+            found._fits({})  # raises: it is not what the point is like
+        return fits(self, *point)
+
+    monkeypatch.setattr(Costs, "broken_by", late)
+    found.run(50, refine=False)
+    assert len(found.rows) == 2
+    assert found.refused == sum(found.tally.values())
+
+
+def test_without_a_number_of_trials_the_time_decides(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(trial, "run", slowly)
+    until = time.monotonic() + 8
+    found = search(ctx, "evolution", until=until)
+    found.run(None, refine=False)
+    assert len(found.rows) >= 1
+    assert time.monotonic() < until + 5
+    assert f"the time was enough for {len(found.rows)} networks" in caplog.text
+
+
+@pytest.mark.slow
+def test_time_that_the_best_network_leaves_goes_to_others(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "run", paced)
+    for oracle in ("hyperband", "priorband"):
+        until = time.monotonic() + 30
+        found = search(replace(ctx, directory=ctx.run_dir / oracle), oracle, until=until)
+        found.run(None, refine=False)
+        assert until - 8 < time.monotonic() < until + 5
 
 
 @pytest.mark.slow
