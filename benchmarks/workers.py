@@ -4,15 +4,20 @@
 
 Networks of several families and sizes are trained on noise, in processes of trials as a search
 starts them. Both ways take turns, so that whatever else runs on the machine slows both down alike.
-Writes benchmarks/results/workers.md: images per second while training, trials per minute with all
-that a trial takes besides (its start, the tracing of its functions, its files), and how much
-faster trials at once are. `search.workers: auto` follows from it.
+Writes benchmarks/results/workers.md: images per second while training, and how many times more
+trials at once get through; the same for trials per minute, with all that a trial takes besides (its
+start, the tracing of its functions, its files); and the seconds of all cores that an image costs.
+The last says at least how much faster trials at once are on an idle machine, and does not depend on
+what else runs: with two threads an image takes at least half of its seconds of all cores.
+`search.workers: auto` follows from it.
 """
 
 import argparse
+import importlib
 import statistics
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -55,8 +60,9 @@ def _head(rounds: int, threads: int) -> list[str]:
         f"{cores()} cores; medians of {rounds} rounds, in which both ways take turns.",
         "",
         f"| network | FLOPs | images | images/s: {at_once} | {alone} | times | "
-        f"trials/min: {at_once} | {alone} | times |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"trials/min: {at_once} | {alone} | times | ms of a core per image: {at_once} | {alone} | "
+        "times |",
+        "| --- " * 12 + "|",
     ]
 
 
@@ -66,12 +72,12 @@ def _line(family: str, flops: float, side: int, channels: int, rounds: int, thre
     point, counted = _network(family, flops, shape)
     count = max(4 * BATCH, round(WORK / counted / EPOCHS / BATCH) * BATCH)
     dataset = _noise(shape, count)
-    found: dict[int, list[tuple[float, float]]] = {1: [], threads: []}
+    found: dict[int, list[tuple[float, ...]]] = {1: [], threads: []}
     for number in range(rounds):
         for at_once in (threads, 1) if number % 2 else (1, threads):
             rates = _rates(point, dataset, at_once, threads // at_once)
             found[at_once].append(rates)
-            print(family, counted, shape, f"{at_once} at once:", *(f"{r:.2f}" for r in rates))
+            print(family, counted, shape, f"{at_once} at once:", *(f"{r:.5f}" for r in rates))
     both, alone = (
         [statistics.median(values) for values in zip(*found[key], strict=True)]
         for key in (threads, 1)
@@ -84,21 +90,37 @@ def _line(family: str, flops: float, side: int, channels: int, rounds: int, thre
     ]
     return (
         f"| {family} | {counted:,} | {side}x{side}x{channels} | {both[0]:.0f} | {alone[0]:.0f} | "
-        f"{gain[0]:.2f} | {both[1]:.1f} | {alone[1]:.1f} | {gain[1]:.2f} |"
+        f"{gain[0]:.2f} | {both[1]:.1f} | {alone[1]:.1f} | {gain[1]:.2f} | "
+        f"{1e3 * both[2]:.2f} | {1e3 * alone[2]:.2f} | {1 / gain[2]:.2f} |"
     )
 
 
-def _rates(point: Candidate, dataset: Dataset, at_once: int, threads: int) -> tuple[float, float]:
-    """Images per second of all trials, and trials per minute."""
+def measured(task: trial.Task, dataset: Dataset, send: Callable[[Any], None]) -> dict[str, Any]:
+    """A trial whose result also says the seconds of all cores that an epoch took."""
+    ends: list[float] = []
+
+    def report(event: Any) -> None:
+        ends.append(time.process_time())
+        send(event)
+
+    found = trial.run(task, dataset, report)
+    spans = [after - before for before, after in zip(ends, ends[1:], strict=False)]
+    return {**found, "core_seconds": statistics.median(spans)}
+
+
+def _rates(point: Candidate, dataset: Dataset, at_once: int, threads: int) -> tuple[float, ...]:
+    """Images per second of all trials, trials per minute, seconds of a core per image."""
     results = _trained(point, dataset, at_once, threads)
     images = sum(len(dataset.train) / one["epoch_seconds"] for one in results)
-    return images, 60 * at_once / max(one["seconds"] for one in results)
+    core = statistics.mean(one["core_seconds"] for one in results) / len(dataset.train)
+    return images, 60 * at_once / max(one["seconds"] for one in results), core
 
 
 def _trained(
     point: Candidate, dataset: Dataset, at_once: int, threads: int
 ) -> Sequence[dict[str, Any]]:
     """Train the network in so many processes; the results of the trials."""
+    function = importlib.import_module("workers").measured  # this file, by a name to import
     with tempfile.TemporaryDirectory() as folder:
         running: dict[Any, isolation.Isolated] = {}
         for number in range(at_once):
@@ -108,7 +130,7 @@ def _trained(
             arch = point.arch.model_dump(mode="json")
             task = trial.Task(point.family, arch, settings, number, directory, threads=threads)
             options = {"task": task, "dataset": dataset}
-            process = isolation.Isolated(trial.run, options, directory)
+            process = isolation.Isolated(function, options, directory)
             running[process.connection] = process
         results = []
         while running:
