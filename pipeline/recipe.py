@@ -1,13 +1,12 @@
 """Read a recipe from YAML and check all of it; every error names the file and the key."""
 
-import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline import stage, targets
 from pipeline.artifact import digest
@@ -17,12 +16,11 @@ from pipeline.data.places import parse
 from pipeline.details import Objective
 from pipeline.errors import DataError, RecipeError
 from pipeline.stage import StageConfig
-from pipeline.system import assignments, numbers, yaml_file
+from pipeline.system import assignments, numbers, schema, yaml_file
 from pipeline.system.files import fingerprint
 
 HERE = Path(__file__).parent
 FOLDERS = (HERE.parent / "recipes", HERE / "_recipes")  # a checkout; an installed wheel
-BRANCHES = ("literal[", "constrained-", "dict[", "function-")  # so pydantic names kinds
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,15 @@ class Head(BaseModel):
         0.01, ge=0, lt=1, description="What compression may cost of the objective on val, 0..1"
     )
 
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Minutes that the whole run may take, which its stages share: what is not "
+        "given of search.trials, finetune.epochs and patience is then as much as there is time "
+        "for, and the same seed need not give the same network; none: no limit",
+    )
+
     @field_validator("targets")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -68,13 +75,21 @@ class Recipe(Head):
     def to_yaml(self) -> str:
         """The resolved recipe; running that file repeats the run."""
         made = self.model_dump(mode="json", exclude={"name", "stages"})
-        made["stages"] = [{step.name: step.config.model_dump(mode="json")} for step in self.stages]
+        made["stages"] = [
+            {step.name: step.config.model_dump(mode="json", exclude=self._open(step))}
+            for step in self.stages
+        ]
         return yaml_file.write(made)
+
+    def _open(self, step: Step) -> set[str]:
+        """The settings of a stage that are left to the time there is."""
+        return set() if self.minutes is None else step.config.left_to_time()
 
     def fingerprints(self, code_version: str, content: str) -> list[str]:
         """One per stage, over the data, the seed, the code and every setting up to that stage."""
         shared = {"seed": self.seed, "budget": self.budget.model_dump(), "targets": self.targets}
         shared |= {} if self.objective == "accuracy" else {"objective": self.objective}
+        shared |= {} if self.minutes is None else {"minutes": self.minutes}
         chain = fingerprint(code_version, content, shared)
         found = []
         for place, step in enumerate(self.stages):
@@ -121,10 +136,12 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
     steps = _entries(raw.pop("stages", None), path)
     for key, value in (overrides or {}).items():
         _override(raw, steps, key, value)
+    if overrides and overrides.get("minutes") is not None:
+        steps = [(name, _untimed(name, given, overrides)) for name, given in steps]
     if overrides:  # a fault may lie in the command, not in the file
         given = " ".join(f"{key}={numbers.written(value)}" for key, value in overrides.items())
         path = Path(f"{path} with {given}")
-    head = _validate(Head, raw, path, "")
+    head = schema.checked(Head, raw, path, beside=("stages",))
     try:
         parse(head.data.source)
     except DataError as error:
@@ -132,6 +149,14 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
     checked = _steps(steps, path)
     fields = {key: getattr(head, key) for key in Head.model_fields}
     return Recipe.model_construct(name=stem, stages=checked, **fields)
+
+
+def _untimed(name: str, settings: Any, overrides: Mapping[str, Any]) -> Any:
+    """Leave out how long a stage works by its file, where the command says how long a run takes."""
+    if not isinstance(settings, dict):
+        return settings
+    timed = {key for key in stage.load(name).Config.timed if f"{name}.{key}" not in overrides}
+    return {key: value for key, value in settings.items() if key not in timed}
 
 
 def parse_overrides(text: str) -> dict[str, Any]:
@@ -186,7 +211,7 @@ def _entries(steps: Any, path: Path) -> list[tuple[str, Any]]:
             )
         ((name, settings),) = entry.items()
         if name not in (known := stage.names()):
-            hint = _close(str(name), known)
+            hint = schema.close(str(name), known)
             raise RecipeError(f"{path}: stages.{place}: unknown stage {name!r}{hint}")
         found.append((name, {} if settings is None else settings))
     return found
@@ -200,7 +225,7 @@ def _override(raw: dict[str, Any], steps: list[tuple[str, Any]], key: str, value
         raise RecipeError(f"--set: {key!r} is a stage. Expected: {key}.SETTING=value")
     if not chosen and first not in Head.model_fields:
         known = sorted({*Head.model_fields, *(name for name, _ in steps)})
-        raise RecipeError(f"--set: unknown key {first!r}{_close(first, known)}")
+        raise RecipeError(f"--set: unknown key {first!r}{schema.close(first, known)}")
     for place in chosen:
         steps[place] = (first, _replaced(steps[place][1], rest, key, value))
     if not chosen:
@@ -224,77 +249,16 @@ def _steps(entries: list[tuple[str, Any]], path: Path) -> tuple[Step, ...]:
     checked: list[Step] = []
     model = "nothing"
     for place, (name, settings) in enumerate(entries):
-        schema = stage.load(name).Config
-        if model not in schema.needs and "nothing" not in schema.needs:
+        kind = stage.load(name).Config
+        if model not in kind.needs and "nothing" not in kind.needs:
             raise RecipeError(
-                f"{path}: stages.{place}.{name} needs {' or '.join(schema.needs)}, but gets "
+                f"{path}: stages.{place}.{name} needs {' or '.join(kind.needs)}, but gets "
                 f"{model}. Put a stage before it that leaves one"
             )
-        config = _validate(schema, settings, path, f"stages.{place}.{name}")
+        config = schema.checked(kind, settings, path, f"stages.{place}.{name}")
         for late in (step.name for step in checked if step.name in config.undoes()):
-            way = f"Put {name} before {late}" if late in schema.before else f"Leave out {late}"
+            way = f"Put {name} before {late}" if late in kind.before else f"Leave out {late}"
             raise RecipeError(f"{path}: stages.{place}.{name} would undo {late}. {way}")
         checked.append(Step(name, config))
-        model = schema.leaves or model
+        model = kind.leaves or model
     return tuple(checked)
-
-
-def _validate(model: type[Any], raw: Any, path: Path, prefix: str) -> Any:
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        first = _told(error)
-        words = [str(word) for word in first["loc"]]
-        key = ".".join(filter(None, [prefix, *words]))
-        if first["type"] == "extra_forbidden":
-            known = _siblings(model, words[:-1])
-            raise RecipeError(f"{path}: {key}: unknown key{_close(words[-1], known)}") from error
-        if first["type"] == "missing":
-            raise RecipeError(f"{path}: {key}: missing. Add it") from error
-        message = first["msg"].removeprefix("Value error, ")
-        received = numbers.shown(first["input"])
-        raise RecipeError(f"{path}: {key}: {message}. Received: {received}") from error
-
-
-def _told(error: ValidationError) -> Any:
-    """The error to show, with a `loc` that holds keys alone.
-
-    A value that may be of several kinds has an error for each; the deepest is of the kind meant.
-    """
-    errors = error.errors()
-    same = [one for one in errors if one["loc"][:1] == errors[0]["loc"][:1]]
-    deepest = max(same, key=lambda one: len(one["loc"]))
-    kinds = {kind.__name__ for kind in _subclasses(BaseModel)}
-    words = [w for w in deepest["loc"] if w not in kinds and not str(w).startswith(BRANCHES)]
-    return {**deepest, "loc": tuple(words)}
-
-
-def _subclasses(kind: type[Any]) -> Iterator[type[Any]]:
-    for sub in kind.__subclasses__():
-        yield sub
-        yield from _subclasses(sub)
-
-
-def _inner(annotation: Any) -> type[BaseModel] | None:
-    """The pydantic model among the types that a setting may have, or None."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_inner, get_args(annotation))), None)
-
-
-def _siblings(model: type[BaseModel], words: list[str]) -> list[str]:
-    """Names of the settings beside an unknown one."""
-    for word in words:
-        inner = _inner(model.model_fields[word].annotation) if word in model.model_fields else None
-        if inner is None:
-            return []
-        model = inner
-    own = list(model.model_fields)
-    return [*own, "stages"] if model is Head else own
-
-
-def _close(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    if close:
-        return f" (did you mean {close[0]!r}?)"
-    return f". Known: {', '.join(known)}" if known else ""

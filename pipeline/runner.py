@@ -1,20 +1,21 @@
 """Run a recipe: each stage in order, measured and recorded; finished stages are not run again."""
 
-import itertools
 import json
 import logging
 import time
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pipeline
-from pipeline import artifact, guardrail, stage, targets
+from pipeline import guardrail, stage, targets
 from pipeline.artifact import Artifact
 from pipeline.context import Context
 from pipeline.data import datasets
 from pipeline.measure import ledger, reference
 from pipeline.measure.metrics import measure
-from pipeline.plan import form, overview
+from pipeline.plan import before, form, overview
+from pipeline.plan import clock as clocks
+from pipeline.plan.clock import Clock
 from pipeline.recipe import Recipe, Step
 from pipeline.report import guessing, verdict
 from pipeline.stage import EXPORT
@@ -24,13 +25,14 @@ from pipeline.system.numbers import short
 from pipeline.tracking import registry, resume, runs, store
 from pipeline.train.checkpoint import CHECKPOINT
 
-MARK = "stage.json"  # the fingerprint that a stage's directory belongs to, finished or not
 RUN = resume.FILE  # the MLflow run that the directory was last logged to
-REPLACED = "replaced"
+MARK = before.MARK
 log = logging.getLogger("flopsmith")
 
 
-def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact], str]:
+def run(
+    recipe: Recipe, out: Path, fresh: bool = False, began: float | None = None
+) -> tuple[list[Artifact], str]:
     """Run a recipe, or what is left of it.
 
     Args:
@@ -38,6 +40,7 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
         out: Directory of the run. A stage that has finished there with the same fingerprint is
             not run again.
         fresh: Run every stage again. What is there is moved to `replaced/`, not deleted.
+        began: `time.monotonic()` from which the minutes of the recipe count; None: from now on.
 
     Returns:
         The artifact of every stage, and how to see the run in MLflow.
@@ -45,14 +48,17 @@ def run(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[list[Artifact],
     Raises:
         PipelineError: anything that the user can put right.
     """
+    began = time.monotonic() if began is None else began
     with stopping.as_interrupt():
-        asked, (recipe, dataset) = recipe, prepared(recipe, out, fresh)
-        for line in overview.plan(recipe, dataset, out):
+        asked, (recipe, dataset, clock) = recipe, prepared(recipe, out, fresh, began)
+        for line in overview.plan(recipe, dataset, out, clock):
             log.info("%s", line)
-        return _recorded(asked, recipe, dataset, out, fresh)
+        return _recorded(asked, recipe, dataset, out, fresh, clock)
 
 
-def prepared(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[Recipe, datasets.Dataset]:
+def prepared(
+    recipe: Recipe, out: Path, fresh: bool, began: float
+) -> tuple[Recipe, datasets.Dataset, Clock | None]:
     """Settle the form of the images, open them, and refuse what cannot be run; writes nothing."""
     for name in recipe.targets:
         targets.require(name, f"recipe {recipe.name}: targets:")
@@ -62,11 +68,19 @@ def prepared(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[Recipe, da
     dataset = datasets.load(recipe.data, recipe.seed)
     for step in recipe.stages:
         stage.load(step.name).check(step.config, dataset, recipe.budget, recipe.targets)
-    return recipe, dataset
+    clock = clocks.make(recipe, dataset, out, fresh, began)
+    if clock:
+        clock.check()
+    return recipe, dataset, clock
 
 
 def _recorded(
-    asked: Recipe, recipe: Recipe, dataset: datasets.Dataset, out: Path, fresh: bool
+    asked: Recipe,
+    recipe: Recipe,
+    dataset: datasets.Dataset,
+    out: Path,
+    fresh: bool,
+    clock: Clock | None,
 ) -> tuple[list[Artifact], str]:
     """Run the stages, and record them in MLflow as one run."""
     code = fingerprint(recipe.name, recipe.fingerprints(pipeline.__version__, dataset.fingerprint))
@@ -81,27 +95,34 @@ def _recorded(
         settings = recipe.model_dump(mode="json", include={"data", "budget"}, exclude_none=True)
         parent.params({**head, **settings})
         parent.text(recipe.to_yaml(), "recipe.yaml")
-        finished = _stages(recipe, dataset, out, parent, fresh)
+        finished = _stages(recipe, dataset, out, parent, fresh, clock)
         _publish(finished, out)
         _summarize(finished, out, parent)
         _register(recipe, dataset, finished, out, parent)
+        if clock:
+            log.info("time: %s", clock.result())
         return finished, runs.ui_hint(parent)
 
 
 def _stages(
-    recipe: Recipe, dataset: datasets.Dataset, out: Path, parent: runs.Run, fresh: bool
+    recipe: Recipe,
+    dataset: datasets.Dataset,
+    out: Path,
+    parent: runs.Run,
+    fresh: bool,
+    clock: Clock | None,
 ) -> list[Artifact]:
     """Run the stages in order, each from the last one that left a model."""
     source = Artifact(stage="data", fingerprint="", directory=out)
     finished: list[Artifact] = []
     prints = recipe.fingerprints(pipeline.__version__, dataset.fingerprint)
     names = [f"{place:02d}-{step.name}" for place, step in enumerate(recipe.stages, 1)]
-    _put_aside(out, dict(zip(names, prints, strict=True)), fresh)
+    before.put_aside(out, dict(zip(names, prints, strict=True)), fresh)
     start: Artifact | None = None  # the model that compression starts from
     allowed = recipe.max_accuracy_drop
     for place, (step, name, code) in enumerate(zip(recipe.stages, names, prints, strict=True)):
         share = recipe.share(place)
-        done = _finished(out / name, code)
+        done = before.finished(out / name, code)
         if share and start is None:
             start = source
             if done is None:
@@ -112,8 +133,9 @@ def _stages(
         if done is None:
             with parent.child(name, {"resumed": "false"}) as nested:
                 nested.params(step.config.model_dump(mode="json"))
-                write_atomic(out / name / MARK, json.dumps({"fingerprint": code}))
+                write_atomic(out / name / before.MARK, json.dumps({"fingerprint": code}))
                 ctx = _context(recipe, dataset, out / name, code, nested)
+                ctx = replace(ctx, until=clock.start(name, source) if clock else None)
                 floor = _floor(start, finished, recipe, dataset, share)
                 done = _run_stage(step, source, ctx, floor)
                 nested.metrics({**done.metrics, "seconds": done.seconds})
@@ -198,33 +220,6 @@ def _context(
         pictures=recipe.data,
         objective=recipe.objective,
     )
-
-
-def _finished(directory: Path, code: str) -> Artifact | None:
-    found = artifact.load(directory)
-    return found if found and found.fingerprint == code else None
-
-
-def _put_aside(out: Path, expected: Mapping[str, str], fresh: bool) -> None:
-    """Move stages with another fingerprint into `replaced/`; nothing is deleted.
-
-    This happens before the first stage runs, so that a report cannot read stages of another recipe.
-    """
-    for directory in sorted(out.glob("[0-9]*-*")):
-        mark = directory / MARK
-        if directory.name not in expected and not mark.exists():
-            continue  # not ours
-        owner = json.loads(mark.read_text())["fingerprint"] if mark.exists() else "unknown"
-        if fresh or owner != expected.get(directory.name):
-            places = (out / REPLACED / f"{directory.name}-{n:03d}" for n in itertools.count())
-            target = next(place for place in places if not place.exists())
-            target.parent.mkdir(exist_ok=True)
-            directory.rename(target)
-            log.info(
-                "%s: data, code or settings changed; the stage runs again, and its earlier files "
-                "are in %s",
-                *(directory.name, target),
-            )
 
 
 def _warn_of_targets(done: Artifact, asked: tuple[str, ...]) -> None:

@@ -48,10 +48,16 @@ class StageConfig(BaseModel):
     before: ClassVar[tuple[str, ...]] = ()  # stages whose work it would undo if it came after them
     # what it makes of kernels that later stages must keep; `pipeline.measure.ledger` checks it
     protects: ClassVar[Structure | None] = None
+    # settings that say how long it works; with `minutes`, the time decides those that are not given
+    timed: ClassVar[tuple[str, ...]] = ()
 
     def undoes(self) -> tuple[str, ...]:
         """Stages whose work this one would undo, with these settings, if it came after them."""
         return self.before
+
+    def left_to_time(self) -> set[str]:
+        """Settings that the time decides in a recipe with `minutes`: those not given."""
+        return {*self.timed} - self.model_fields_set
 
     def model_paths(self) -> dict[str, str]:
         """The settings of type `ModelPath` that are given, by name."""

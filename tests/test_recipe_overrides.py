@@ -1,6 +1,7 @@
 """Settings of the command line: which value they replace, and what is wrong with one."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from support.recipes import ALONE, HEAD, STAGES, Read, settings
@@ -8,7 +9,7 @@ from support.recipes import read as read
 from support.recipes import refused as refused
 
 from pipeline.errors import RecipeError
-from pipeline.recipe import Recipe, parse_overrides
+from pipeline.recipe import Recipe, load, parse_overrides
 
 
 def test_settings_of_the_command_line_are_read_as_yaml() -> None:
@@ -106,7 +107,7 @@ def test_an_override_of_a_stage_that_the_recipe_lacks_lists_what_it_has(
     message = refused(HEAD + ALONE, "zzz.epochs=1")
     assert message == (
         "--set: unknown key 'zzz'. Known: "
-        "budget, data, description, max_accuracy_drop, objective, report, seed, targets"
+        "budget, data, description, max_accuracy_drop, minutes, objective, report, seed, targets"
     )
 
 
@@ -131,3 +132,43 @@ def test_a_broken_recipe_is_refused_before_its_overrides_are_looked_at(
     refused: Callable[..., str],
 ) -> None:
     assert "stages: expected a list" in refused(HEAD + "stages: 5", "zzz=1")
+
+
+# how long the whole run may take
+
+
+def test_minutes_of_the_command_decide_over_the_lengths_of_the_file(read: Read) -> None:
+    made = read(HEAD + STAGES, "minutes=30 finetune.epochs=5")
+    assert made.minutes == 30
+    search, finetune = settings(made, "search"), settings(made, "finetune")
+    assert search.left_to_time() == {"trials"}
+    assert finetune.left_to_time() == {"patience"}
+    assert finetune.epochs == 5
+
+
+def test_minutes_of_the_file_leave_what_the_file_says(read: Read) -> None:
+    made = read(HEAD + "minutes: 30\n" + STAGES)
+    assert settings(made, "search").left_to_time() == set()
+    assert settings(made, "search").trials == 3
+    assert settings(made, "finetune").left_to_time() == {"patience"}
+
+
+def test_the_resolved_recipe_leaves_to_time_what_was_left_to_it(read: Read, tmp_path: Path) -> None:
+    made = read(HEAD + STAGES, "minutes=30")
+    (tmp_path / "again.yaml").write_text(made.to_yaml())
+    again = load(str(tmp_path / "again.yaml"))
+    assert again.minutes == 30
+    assert settings(again, "search").left_to_time() == {"trials"}
+    assert again.fingerprints("1", "data") == made.fingerprints("1", "data")
+
+
+def test_minutes_are_part_of_what_a_run_is(read: Read) -> None:
+    plain, timed = read(HEAD + STAGES), read(HEAD + STAGES, "minutes=30")
+    longer = read(HEAD + STAGES, "minutes=31")
+    prints = {made.fingerprints("1", "data")[0] for made in (plain, timed, longer)}
+    assert len(prints) == 3
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "soon", ".inf"])
+def test_minutes_that_are_no_time_are_refused(refused: Callable[..., str], value: str) -> None:
+    assert "minutes: " in refused(HEAD + STAGES, f"minutes={value}")

@@ -1,6 +1,7 @@
 """`flopsmith run`: run a recipe, or resume an interrupted run."""
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,13 @@ def add_shared(command: argparse.ArgumentParser, settings: str, out: str) -> Non
         help=f'replace single values of the recipe, as in "{settings}"; may be repeated',
     )
     command.add_argument(
+        "--minutes",
+        default="",
+        metavar="N",
+        help="how long the whole run may take: its stages share that time, and the recipe's own "
+        "numbers of trials and epochs of finetune no longer count",
+    )
+    command.add_argument(
         "--out",
         default="",
         metavar="DIR",
@@ -84,7 +92,8 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
     """The values of all `--set`, by dotted key; of two for the same key, the last counts."""
     from pipeline import recipe
 
-    return {key: value for text in args.set for key, value in recipe.parse_overrides(text).items()}
+    found = {key: value for text in args.set for key, value in recipe.parse_overrides(text).items()}
+    return found | (recipe.parse_overrides(f"minutes={args.minutes}") if args.minutes else {})
 
 
 def execute(loaded: Any, out: str, args: argparse.Namespace) -> int:
@@ -95,6 +104,7 @@ def execute(loaded: Any, out: str, args: argparse.Namespace) -> int:
     Returns:
         1 if the result is worse than what it was made from, more than is allowed, else 0.
     """
+    began = time.monotonic()
     quiet.import_keras()
     place = Path(out or f"runs/{loaded.name}")
 
@@ -104,10 +114,10 @@ def execute(loaded: Any, out: str, args: argparse.Namespace) -> int:
     from pipeline.stage import EXPORT
 
     if args.dry_run:
-        recipe, dataset = runner.prepared(loaded, place, args.fresh)
-        print("\n".join(overview.lines(recipe, dataset, place)))
+        recipe, dataset, clock = runner.prepared(loaded, place, args.fresh, began)
+        print("\n".join(overview.lines(recipe, dataset, place, clock)))
         return 0
-    finished, hint = runner.run(loaded, place, args.fresh)
+    finished, hint = runner.run(loaded, place, args.fresh, began)
     print(verdict.verdict(finished))
     for path in sorted((place / EXPORT).glob("*")):
         print(f"  {path} ({path.stat().st_size:,} bytes)")

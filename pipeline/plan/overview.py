@@ -3,7 +3,6 @@
 `flopsmith run --dry-run` prints this and ends.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import Any
 import numpy as np
 
 import pipeline
-from pipeline import artifact, objective, stage
+from pipeline import artifact, objective
 from pipeline.data.datasets import Dataset
-from pipeline.errors import PipelineError, RecipeError
+from pipeline.errors import RecipeError
 from pipeline.measure import reference
 from pipeline.objective import TITLES
-from pipeline.plan import estimate
+from pipeline.plan import estimate, work
+from pipeline.plan.clock import Clock
 from pipeline.recipe import Recipe, Step
 from pipeline.report.verdict import listed, si
 from pipeline.stage import EXPORT
@@ -27,18 +27,18 @@ CLASSES = 8  # classes that are named; of more, only the smallest and the larges
 UNEVEN = 3.0  # the largest class has that many times the images of the smallest: it is said
 SMALL = 10  # val images of a class, below which an accuracy says little
 ALWAYS = ("epochs", "trials", "oracle", "model", "network")  # settings that are always shown
-FIT, TRIAL, QUANTIZED = 10.0, 9.0, 25.0  # seconds of a training, a trial, an int8 training
 
 
-def lines(recipe: Recipe, dataset: Dataset, out: Path) -> list[str]:
+def lines(recipe: Recipe, dataset: Dataset, out: Path, clock: Clock | None = None) -> list[str]:
     """Describe a run, in lines.
 
     Args:
         recipe: What will run.
         dataset: Its images.
         out: Directory of the run.
+        clock: Its time, where the recipe has `minutes`.
     """
-    return [*data(dataset), *plan(recipe, dataset, out)]
+    return [*data(dataset), *plan(recipe, dataset, out, clock)]
 
 
 def data(dataset: Dataset) -> list[str]:
@@ -55,14 +55,14 @@ def data(dataset: Dataset) -> list[str]:
     ]
 
 
-def plan(recipe: Recipe, dataset: Dataset, out: Path) -> list[str]:
+def plan(recipe: Recipe, dataset: Dataset, out: Path, clock: Clock | None = None) -> list[str]:
     """What will run, on how many images of each class, and how long it may take."""
     return [
         f"{recipe.name}: {recipe.description}",
         *_classes(dataset),
         *classes(recipe, dataset),
         *_bounds(recipe, dataset),
-        *_stages(recipe, dataset, out),
+        *_stages(recipe, dataset, out, clock),
         *_place(out),
     ]
 
@@ -159,7 +159,7 @@ def _bounds(recipe: Recipe, dataset: Dataset) -> Iterator[str]:
         yield f"bounds: {'; '.join(said)}"
 
 
-def _stages(recipe: Recipe, dataset: Dataset, out: Path) -> Iterator[str]:
+def _stages(recipe: Recipe, dataset: Dataset, out: Path, clock: Clock | None) -> Iterator[str]:
     """Each stage with the settings that matter, and the time that those to do may take."""
     prints = recipe.fingerprints(pipeline.__version__, dataset.fingerprint)
     to_do, names = [], []
@@ -168,14 +168,16 @@ def _stages(recipe: Recipe, dataset: Dataset, out: Path) -> Iterator[str]:
         if done and done.fingerprint == code:
             names.append(f"{step.name} (done before)")
             continue
-        names.append(f"{step.name} ({shown})" if (shown := _settings(step)) else step.name)
+        timed = recipe.minutes is not None and step.config.left_to_time()
+        shown = _settings(step, timed or set())
+        names.append(f"{step.name} ({shown})" if shown else step.name)
         to_do.append(step)
     yield from (f"stage {place}: {name}" for place, name in enumerate(names, 1))
     if to_do:
-        yield f"time: {_time(recipe, dataset, to_do)}"
+        yield f"time: {clock.plan() if clock else _time(recipe, dataset, to_do)}"
 
 
-def _settings(step: Step) -> str:
+def _settings(step: Step, timed: set[str]) -> str:
     """The settings that the recipe gives, and those that every reader asks for."""
     kept = [
         name
@@ -184,7 +186,7 @@ def _settings(step: Step) -> str:
     ]
     values = {name: getattr(step.config, name) for name in kept}
     return ", ".join(
-        f"{name.replace('_', ' ')} {_value(value)}"
+        f"{name.replace('_', ' ')} {'as time allows' if name in timed else _value(value)}"
         for name, value in values.items()
         if value is not None
     )
@@ -198,7 +200,7 @@ def _value(value: Any) -> str:
 
 def _time(recipe: Recipe, dataset: Dataset, to_do: list[Step]) -> str:
     """How long the stages may take, and what that is based on."""
-    flops = _flops(recipe, dataset)
+    flops = work.flops(recipe, dataset)
     if flops is None:
         return (
             "not estimated, since the FLOPs of the network are not known yet; the first epoch "
@@ -206,61 +208,12 @@ def _time(recipe: Recipe, dataset: Dataset, to_do: list[Step]) -> str:
         )
     from pipeline.train import speed
 
-    images = len(dataset.train) + len(dataset.val) // 3
-    machine = estimate.Machine(speed.flops_per_second(), flops, images)
-    found = estimate.spoken(*estimate.seconds(map(_work, to_do), machine))
+    machine = estimate.Machine(speed.flops_per_second(), flops, work.images(dataset))
+    found = estimate.spoken(*estimate.seconds(map(work.of, to_do), machine))
     return (
         f"about {found}, estimated: {si(flops[0])} to {si(flops[1])} FLOPs an image, as many "
         f"epochs as above, {si(machine.speed)} FLOPs a second in a short trial of this machine "
         "as it is now"
-    )
-
-
-def _flops(recipe: Recipe, dataset: Dataset) -> tuple[float, float] | None:
-    """Least and most FLOPs that the network may have; None: not known before it is loaded."""
-    first = recipe.stages[0]
-    if first.name == "load":
-        name = getattr(first.config, "network", None) or getattr(first.config, "model", None)
-        found = _counted(str(name), dataset)
-        return None if found is None else (0.7 * found, 1.3 * found)
-    budget = recipe.budget
-    bounds = [budget.flops, None if budget.macs is None else 2 * budget.macs]
-    most = min((bound for bound in bounds if bound is not None), default=None)
-    return None if most is None else (0.4 * most, float(most))
-
-
-def _counted(name: str, dataset: Dataset) -> int | None:
-    """FLOPs of a published network for these images, or of a model file; None: not to be read."""
-    from pipeline.graph import complexity, profile
-    from search_spaces import published
-
-    try:
-        if Path(name).is_file():
-            return profile.of_file(Path(name)).flops
-        family, network = published.find(name)
-        shape, classes = dataset.image_shape, dataset.num_classes
-        return complexity.count(family, network.arch, shape, classes).flops
-    except PipelineError:
-        return None
-
-
-def _work(step: Step) -> estimate.Work:
-    """What a stage trains, at least and at most."""
-    config, epochs = step.config, float(getattr(step.config, "epochs", 0) or 0)
-    if step.name == "search":
-        trials = float(getattr(config, "trials", 1))
-        share = 7 / 27 if getattr(config, "oracle", "") == "hyperband" else 1.0
-        networks = trials * (13 / 9 if share < 1 else 1)  # with those that go on
-        least = max(trials, share * trials * epochs)
-        return estimate.Work((least, 1.2 * least), (networks * TRIAL, 1.5 * networks * TRIAL))
-    ladder = stage.load(step.name).ladder
-    attempts = 1 + math.log2(len(ladder(config).rungs)) if ladder is not None else 1.0
-    patience = float(getattr(config, "patience", None) or epochs)
-    beside = QUANTIZED if step.name == "quantize" else FIT
-    tried = (max(1.0, attempts / 2), attempts)
-    return estimate.Work(
-        (tried[0] * min(epochs, 2 * patience), tried[1] * epochs),
-        (tried[0] * beside / 2, tried[1] * beside),
     )
 
 

@@ -34,6 +34,62 @@ class CrashError(RuntimeError):
     """The process ended without a result."""
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a new process writes."""
+
+    log: Path  # what it prints
+    temporary: Path  # folder of its temporary files
+
+
+class Isolated:
+    """A function that runs in a new process; `receive` takes what it sends, until it returns."""
+
+    def __init__(
+        self, function: Callable[..., Any], options: Mapping[str, Any], directory: Path
+    ) -> None:
+        """Start the process.
+
+        Args:
+            function: Importable by its name; what it passes to `send` arrives at `receive`.
+            options: Keyword arguments that can be pickled.
+            directory: Where the process's output is written, to `log.txt`.
+        """
+        self._left = contextlib.ExitStack()
+        self._left.enter_context(scratch.used())
+        temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self._place = _Place(directory / LOG, Path(self._left.enter_context(temporary)))
+        context = _context()
+        self.connection, theirs = context.Pipe()
+        given = (theirs, function, dict(options), self._place)
+        self._process = context.Process(target=_work, args=given)
+        with quiet.muted(), _no_script():
+            self._process.start()  # the first starts the server, where libraries print as they load
+        theirs.close()
+
+    def receive(self) -> tuple[bool, Any]:
+        """Wait for what comes next: whether it is what the function returned, and what it is.
+
+        Raises:
+            CrashError: the process died; says how, and the last that it printed.
+        """
+        try:
+            kind, content = self.connection.recv()
+        except EOFError:
+            self._process.join()
+            raise CrashError(_how(self._process.exitcode or 0, self._place.log)) from None
+        return kind == "result", content
+
+    def end(self) -> None:
+        """End the process, if it has not ended, and delete its temporary files."""
+        self.connection.close()  # the child exits when its end of the pipe is closed
+        self._process.join(5)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._left.close()
+
+
 def call(
     function: Callable[..., Any],
     options: Mapping[str, Any],
@@ -43,53 +99,23 @@ def call(
     """Return what `function(**options, send=...)` returns in a new process.
 
     Args:
-        function: Importable by its name; what it passes to `send` arrives at `on_event`.
-        options: Keyword arguments that can be pickled.
-        directory: Where the process's output is written, to `log.txt`.
+        function: As in `Isolated`.
+        options: As there.
+        directory: As there.
         on_event: Called with every event, while the function runs.
 
     Raises:
         CrashError: the process died; says how, and the last that it printed.
     """
-    with scratch.used(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
-        return _call(function, options, _Place(directory / LOG, Path(temporary)), on_event)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a new process writes."""
-
-    log: Path  # what it prints
-    temporary: Path  # folder of its temporary files
-
-
-def _call(
-    function: Callable[..., Any],
-    options: Mapping[str, Any],
-    place: _Place,
-    on_event: Callable[[Any], None],
-) -> Any:
-    context = _context()
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, function, dict(options), place))
-    with quiet.muted(), _no_script():
-        process.start()  # the first one starts the server, where libraries print as they load
-    theirs.close()
+    process = Isolated(function, options, directory)
     try:
         while True:
-            kind, content = ours.recv()
-            if kind == "result":
+            is_result, content = process.receive()
+            if is_result:
                 return content
             on_event(content)
-    except EOFError:
-        process.join()
-        raise CrashError(_how(process.exitcode or 0, place.log)) from None
     finally:
-        ours.close()  # the child exits when its end of the pipe is closed
-        process.join(5)
-        if process.is_alive():
-            process.kill()
-            process.join()
+        process.end()
 
 
 def _context() -> Any:

@@ -5,9 +5,12 @@ What a network costs grows with the number of its pixels: a budget that is right
 budget there, so that the search has larger ones to choose from as well.
 """
 
+import logging
 from collections.abc import Iterator
 
 from pipeline.budget import Budget
+from pipeline.data import datasets
+from pipeline.data.datasets import DataConfig
 from pipeline.errors import BudgetError, ModelError, RecipeError
 from pipeline.search.costs import Costs
 from pipeline.search.space import Space
@@ -16,6 +19,30 @@ STEP, SMALLEST = 16, 32  # pixels per side; images up to the smallest keep their
 ROOM = 2  # times the cheapest network that the budget has to allow
 BY_PIXELS = ("flops", "macs", "latency_ms")  # bounds that have to leave room
 Size = tuple[int, int]  # (H, W)
+log = logging.getLogger("flopsmith")
+
+
+def chosen(data: DataConfig, seed: int, space: Space, budget: Budget) -> DataConfig:
+    """The form of the images, at a size that the budget leaves room for.
+
+    Args:
+        data: Where the images are; it names no size.
+        seed: Decides which images are looked at.
+        space: The families, their choices and targets.
+        budget: The bounds.
+    """
+    some, classes = datasets.sample(data, seed, 1)
+    height, width, channels = some.images.shape[1:]
+    size = suitable((height, width), channels, len(classes), space, budget)
+    if size is None or size == (height, width):
+        return data
+    bounds = " ".join(f"budget.{key}={most:,}" for key, most in budget.upper.items())
+    log.info(
+        "search: images of %dx%d become %s, since %s leaves no room for networks on larger ones; "
+        "data.image_size and budget change both",
+        *(height, width, text(size), bounds),
+    )
+    return data.model_copy(update={"image_size": size if size[0] != size[1] else size[0]})
 
 
 def suitable(

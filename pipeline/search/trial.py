@@ -19,7 +19,7 @@ from pipeline.details import Objective
 from pipeline.graph import keras_file
 from pipeline.pretrained import family
 from pipeline.system.files import write_atomic
-from pipeline.train import losses, training
+from pipeline.train import losses, threads, training
 from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.initialization import lsuv
 from pipeline.train.losses import Lessons
@@ -52,6 +52,7 @@ class Task:
         preprocessing: What the network does to pixels first, unless it has a parent.
         deadline: `time.monotonic()` after which no epoch begins.
         objective: The score on val that decides which epoch is best.
+        threads: Of the process; None: as many as TensorFlow takes.
     """
 
     family: str
@@ -65,6 +66,7 @@ class Task:
     preprocessing: Preprocessing = "fixed"
     deadline: float | None = None
     objective: Objective = "accuracy"
+    threads: int | None = None
 
     @property
     def epochs(self) -> int:
@@ -98,6 +100,8 @@ def run(task: Task, dataset: Dataset, send: Send | None = None) -> dict[str, Any
     if (directory / RESULT).exists():
         return result(directory)
     start = time.perf_counter()
+    if task.threads is not None:
+        threads.limit(task.threads)
     found: dict[str, Any] = {
         "epochs": task.epochs,
         "val_accuracy": None,

@@ -7,7 +7,7 @@ Source:  cosine schedule, Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.0
 """
 
 import logging
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -26,6 +26,8 @@ log = logging.getLogger("flopsmith")
 
 class Config(Overrides):
     """The `finetune:` section of a recipe."""
+
+    timed: ClassVar[tuple[str, ...]] = ("epochs", "patience")
 
     epochs: int = Field(30, ge=1, description="Most epochs")
     patience: int = Field(
@@ -89,6 +91,9 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     settings = merged(source.settings, config.settings())
     if config.augmentation is None and config.mode in ("auto", "full"):
         settings = overfitting.strengthened(settings, source, ctx.data.image_shape[-1])
+    timed = set[str]() if ctx.until is None else config.left_to_time()
+    if "patience" in timed:  # it trains until its time is up
+        settings = settings.model_copy(update={"patience": None})
     keras.utils.set_random_seed(ctx.seed)  # as if nothing had been drawn
     new_layers = source.details.new_layers if source.details.pretrained else None
     tuning = FineTuning(
@@ -107,6 +112,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         ),
         on_epoch=ctx.curve,
         objective=ctx.objective,
+        until=ctx.until,
+        most=None if "epochs" in timed else config.epochs,
     )
     with structure.kept(model):  # zeros and shared values of earlier stages stay
         mode = tuning.run(config.mode, config.head_epochs)

@@ -73,7 +73,12 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         settings,
         ctx.seed,
         training.Session(
-            "pretrain", ctx.curve, ctx.directory / CHECKPOINT, objective=ctx.objective
+            "pretrain",
+            ctx.curve,
+            ctx.directory / CHECKPOINT,
+            until=ctx.until,
+            most=config.epochs,
+            objective=ctx.objective,
         ),
     )
     model, new = adapt(model, ctx.data.image_shape, ctx.data.num_classes, "new")

@@ -11,14 +11,13 @@ import dataclasses
 import logging
 import shutil
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.context import Context
-from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.details import Details
 from pipeline.errors import BudgetError, PipelineError, RecipeError
@@ -43,6 +42,7 @@ class Config(Choices):
     """The `search:` section of a recipe."""
 
     needs: ClassVar[tuple[Kind, ...]] = ("nothing",)
+    timed: ClassVar[tuple[str, ...]] = ("trials",)
 
     oracle: str = Field(
         "priorband",
@@ -61,6 +61,11 @@ class Config(Choices):
         gt=0,
         description="Minutes of search, after which no new trial begins and the running one is "
         "shortened; none: no limit",
+    )
+    workers: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto",
+        description="Trials that are trained at once, each with its share of the cores: auto, one "
+        "for every core; the same seed gives the same trials for the same number of workers",
     )
     refine: bool = Field(
         False, description="Spend half of the trials on networks similar to the best three"
@@ -125,18 +130,7 @@ def images(
 
     space = _space(config, config.families, targets)
     space.check()
-    some, classes = datasets.sample(data, seed, 1)
-    height, width, channels = some.images.shape[1:]
-    size = sizes.suitable((height, width), channels, len(classes), space, budget)
-    if size is None or size == (height, width):
-        return data
-    bounds = " ".join(f"budget.{key}={most:,}" for key, most in budget.upper.items())
-    log.info(
-        "search: images of %dx%d become %s, since %s leaves no room for networks on larger ones; "
-        "data.image_size and budget change both",
-        *(height, width, sizes.text(size), bounds),
-    )
-    return data.model_copy(update={"image_size": size if size[0] != size[1] else size[0]})
+    return sizes.chosen(data, seed, space, budget)
 
 
 def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
@@ -165,8 +159,10 @@ def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, 
 
 def _searcher(config: Config, ctx: Context) -> "Searcher":
     """The search, over those of the families that have a network within the budget."""
+    from pipeline.search import crew
     from pipeline.search.costs import Costs
-    from pipeline.search.loop import Plan, Searcher
+    from pipeline.search.loop import Searcher
+    from pipeline.search.rounds import Plan
     from pipeline.train import mirror
 
     against = config.against if config.objective == "pareto" else None
@@ -187,10 +183,16 @@ def _searcher(config: Config, ctx: Context) -> "Searcher":
     same = {"oracle", "epochs", "epoch_images", "grace", "preprocessing"}
     if config.flips == "auto":
         whole = dataclasses.replace(whole, flips=(mirror.decided(ctx.data, ctx.seed),))
+    is_timed = ctx.budget.latency_ms is not None or against == "latency_ms"
+    workers, threads = crew.size(config.workers, config.trials, is_timed)
     plan = Plan(
         **config.model_dump(include=same),
+        workers=workers,
+        threads=threads,
         against=against,
         seconds=config.minutes and config.minutes * 60,
+        until=ctx.until,
+        after=config.finalists if config.finalists > 1 else 0,
         fixed=config.model_dump(include={"class_weights", "sampling"}, exclude_defaults=True),
         score=f"val_{ctx.objective}",
     )
@@ -226,7 +228,8 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     from pipeline.train import augmented
 
     search = _searcher(config, ctx)
-    search.run(config.trials, config.refine)
+    open_ended = ctx.until is not None and "trials" in config.left_to_time()
+    search.run(None if open_ended else config.trials, config.refine)
     log.info("search: %s", search.acceptance())
     found = networks(search.rows, search.plan.score)
     if not found:
@@ -256,7 +259,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             finalists=[row["trial_id"] for row in best],
             against=search.plan.against,
             front=[row["trial_id"] for row in front],
-            search_seconds=round(search.spent(), 2),
+            search_seconds=round(search.time.spent(), 2),
             refused=search.refused,
             admitted=search.admitted,
             budget=ctx.budget.model_dump(exclude_none=True),

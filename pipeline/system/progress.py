@@ -21,6 +21,7 @@ from rich.table import Column
 LINE_SECONDS = 10.0  # between two lines of `each`; work that takes less has none
 
 T = TypeVar("T")
+Show = Callable[[str, int, int, str], None]
 
 log = logging.getLogger("flopsmith")
 
@@ -34,24 +35,61 @@ def note(point: Mapping[str, float]) -> str:
 def bar(label: str, total: int) -> Iterator[Callable[..., None]]:
     """Yield a function that is called after each of `total` steps with a note on it.
 
-    It also takes the number of the step, where the first steps were done in another process.
+    It also takes the number of the step, where the first steps were done in another process, and
+    how many there are, where that changes.
     """
     console = Console(stderr=True)
     if not _has_bars(console):
         done = 0
 
-        def line(note: str, step: int | None = None) -> None:
+        def line(note: str, step: int | None = None, of: int | None = None) -> None:
             nonlocal done
             done = step or done + 1
-            log.info("%s %d/%d %s", label, done, total, note)
+            log.info("%s %d/%d %s", label, done, of or total, note)
 
         yield line
         return
     with drawn(console) as progress:
         task = progress.add_task(label, total=total, note="")
 
-        def forward(note: str, step: int | None = None) -> None:
-            progress.update(task, note=note, advance=None if step else 1, completed=step)
+        def forward(note: str, step: int | None = None, of: int | None = None) -> None:
+            ahead = None if step else 1
+            progress.update(task, note=note, advance=ahead, completed=step, total=of or total)
+
+        yield forward
+
+
+@contextmanager
+def shared() -> Iterator[Show]:
+    """Yield a function that shows, in one bar, the progress of several things that run at once.
+
+    It takes a name, the number of the step that was done, how many steps there are, and a note on
+    the step. Without a note it says that a thing has begun; with 0 steps, that it has ended.
+    """
+    console = Console(stderr=True)
+    if not _has_bars(console):
+
+        def line(name: str, step: int, of: int, note: str) -> None:
+            if note:
+                log.info("%s %d/%d %s", name, step, of, note)
+
+        yield line
+        return
+    running: dict[str, tuple[int, int]] = {}
+    with drawn(console) as progress:
+        task = progress.add_task("", total=None, note="")
+
+        def forward(name: str, step: int, of: int, note: str) -> None:
+            running[name] = step, of
+            if not of:
+                del running[name]
+            steps = sum(step for step, _ in running.values())
+            total = sum(of for _, of in running.values())
+            first, *others = [*running, name]
+            short = [other.rpartition("_")[2] for other in others[:-1]]
+            label = ", ".join([first, *short])
+            said = f"{name} {note}" if note and len(running) > 1 else note
+            progress.update(task, description=label, completed=steps, total=total, note=said)
 
         yield forward
 

@@ -52,6 +52,8 @@ class FineTuning:
     objective: Objective = "accuracy"  # the score on val that decides
     lessons: Lessons | None = None  # for the whole model; a head alone learns from labels only
     on_epoch: training.Report | None = None
+    until: float | None = None  # `time.monotonic()` by which training should end; None: no limit
+    most: int | None = None  # epochs of a training that should end by then; None: all that fit
     reason: str = ""
     history: History = field(default_factory=dict)
 
@@ -105,6 +107,7 @@ class FineTuning:
 
     def _fit(self, settings: Settings, label: str) -> History:
         """Train the whole model; resume if training was interrupted."""
+        done = len(self.history.get("val/accuracy", []))
         found = training.fit(
             self.model,
             self.dataset,
@@ -114,6 +117,8 @@ class FineTuning:
                 label,
                 self._counted(),
                 self.directory / CHECKPOINT,
+                until=self.until,
+                most=self.most and max(1, self.most - done),
                 objective=self.objective,
             ),
             lessons=self.lessons,
@@ -184,7 +189,7 @@ class FineTuning:
                 dataset,
                 self.settings.model_copy(update=alone),
                 self.seed,
-                Session("head", self._counted(), objective=self.objective),
+                Session("head", self._counted(), deadline=self.until, objective=self.objective),
             )
         for copy, layer in zip(copies, layers, strict=True):
             layer.set_weights(copy.get_weights())

@@ -14,10 +14,11 @@ from pipeline.details import Objective
 from pipeline.graph import keras_file
 from pipeline.objective import chance
 from pipeline.system import progress
-from pipeline.train import inputs, layer_rates, losses, optimizers
+from pipeline.train import inputs, layer_rates, losses, optimizers, pacing
 from pipeline.train.checkpoint import Checkpoint, State
 from pipeline.train.ema import Average
 from pipeline.train.losses import Lessons
+from pipeline.train.pacing import Pace
 from pipeline.train.settings import Settings
 from pipeline.train.validation import Validation
 
@@ -45,6 +46,9 @@ class Session:
         last: Epochs after which training stops even if the schedule has more; a later call with
             the same checkpoint resumes. None: all epochs.
         deadline: `time.monotonic()` after which no epoch begins, except the first.
+        until: `time.monotonic()` by which training should end: its schedule spans as many epochs
+            as fit, at most `most` if that is given. None: the epochs of the settings.
+        most: Most epochs where there is `until`.
         objective: The score on val that decides which epoch is best.
     """
 
@@ -53,6 +57,8 @@ class Session:
     checkpoint: Path | None = None
     last: int | None = None
     deadline: float | None = None
+    until: float | None = None
+    most: int | None = None
     objective: Objective = "accuracy"
 
     @property
@@ -98,11 +104,13 @@ def fit(
     lessons = lessons or Lessons()
     with layer_rates.held(model, settings):
         view, noted = _compiled(model, dataset, settings, lessons, session.objective)
+        pace = session.until and pacing.pace(view, dataset, settings, session.until, session.most)
         average = Average(view, settings.ema) if settings.ema else None
-        course = _Course(settings, chance(session.objective, dataset.val.labels), session)
+        guessing = chance(session.objective, dataset.val.labels)
+        course = _Course(settings, guessing, session, pace)
         file = None
         if session.checkpoint:
-            more = average.variables if average else []
+            more = [*(average.variables if average else []), *(pace.variables if pace else [])]
             common = (settings.model_dump(), lessons.plain, seed, dataset.fingerprint)
             file = Checkpoint(session.checkpoint, view, *common, *session.goals, more=more)
         lowering = optimizers.plateau(settings, session.objective)
@@ -111,11 +119,12 @@ def fit(
         if not course.is_over():
             train, val = inputs.streams(dataset, settings, seed, course.epochs)
             own = [keras.callbacks.TerminateOnNaN(), noted and noted.callback(), lowering]
+            own.append(pace and pace.callback(view))
             if average:
                 view.after_step = average.update
                 own.append(average.callback())
             with (
-                progress.bar(session.label, course.last) as advance,
+                progress.bar(session.label, course.expected) as advance,
                 optimizers.penalized(view, settings),
             ):
                 view.fit(
@@ -169,6 +178,7 @@ class _Course:
     settings: Settings
     chance: float  # the objective of guessing
     session: Session
+    pace: Pace | None = None
     history: History = field(default_factory=dict)
     best_weights: list[Any] | None = None
     best: tuple[float, float] = (-math.inf, -math.inf)  # the objective on val, minus val loss
@@ -190,7 +200,14 @@ class _Course:
     @property
     def last(self) -> int:
         """Epochs after which it stops."""
+        if self.pace:
+            return self.pace.most or pacing.ENDLESS
         return min(self.settings.epochs, self.session.last or self.settings.epochs)
+
+    @property
+    def expected(self) -> int:
+        """Epochs after which it stops, as far as is known."""
+        return self.pace.expected(self.epochs) if self.pace else self.last
 
     def add(self, point: dict[str, float]) -> bool:
         """Append one epoch to the curves; returns whether its weights are the best so far."""
@@ -216,6 +233,7 @@ class _Course:
             patience and last >= self.settings.settle and last - self.best_epoch >= patience,
             grace and self.epochs >= grace and max(self.history[self.goal]) <= self.chance,
             deadline is not None and time.monotonic() >= deadline,
+            self.pace is not None and self.pace.is_over(self.epochs),
         )
         return any(reasons)
 
@@ -258,7 +276,7 @@ class _Watcher:
             point = {curve: float(logs[key]) for key, curve in names.items()}
             if self.course.add(point):
                 self.course.best_weights = self.scored()
-            advance(progress.note(point), epoch + 1)
+            advance(progress.note(point), epoch + 1, self.course.expected)
             if on_epoch:
                 on_epoch(epoch + 1, point)
             if self.checkpoint:

@@ -114,6 +114,17 @@ def test_an_unreadable_image_is_named(cwd: Path, refused: Callable[..., str]) ->
     assert "pets/dog/2.png" in line
 
 
+def test_minutes_are_refused_before_training_where_they_are_too_few(
+    cwd: Path, refused: Callable[..., str]
+) -> None:
+    said = refused("run", "smoke", "--minutes", "0.1", "--dry-run")
+    assert (
+        "minutes: too few for this recipe on this machine. Received: minutes=0.1. It needs" in said
+    )
+    assert "minutes: " in refused("run", "smoke", "--minutes", "soon")
+    assert not (cwd / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -12,7 +12,7 @@ from support.pretended import ctx as ctx
 from support.pretended import fake as fake
 
 from pipeline.context import Context
-from pipeline.search import loop
+from pipeline.search import loop, trial
 from pipeline.search.ranking import networks
 from pipeline.search.space import Space
 
@@ -113,7 +113,7 @@ def test_a_refined_hyperband_lies_around_three_networks_and_not_trials_of_one(
 def test_a_refined_search_in_limited_time_has_both_rounds(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop.trial, "run", slowly)
+    monkeypatch.setattr(trial, "run", slowly)
     found = search(ctx, seconds=20.0)
     found.run(1000, refine=True)
     second = [row for row in found.rows if row["trial_id"].startswith("refined-")]

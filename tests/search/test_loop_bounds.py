@@ -1,6 +1,7 @@
 """A search keeps to its time and its budget, and says what they left of it."""
 
 import json
+import logging
 import time
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from support.pretended import fake as fake
 
 from pipeline.budget import Budget
 from pipeline.context import Context
-from pipeline.search import loop, trial
+from pipeline.search import timing, trial
 from pipeline.search.costs import Costs
 from pipeline.search.oracles.base import Span
 from pipeline.search.space import Space
@@ -80,20 +81,21 @@ def test_bounds_on_the_file_are_kept_and_few_files_are_made(
 
 def test_a_trial_that_would_not_end_in_time_is_given_fewer_epochs(ctx: Context) -> None:
     found = search(ctx, seconds=100.0)
-    found.rows = [
+    found.rows[:] = [
         {"trial_id": str(i), "history": {"val/loss": [1.0] * 2}, "seconds": 9.0, "epoch_seconds": i}
         for i in (2, 4)
     ]
-    assert found._affordable(Span(0, 30), None) == 30
-    found._until = 100.0
-    found._before = 60.0
-    assert found._affordable(Span(3, 30), "4") == int((loop.SAFETY * 40 - 1) / 4)
-    found._before = 99.0
-    assert found._affordable(Span(3, 30), "4") == 1
+    found.time.seconds = None
+    assert found.time.affordable(Span(0, 30), None) == 30
+    found.time.seconds = 100.0
+    found.time.before = 60.0
+    assert found.time.affordable(Span(3, 30), "4") == int((timing.SAFETY * 40 - 1) / 4)
+    found.time.before = 99.0
+    assert found.time.affordable(Span(3, 30), "4") == 1
 
 
 def test_a_search_ends_when_its_time_is_up(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop.trial, "run", slowly)
+    monkeypatch.setattr(trial, "run", slowly)
     found = search(ctx, seconds=1.5)
     began = time.monotonic()
     found.run(1000, refine=False)
@@ -101,11 +103,65 @@ def test_a_search_ends_when_its_time_is_up(ctx: Context, monkeypatch: pytest.Mon
     assert time.monotonic() - began < 30
 
 
+def test_a_search_that_runs_out_of_time_says_so(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(trial, "run", slowly)
+    found = search(ctx, seconds=2.0)
+    found.run(1000, refine=False)
+    assert f"the time was up after {len(found.rows)} of 1000 networks" in caplog.text
+    assert "found no more than" not in caplog.text
+
+
+def test_points_are_not_refused_because_the_time_is_up(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = search(ctx, seconds=3600.0)
+    monkeypatch.setattr(trial, "run", slowly)
+    fits = Costs.broken_by
+
+    def late(self: Costs, *point: Any) -> list[str]:
+        if len(found.rows) == 2:
+            found.time.before = 3600.0
+            found._fits({})  # raises: it is not what the point is like
+        return fits(self, *point)
+
+    monkeypatch.setattr(Costs, "broken_by", late)
+    found.run(50, refine=False)
+    assert len(found.rows) == 2
+    assert found.refused == sum(found.tally.values())
+
+
+def test_without_a_number_of_trials_the_time_decides(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(trial, "run", slowly)
+    until = time.monotonic() + 8
+    found = search(ctx, "evolution", until=until)
+    found.run(None, refine=False)
+    assert len(found.rows) >= 1
+    assert time.monotonic() < until + 5
+    assert f"the time was enough for {len(found.rows)} networks" in caplog.text
+
+
+@pytest.mark.slow
+def test_time_that_the_best_network_leaves_goes_to_others(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "run", paced)
+    for oracle in ("hyperband", "priorband"):
+        until = time.monotonic() + 30
+        found = search(replace(ctx, directory=ctx.run_dir / oracle), oracle, until=until)
+        found.run(None, refine=False)
+        assert until - 8 < time.monotonic() < until + 5
+
+
 @pytest.mark.slow
 def test_in_limited_time_the_best_network_is_trained_to_the_end(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop.trial, "run", paced)
+    monkeypatch.setattr(trial, "run", paced)
     found = search(ctx, "hyperband", seconds=20.0)
     found.run(1000, refine=False)
     assert max(r["settings"]["epochs"] for r in found.rows if r["error"] is None) == EPOCHS

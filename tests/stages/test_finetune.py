@@ -1,6 +1,8 @@
 """The stage `finetune`: what it trains with, what it keeps, and what it refuses."""
 
 import random
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +107,26 @@ def test_a_network_with_dropout_is_trained_the_same_way_again(
         place.mkdir()
         histories.append(chain.run("finetune", source, few_digits, place, epochs=1).details.history)
     assert histories[0] == histories[1]
+
+
+# a stage that should end in time
+
+
+def small(ctx: Context) -> Artifact:
+    inputs = keras.Input(ctx.data.image_shape)
+    x = layers.Flatten()(layers.Rescaling(1 / 128, offset=-1.0)(inputs))
+    return saved(ctx.directory, keras.Model(inputs, layers.Dense(10, "softmax")(x)))
+
+
+def test_finetune_trains_as_many_epochs_as_there_is_time_for(ctx: Context) -> None:
+    source, until = small(ctx), time.monotonic() + 12
+    done = finetune.run(source, finetune.Config(), replace(ctx, until=until))
+    # neither the epochs nor the patience of the settings end it
+    assert len(done.details.history["val/loss"]) > 30 or time.monotonic() > until - 4
+    assert time.monotonic() < until + 8
+
+
+def test_finetune_trains_no_more_epochs_than_asked_for(ctx: Context) -> None:
+    source, until = small(ctx), time.monotonic() + 100
+    done = finetune.run(source, finetune.Config(epochs=3), replace(ctx, until=until))
+    assert len(done.details.history["val/loss"]) == 3

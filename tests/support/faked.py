@@ -42,3 +42,23 @@ def pretend(task: trial.Task, **options: Any) -> None:
 def slowly(task: trial.Task, **options: Any) -> None:
     time.sleep(0.3)
     pretend(task, **options)
+
+
+def unevenly(task: trial.Task, **options: Any) -> None:
+    """A trial that pretends, and takes the longer the earlier it is of every three."""
+    number = int(task.directory.name.removeprefix("trial_"))
+    time.sleep(0.4 * (2 - number % 3))
+    pretend(task, **options)
+
+
+def overlapping(task: trial.Task, **options: Any) -> None:
+    """A trial that says how many others run when it begins and ends."""
+    running = task.directory.parent / f"running-{task.directory.name}"
+    running.touch()
+    for _ in range(4):
+        count = len(list(task.directory.parent.glob("running-*")))
+        with (task.directory.parent / "seen").open("a") as seen:
+            seen.write(f"{count}\n")
+        time.sleep(0.1)
+    running.unlink()
+    pretend(task, **options)

@@ -10,7 +10,7 @@ from support.faked import pretend
 from pipeline.budget import Budget
 from pipeline.context import Context
 from pipeline.data.datasets import Dataset
-from pipeline.search import loop
+from pipeline.search import trial
 from pipeline.search.costs import Costs
 from pipeline.search.loop import Plan, Searcher
 from pipeline.search.space import Space
@@ -34,4 +34,4 @@ def search(ctx: Context, oracle: str = "random", **options: Any) -> Searcher:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop.trial, "run", pretend)
+    monkeypatch.setattr(trial, "run", pretend)

@@ -60,6 +60,37 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(
     assert caplog.messages == ["search 1/2 first"]
 
 
+def test_several_things_at_once_share_one_line_of_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    with progress.shared() as show:
+        show("trial_0003", 0, 6, "")
+        show("trial_0004", 1, 2, "val/loss=0.5")
+        show("trial_0003", 2, 6, "val/loss=0.4")
+    last = [line for line in terminal.getvalue().split("\n") if "trial_0003, 0004" in line][-1]
+    assert "3/8" in last
+    assert "trial_0003 val/loss=0.4" in last
+
+
+def test_several_things_at_once_have_a_line_for_each_step(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "flopsmith"), progress.shared() as show:
+        show("trial_0003", 0, 6, "")
+        show("trial_0004", 1, 2, "first")
+        show("trial_0003", 1, 6, "other")
+        show("trial_0004", 0, 0, "")
+    assert caplog.messages == ["trial_0004 1/2 first", "trial_0003 1/6 other"]
+
+
 def test_a_note_is_a_line_of_curves() -> None:
     assert progress.note({"val/loss": 0.5}) == "val/loss=0.5000"
 

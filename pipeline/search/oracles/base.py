@@ -80,10 +80,12 @@ class BudgetOracle(keras_tuner.Oracle):
             **options,
         )
         self.max_trials: int | None = trials
+        self.foreseen = trials  # networks that there will be: fewer, where the time ends a search
         self.epochs = epochs
         self.verbose = 0
         # Time is short. 1: sample no more networks; 2: train only the best one, to the end.
         self.haste = 0
+        self._proposed = 0
         # for oracles that go by it: what a good hand would try first; the size of networks, which
         # then grow up to the budget
         self.prior = Prior({})
@@ -99,7 +101,8 @@ class BudgetOracle(keras_tuner.Oracle):
     def propose(self) -> Trial | None:
         """Return the next trial to run, an interrupted one first; None when the search is over."""
         self._seed_state = int(self._rng().integers(2**31))  # as it would be without a kill
-        trial = self.create_trial("tuner0")
+        self._proposed += 1  # keras-tuner has one running trial for each name of a tuner
+        trial = self.create_trial(f"tuner{self._proposed}")
         return trial if trial.status == TrialStatus.RUNNING else None
 
     def finish(self, trial: Trial, scores: Mapping[str, float] | None, error: str | None) -> None:
@@ -130,6 +133,10 @@ class BudgetOracle(keras_tuner.Oracle):
         while (parent := self.span(trial).parent) is not None:
             trial = self.trials[parent]
         return str(trial.trial_id)
+
+    def waits(self) -> bool:
+        """Whether the next proposal needs the results of trials that are running."""
+        return False
 
     def promotable(self) -> set[str]:
         """Trials that have ended and may still be continued by another trial."""

@@ -16,7 +16,7 @@ class Oracle(BudgetOracle):
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Mutate the winner of a tournament; draw at random until there is a population."""
-        size = min(LARGEST, max(4, (self.max_trials or 0) // 3))
+        size = min(LARGEST, max(4, self.foreseen // 3))
         population = self.best_first(self.ended()[-size:])
         if len(self.trials) < size or not population:
             return self._proposal(self._random_values())

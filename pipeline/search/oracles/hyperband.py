@@ -13,7 +13,7 @@ import math
 from typing import Any
 
 import keras_tuner
-from keras_tuner.engine.trial import Trial
+from keras_tuner.engine.trial import Trial, TrialStatus
 
 from pipeline.search.oracles.base import BudgetOracle, Span
 
@@ -51,6 +51,25 @@ class Oracle(BudgetOracle, keras_tuner.oracles.HyperbandOracle):
                     values["tuner/trial_id"] = candidate.trial_id
                     return self._proposal(values)
         return self._proposal(None)
+
+    def waits(self) -> bool:
+        """Whether a round has to end before the best of it are known."""
+        if self._retry_queue:
+            return False
+        newest = max(self._brackets_begun() - 1, 0)
+        if self.haste == 0 and not self._is_full(newest) and self._sampled() < self.networks:
+            return False
+        rounds = self._rounds(newest)
+        running = [any(t.status == TrialStatus.RUNNING for t in one) for one in rounds]
+        if self.haste == 2:
+            return any(running)
+        for number in range(1, len(rounds)):
+            before, after = rounds[number - 1], rounds[number]
+            if running[number - 1] and len(after) < math.ceil(len(before) / FACTOR):
+                return True
+            if self._candidate(before, after):
+                return False
+        return False
 
     def _sample(self, rung: int) -> dict[str, Any] | None:
         """Draw a network whose bracket begins with the epochs of a rung, 0 the fewest."""
