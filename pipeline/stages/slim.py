@@ -79,7 +79,15 @@ def ladder(config: Config) -> Ladder:
         else {"keep": 1 - (1 - config.keep) * share}
         for times, share in ((2.0, 0.25), (1.5, 0.5), (1.25, 0.75))
     ]
-    return Ladder((*(config.model_copy(update=one) for one in milder), config), start=3)
+    rungs = (*(config.model_copy(update=one) for one in milder), config)
+    return Ladder(rungs, start=3, goes_on=_goes_on, in_parts=True)
+
+
+def _goes_on(held: Config, wanted: Config) -> bool:
+    """Whether more channels are to go, and neither a penalty nor a widening comes before that."""
+    fewer = {"flops": wanted.flops, "keep": wanted.keep}
+    alone = not wanted.penalize and wanted.expand == 1
+    return alone and held.model_copy(update=fewer) == wanted
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
@@ -92,7 +100,9 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
     keras.utils.set_random_seed(ctx.seed)
     model = keras_file.load(source.model_path)
-    before = complexity.profile(model).flops
+    origin = ctx.origin(source)
+    whole = model if origin is source else keras_file.load(origin.model_path)
+    before = complexity.profile(whole).flops
     target = min(config.flops or int(config.keep * before), before)
     given = config.model_dump(include={"epochs", "learning_rate"}, exclude_none=True)
     settings = Settings(**{**source.settings, **given, "fix_norms": False})
@@ -102,7 +112,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         log.info("slim: the network already has %s FLOPs; nothing is removed", f"{before:,}")
     elif file.exists():
         narrowed = keras_file.load(file)
-    else:
+    elif not ctx.trains_on:
         history = _penalized(model, settings, config, ctx)
         narrowed = _narrowed(model, target, config, ctx)
         partial = file.with_stem("partial")
@@ -115,17 +125,23 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             "slim",
             on_epoch=lambda epoch, point: ctx.curve(epoch + _length(history), point),
             checkpoint=ctx.directory / CHECKPOINT,
+            deadline=ctx.until,
             objective=ctx.objective,
         )
-        found = training.fit(narrowed, ctx.data, settings, ctx.seed, session)
+        found = training.fit(narrowed, ctx.data, settings, _seed(source, ctx), session)
         history = {curve: [*history.get(curve, []), *found[curve]] for curve in found}
     counts = {"flops_before": before, "flops_after": after, "flops_target": target}
-    rows = slimming.rows(channels.find(model), narrowed)
+    rows = slimming.rows(channels.find(whole), narrowed)
     details = Details(history=history, layers=rows, **counts)
     family, arch = (source.family, source.arch) if after == before else (None, None)
     artifact = ctx.save_keras(narrowed, source, details=details, family=family, arch=arch)
     file.unlink(missing_ok=True)
     return artifact
+
+
+def _seed(source: Artifact, ctx: Context) -> int:
+    """Another order of the images where the network is trained on."""
+    return ctx.seed + (_length(source.details.history) if ctx.trains_on else 0)
 
 
 def _penalized(model: Any, settings: Settings, config: Config, ctx: Context) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Stage:
     """Notes what it is run with; each run leaves a model."""
 
     Config = Config
+    gauge = None
 
     def __init__(self, rungs: tuple[float, ...], start: int, goes_on: bool = False) -> None:
         self.rungs, self.start, self.goes_on = rungs, start, goes_on
@@ -34,7 +35,7 @@ class Stage:
 
     def ladder(self, config: Config) -> Ladder:
         rungs = tuple(config.model_copy(update={"strength": one}) for one in self.rungs)
-        return Ladder(rungs, self.start, self.goes_on)
+        return Ladder(rungs, self.start, lambda held, wanted: self.goes_on)
 
     def run(self, source: Artifact, config: Config, ctx: Context) -> Artifact:
         self.ran.append(config.strength)
