@@ -153,13 +153,14 @@ def gauge(rungs: Sequence[Config], source: Artifact, ctx: Context) -> list[float
 
     model = keras_file.load(source.model_path)
     gauged = sensitivity.Gauged(model, source, ctx.data, ctx.seed, ctx.objective)
+    pattern = Pattern.read(rungs[0].pattern)
+    pruned = kernels.prunable(_kernels(model, pattern, rungs[0], ctx))
+    importance = {kernel.name: kernel.importance for kernel in pruned}
     for config in rungs:
-        pattern = Pattern.read(config.pattern)
-        pruned = kernels.prunable(_kernels(model, pattern, config, ctx))
         targets, _ = _targets(model, pruned, pattern, config, ctx)
         with gauged.one():
             for kernel in pruned:
-                kernel.keep(patterns.mask(kernel.importance, targets[kernel.name], pattern))
+                kernel.keep(patterns.mask(importance[kernel.name], targets[kernel.name], pattern))
     return gauged.scores
 
 
