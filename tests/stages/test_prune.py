@@ -12,8 +12,10 @@ from pydantic import ValidationError
 from support.context import RecordingLog, make_context
 
 from pipeline.artifact import Artifact
+from pipeline.context import Attempt
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
+from pipeline.measure import metrics
 from pipeline.report import page
 from pipeline.stages import prune
 from pipeline.stages.prune import Config
@@ -272,3 +274,47 @@ def test_a_sparsity_is_tried_milder_with_the_most_sensitive_kernels_whole_first(
 
 def test_a_pattern_is_tried_milder_with_more_and_more_kernels_whole() -> None:
     assert milder(pattern="2:4") == [{"exempt_sensitive": count} for count in (1, 2, 4, 8, 16)]
+
+
+# attempts
+
+
+def test_only_more_zeros_can_be_added_to_those_of_an_attempt() -> None:
+    goes_on = prune.ladder(Config()).goes_on
+    assert goes_on(Config(sparsity=0.5), Config(sparsity=0.7))
+    assert not goes_on(Config(sparsity=0.5), Config(sparsity=0.7, exempt_sensitive=1))
+    assert not goes_on(Config(sparsity=0.5, exempt_sensitive=1), Config(sparsity=0.5))
+    assert not goes_on(Config(sparsity=0.5, allocation="uniform"), Config(sparsity=0.7))
+
+
+def test_the_gauge_scores_the_zeros_of_a_rung_without_training(
+    source: Artifact, few_digits: Dataset, tmp_path: Path
+) -> None:
+    settings = {"score": "magnitude", "allocation": "uniform"}
+    rungs = [Config(sparsity=sparsity, **settings) for sparsity in (0.001, 0.5)]
+    kept = source.model_copy(update={"settings": {"fix_norms": True}})
+    found = prune.gauge(rungs, kept, make_context(tmp_path / "prune", few_digits))
+    for sparsity, score in zip((0.0, 0.5), found, strict=True):
+        model = loaded(source)
+        for name in ("conv", "dense"):
+            kernel = np.asarray(model.get_layer(name).kernel)
+            sizes = np.abs(kernel).reshape(-1)
+            least = np.sort(sizes)[round(sparsity * sizes.size)]
+            model.get_layer(name).kernel.assign(np.where(np.abs(kernel) < least, 0, kernel))
+        assert score == pytest.approx(metrics.keras_hits(model, few_digits.val).mean())
+
+
+def test_a_network_that_is_trained_on_keeps_its_zeros_and_learns_from_the_first(
+    run: Callable[..., Any], source: Artifact, few_digits: Dataset, tmp_path: Path
+) -> None:
+    first = run("first", epochs=2, sparsity=0.75)
+    attempt = Attempt(source, tmp_path, floor=0.0, whole=0.1, again=True)
+    context = make_context(tmp_path / "again", few_digits, name="prune", attempt=attempt)
+    settings = {"allocation": "uniform", "sparsity": 0.75, "rounds": 3, "epochs": 6}
+    more = prune.run(first, Config(**settings).model_copy(update={"epochs": 1}), context)
+    assert sparsities(more) == sparsities(first)
+    for name in ("conv", "dense"):
+        kernels = [np.asarray(loaded(made).get_layer(name).kernel) for made in (first, more)]
+        np.testing.assert_array_equal(kernels[0] == 0, kernels[1] == 0)
+        assert np.any(kernels[0] != kernels[1])
+    assert len(more.details.history["val/loss"]) == 1
