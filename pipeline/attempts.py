@@ -1,8 +1,9 @@
 """Attempts: runs of one stage with several settings, each in a directory of its own.
 
-An attempt may be trained in two parts. After the first part, with half of the epochs, it often
-holds already, or is so far below the floor that the second part cannot make it good; only what lies
-between is trained further. The network that is kept in the end gets its second part, too.
+An attempt may be trained in parts. After the first, with half of the epochs, or a quarter where it
+goes on from another attempt, it often holds already, or is so far below the floor that the rest
+cannot make it good; only what lies between is trained further. What is kept in the end gets the
+rest of its epochs, if it has not had them yet together with the attempts that it went on from.
 
 With a limit on time, an attempt begins only if it is likely to end in time. The seconds of an epoch
 are those of the attempts so far or, before the first, of the training that made the input.
@@ -28,8 +29,7 @@ from pipeline.system.files import fingerprint
 from pipeline.train import prospects
 from pipeline.train.checkpoint import CHECKPOINT
 
-PREFIX = "attempt-"  # of their directories; a first part ends in PART
-PART = "-part"
+PREFIX = "attempt-"  # of their directories; those of later parts end in a number
 SHARED = "scan.json"  # what the sensitivity of kernels is kept in
 # An epoch of compression takes longer than one before: the network before the stage runs as well,
 # or each layer rounds its numbers. Measured: 1.2 to 1.6 times.
@@ -49,7 +49,8 @@ class Attempts:
     steps: int = 0  # epochs so far, of all attempts
     seconds: float = 0.0  # that the trained epochs of `timed` took
     timed: int = 0
-    parts: set[int] = field(default_factory=set)  # rungs that have had their first part alone
+    # epochs by rung, with those of the attempts that it went on from
+    trained: dict[int, int] = field(default_factory=dict)
 
     def score(self, made: Artifact) -> float:
         """The objective on val."""
@@ -71,36 +72,50 @@ class Attempts:
             The attempt; None if there is no time for it.
         """
         config = self.ladder.rungs[rung]
-        asked = getattr(config, "epochs", 0)
-        first = prospects.first(asked) if self.ladder.in_parts else asked
-        part = _shorter(config, first) if first < asked else None
-        planned = self._in_time(part or config, shorten=not held)
-        if planned is None:
-            return None
-        if part is None:
-            return self._run(start, planned, rung)
-        self.parts.add(rung)
-        made = self._run(start, planned, rung, PART)
-        if self.holds(made) or self.goal.is_hopeless(self.score(made)):
-            return made
-        return self.finished(rung, made)
+        epochs = getattr(config, "epochs", 0)
+        goes_on = start is not self.source
+        ends = prospects.parts(epochs, goes_on) if self.ladder.in_parts else [epochs]
+        if any(_shorter(config, end) is None for end in ends):
+            ends = [epochs]
+        self.trained[rung] = self.trained.get(self._rung_of(start), 0)
+        made, done = None, 0
+        for end in ends:
+            part = config.model_copy(update={"epochs": end - done}) if len(ends) > 1 else config
+            planned = self._in_time(part, shorten=not held and made is None)
+            if planned is None:
+                break
+            made = self._part(made, start, planned, rung)
+            done = end
+            if self.holds(made) or self.goal.is_hopeless(self.score(made), 1 - end / (epochs or 1)):
+                break
+        return made
 
     def finished(self, rung: int, made: Artifact) -> Artifact:
-        """Train an attempt further that has had its first part alone, if time allows.
+        """Train an attempt further that has had only a part of its epochs, if time allows.
 
         Returns:
             The better of both.
         """
-        if rung not in self.parts:
-            return made
         config = self.ladder.rungs[rung]
-        left = getattr(config, "epochs", 0) - len(_epochs(made))
-        planned = self._in_time(config.model_copy(update={"epochs": left}), shorten=False)
-        if left < 1 or planned is None:
+        left = getattr(config, "epochs", 0) - self.trained[rung]
+        if not self.ladder.in_parts or left < 1:
             return made
-        self.parts.discard(rung)
-        more = self._run(made, planned, rung, again=True)
-        return max(made, more, key=self.score)  # the first of equals
+        planned = self._in_time(config.model_copy(update={"epochs": left}), shorten=False)
+        return made if planned is None else self._part(made, made, planned, rung)
+
+    def _part(
+        self, before: Artifact | None, start: Artifact, config: StageConfig, rung: int
+    ) -> Artifact:
+        """Train the next part of an attempt; returns the better of it and the part before."""
+        made = self._run(start if before is None else before, config, rung, before is not None)
+        self.trained[rung] += getattr(config, "epochs", 0)
+        return made if before is None else max(before, made, key=self.score)
+
+    def _rung_of(self, start: Artifact) -> int:
+        """The rung of an attempt; -1 for the input of the stage."""
+        if start is self.source:
+            return -1
+        return int(start.directory.name.removeprefix(PREFIX).partition("-")[0])
 
     def context(self, directory: Path, again: bool = False, **changes: Any) -> Context:
         """What the stage is given for an attempt in a directory."""
@@ -139,15 +154,11 @@ class Attempts:
         return None
 
     def _run(
-        self,
-        start: Artifact,
-        config: StageConfig,
-        rung: int,
-        suffix: str = "",
-        again: bool = False,
+        self, start: Artifact, config: StageConfig, rung: int, again: bool = False
     ) -> Artifact:
         """Run the stage, or read what an interrupted run made of the same."""
-        directory = self.ctx.directory / f"{PREFIX}{rung}{suffix}"
+        number = self.trained.get(rung, 0)  # tells parts apart: they are in this order in each run
+        directory = self.ctx.directory / f"{PREFIX}{rung}{f'-{number}' if again else ''}"
         settings = config.model_dump(mode="json")
         if self.ctx.until is not None:  # how many epochs fit is not the same in every run
             settings.pop("epochs", None)

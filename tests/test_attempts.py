@@ -64,11 +64,31 @@ def test_what_holds_after_its_first_part_is_not_trained_further_at_once(
     assert stage.ran == [("01-finetune", 4, False)]
     assert held
     kept = made.finished(0, held)
-    assert stage.ran[1:] == [("attempt-0-part", 4, True)]
+    assert stage.ran[1:] == [("attempt-0", 4, True)]
     assert kept.metrics["val_accuracy"] == 0.92
     assert len(kept.details.history["val/loss"]) == 8
     assert ctx.log.steps == [*range(1, 9)]  # type: ignore[attr-defined]
     assert made.finished(0, kept) is kept
+
+
+def test_what_goes_on_is_judged_earlier_and_has_had_the_epochs_of_what_it_goes_on_from(
+    ctx: Context, source: Artifact
+) -> None:
+    stage = Learner(0.91, 0.895, 0.91, 0.91)
+    ladder = Ladder((Config(epochs=8), Config(epochs=8)), 0, lambda *_: True, in_parts=True)
+    made = Attempts(stage, ladder, source, Goal(0.9, 0.92, 400), ctx)  # type: ignore[arg-type]
+    first = made.make(0, source, held=False)
+    assert first
+    second = made.make(1, first, held=True)
+    assert second
+    assert stage.ran == [
+        ("01-finetune", 4, False),
+        ("attempt-0", 2, False),
+        ("attempt-1", 2, True),
+    ]
+    assert made.finished(1, second) is second  # 4 + 2 + 2 epochs
+    made.finished(0, first)
+    assert stage.ran[3:] == [("attempt-0", 4, True)]
 
 
 @pytest.mark.parametrize(("score", "parts"), [(0.895, 2), (0.5, 1)])

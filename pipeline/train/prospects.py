@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-SHARE = 0.5  # of what is lost after the first part: more than the rest makes good
 FIRST = 0.5  # part of the epochs after which the rest can be judged
+NEXT = 0.25  # the same where training goes on from a network that had to change almost as much
 PATIENCE = 0.25  # part of the epochs without a better score, once the floor is reached
 LEAST = 4  # fewer epochs are not divided
 
@@ -24,19 +24,24 @@ class Goal:
     whole: float  # score of the network before it was changed
     images: int  # that the scores are measured on
 
-    def is_hopeless(self, score: float) -> bool:
+    def is_hopeless(self, score: float, left: float = FIRST) -> bool:
         """Whether the rest of a training cannot lift a score to the floor.
 
-        It would have to make good more than half of what is lost, and more than one standard error
-        of a score: `floor - score > max((whole - score) / 2, sqrt(score (1 - score) / images))`.
+        It would have to make good a larger share of what is lost than its share of the epochs, and
+        more than one standard error of a score: `floor - score` is above `left (whole - score)` and
+        above `sqrt(score (1 - score) / images)`.
+
+        Args:
+            score: On val, so far.
+            left: Share of the epochs that is left, 0..1.
 
         >>> goal = Goal(floor=0.89, whole=0.9, images=1000)
-        >>> goal.is_hopeless(0.88), goal.is_hopeless(0.86)
-        (False, True)
+        >>> goal.is_hopeless(0.88), goal.is_hopeless(0.86), goal.is_hopeless(0.86, left=0.75)
+        (False, True, False)
         """
         noise = math.sqrt(max(0.0, score * (1 - score)) / self.images)
         missing, lost = self.floor - score, self.whole - score
-        return missing > max(SHARE * lost, noise)
+        return missing > max(left * lost, noise)
 
 
 @dataclass(frozen=True)
@@ -58,15 +63,22 @@ class Limits:
             if best >= self.goal.floor:
                 waited = done - 1 - scores.index(best)
                 return waited >= math.ceil(PATIENCE * epochs)
-            return done >= first(epochs) and self.goal.is_hopeless(best)
+            return done >= parts(epochs)[0] and self.goal.is_hopeless(best, 1 - done / epochs)
 
         return is_over
 
 
-def first(epochs: int) -> int:
-    """Epochs of the first part of a training; all of them if it is too short to be divided.
+def parts(epochs: int, goes_on: bool = False) -> list[int]:
+    """The epochs after which a training is judged, the last one among them.
 
-    >>> first(12), first(5), first(3)
-    (6, 3, 3)
+    Args:
+        epochs: Of the whole training; few are not divided.
+        goes_on: Whether it begins with a network that was trained for almost the same.
+
+    >>> parts(12), parts(12, goes_on=True), parts(5), parts(3)
+    ([6, 12], [3, 6, 12], [3, 5], [3])
     """
-    return epochs if epochs < LEAST else math.ceil(FIRST * epochs)
+    if epochs < LEAST:
+        return [epochs]
+    shares = (NEXT, FIRST) if goes_on else (FIRST,)
+    return [*(math.ceil(share * epochs) for share in shares), epochs]

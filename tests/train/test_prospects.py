@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pipeline.train.prospects import Goal, Limits, first
+from pipeline.train.prospects import Goal, Limits, parts
 
 GOAL = Goal(floor=0.90, whole=0.92, images=400)  # a standard error is 0.015 to 0.02
 
@@ -54,5 +54,11 @@ def test_no_epoch_begins_after_the_deadline() -> None:
     assert not Limits(deadline=time.monotonic() + 60).after(epochs=8)([0.95])
 
 
-def test_a_first_part_is_half_unless_there_is_little_to_divide() -> None:
-    assert [first(epochs) for epochs in (1, 3, 4, 5, 12)] == [1, 3, 2, 3, 6]
+def test_a_training_is_divided_unless_there_is_little_to_divide() -> None:
+    assert [parts(epochs) for epochs in (1, 3, 4, 5)] == [[1], [3], [2, 4], [3, 5]]
+    assert parts(8, goes_on=True) == [2, 4, 8]
+
+
+def test_the_more_epochs_are_left_the_more_can_come_back() -> None:
+    assert GOAL.is_hopeless(0.86, left=0.5)
+    assert not GOAL.is_hopeless(0.86, left=0.75)
