@@ -1,10 +1,5 @@
 """Attempts: runs of one stage with several settings, each in a directory of its own.
 
-An attempt may be trained in parts. After the first, with half of the epochs, or a quarter where it
-goes on from another attempt, it often holds already, or is so far below the floor that the rest
-cannot make it good; only what lies between is trained further. What is kept in the end gets the
-rest of its epochs, if it has not had them yet together with the attempts that it went on from.
-
 With a limit on time, an attempt begins only if it is likely to end in time. The seconds of an epoch
 are those of the attempts so far or, before the first, of the training that made the input.
 """
@@ -13,7 +8,7 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +19,12 @@ from pipeline.artifact import Artifact
 from pipeline.context import Attempt, Context, Log
 from pipeline.measure import metrics
 from pipeline.measure.reference import ROUNDING
+from pipeline.objective import Goal
 from pipeline.stage import Ladder, Stage, StageConfig
 from pipeline.system.files import fingerprint
-from pipeline.train import prospects
 from pipeline.train.checkpoint import CHECKPOINT
 
-PREFIX = "attempt-"  # of their directories; those of later parts end in a number
+PREFIX = "attempt-"  # of their directories
 SHARED = "scan.json"  # what the sensitivity of kernels is kept in
 # An epoch of compression takes longer than one before: the network before the stage runs as well,
 # or each layer rounds its numbers. Measured: 1.2 to 1.6 times.
@@ -44,13 +39,10 @@ class Attempts:
     stage: Stage
     ladder: Ladder
     source: Artifact  # the input of the stage
-    goal: prospects.Goal
+    goal: Goal
     ctx: Context
-    steps: int = 0  # epochs so far, of all attempts
-    seconds: float = 0.0  # that the trained epochs of `timed` took
-    timed: int = 0
-    # epochs by rung, with those of the attempts that it went on from
-    trained: dict[int, int] = field(default_factory=dict)
+    epochs: int = 0  # of all attempts so far
+    seconds: float = 0.0  # that these took
 
     def score(self, made: Artifact) -> float:
         """The objective on val."""
@@ -61,7 +53,7 @@ class Attempts:
         return self.score(made) >= self.goal.floor - ROUNDING
 
     def make(self, rung: int, start: Artifact, held: bool) -> Artifact | None:
-        """Make the attempt with the settings of a rung, as far as it is worth it.
+        """Make the attempt with the settings of a rung, or read what an interrupted run made.
 
         Args:
             rung: Its index.
@@ -71,56 +63,23 @@ class Attempts:
         Returns:
             The attempt; None if there is no time for it.
         """
-        config = self.ladder.rungs[rung]
-        epochs = getattr(config, "epochs", 0)
-        goes_on = start is not self.source
-        ends = prospects.parts(epochs, goes_on) if self.ladder.in_parts else [epochs]
-        if any(_shorter(config, end) is None for end in ends):
-            ends = [epochs]
-        self.trained[rung] = self.trained.get(self._rung_of(start), 0)
-        made, done = None, 0
-        for end in ends:
-            part = config.model_copy(update={"epochs": end - done}) if len(ends) > 1 else config
-            planned = self._in_time(part, shorten=not held and made is None)
-            if planned is None:
-                break
-            made = self._part(made, start, planned, rung)
-            done = end
-            if self.holds(made) or self.goal.is_hopeless(self.score(made), 1 - end / (epochs or 1)):
-                break
+        settings = self.ladder.rungs[rung].model_dump(mode="json")
+        if self.ctx.until is not None:  # how many epochs fit is not the same in every run
+            settings.pop("epochs", None)
+        code = fingerprint(self.ctx.fingerprint, settings, start.directory.name)
+        directory = self.ctx.directory / f"{PREFIX}{rung}"
+        made = artifact.load(directory)
+        if made is None or made.fingerprint != code:
+            config = self._in_time(self.ladder.rungs[rung], shorten=not held)
+            if config is None:
+                return None
+            made = self._run(start, config, directory, code)
+        self.epochs, self.seconds = self.epochs + len(_epochs(made)), self.seconds + made.seconds
         return made
 
-    def finished(self, rung: int, made: Artifact) -> Artifact:
-        """Train an attempt further that has had only a part of its epochs, if time allows.
-
-        Returns:
-            The better of both.
-        """
-        config = self.ladder.rungs[rung]
-        left = getattr(config, "epochs", 0) - self.trained[rung]
-        if not self.ladder.in_parts or left < 1:
-            return made
-        planned = self._in_time(config.model_copy(update={"epochs": left}), shorten=False)
-        return made if planned is None else self._part(made, made, planned, rung)
-
-    def _part(
-        self, before: Artifact | None, start: Artifact, config: StageConfig, rung: int
-    ) -> Artifact:
-        """Train the next part of an attempt; returns the better of it and the part before."""
-        made = self._run(start if before is None else before, config, rung, before is not None)
-        self.trained[rung] += getattr(config, "epochs", 0)
-        return made if before is None else max(before, made, key=self.score)
-
-    def _rung_of(self, start: Artifact) -> int:
-        """The rung of an attempt; -1 for the input of the stage."""
-        if start is self.source:
-            return -1
-        return int(start.directory.name.removeprefix(PREFIX).partition("-")[0])
-
-    def context(self, directory: Path, again: bool = False, **changes: Any) -> Context:
+    def context(self, directory: Path, **changes: Any) -> Context:
         """What the stage is given for an attempt in a directory."""
-        goal = self.goal
-        attempt = Attempt(self.source, self.ctx.directory, goal.floor, goal.whole, again)
+        attempt = Attempt(self.source, self.ctx.directory, self.goal)
         return replace(self.ctx, directory=directory, attempt=attempt, **changes)
 
     def _in_time(self, config: StageConfig, shorten: bool) -> StageConfig | None:
@@ -146,47 +105,27 @@ class Attempts:
 
     def _pace(self) -> float | None:
         """About how many seconds an epoch takes, all that surrounds it included; None: unknown."""
-        if self.timed:
-            return self.seconds / self.timed
+        if self.epochs:
+            return self.seconds / self.epochs
         for made in (self.source, *reversed(self.ctx.earlier())):
             if made.seconds and _epochs(made):
                 return SLOWER * made.seconds / len(_epochs(made))
         return None
 
-    def _run(
-        self, start: Artifact, config: StageConfig, rung: int, again: bool = False
-    ) -> Artifact:
-        """Run the stage, or read what an interrupted run made of the same."""
-        number = self.trained.get(rung, 0)  # tells parts apart: they are in this order in each run
-        directory = self.ctx.directory / f"{PREFIX}{rung}{f'-{number}' if again else ''}"
-        settings = config.model_dump(mode="json")
-        if self.ctx.until is not None:  # how many epochs fit is not the same in every run
-            settings.pop("epochs", None)
-        code = fingerprint(self.ctx.fingerprint, settings, start.directory.name)
-        made = artifact.load(directory)
-        if made is None or made.fingerprint != code:
-            directory.mkdir(exist_ok=True)
-            log_ = _Later(self.ctx.log, self.steps)
-            own = self.context(directory, again, fingerprint=code, log=log_)
-            began = time.perf_counter()
-            made = self.stage.run(start, config, own)
-            scores = made.metrics
-            if f"val_{self.ctx.objective}" not in scores:  # the stage has not measured it itself
-                scores = metrics.val_scores(made, self.ctx.data, self.ctx.objective)
-            seconds = round(time.perf_counter() - began, 2)
-            numbers = {**made.metrics, **scores}
-            made = made.model_copy(update={"metrics": numbers, "seconds": seconds})
-            if again:
-                made = _joined(start, made)
-            made.save()
-            for path in directory.glob(f"*{CHECKPOINT}"):
-                path.unlink()
-        fresh = len(_epochs(made)) - (len(_epochs(start)) if again else 0)
-        self.steps += fresh
-        self.seconds, self.timed = (
-            self.seconds + made.seconds - (start.seconds if again else 0.0),
-            self.timed + fresh,
-        )
+    def _run(self, start: Artifact, config: StageConfig, directory: Path, code: str) -> Artifact:
+        """Run the stage, score what it makes, and write it down."""
+        directory.mkdir(exist_ok=True)
+        later = _Later(self.ctx.log, self.epochs)
+        began = time.perf_counter()
+        made = self.stage.run(start, config, self.context(directory, fingerprint=code, log=later))
+        scores = made.metrics
+        if f"val_{self.ctx.objective}" not in scores:  # the stage has not measured it itself
+            scores = metrics.val_scores(made, self.ctx.data, self.ctx.objective)
+        seconds = round(time.perf_counter() - began, 2)
+        numbers = {**made.metrics, **scores}
+        made = made.model_copy(update={"metrics": numbers, "seconds": seconds})
+        made.save()
+        (directory / CHECKPOINT).unlink(missing_ok=True)
         return made
 
 
@@ -224,14 +163,6 @@ def tidy(directory: Path) -> None:
 
 def _epochs(made: Artifact) -> list[float]:
     return made.details.history.get("val/loss", [])
-
-
-def _joined(first: Artifact, second: Artifact) -> Artifact:
-    """The second part of an attempt, with the curves and the seconds of both."""
-    before, after = first.details.history, second.details.history
-    curves = {name: [*before.get(name, []), *values] for name, values in after.items()}
-    seconds = round(first.seconds + second.seconds, 2)
-    return second.telling(history=curves).model_copy(update={"seconds": seconds})
 
 
 def _shorter(config: StageConfig, epochs: int) -> StageConfig | None:

@@ -10,6 +10,7 @@ from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.details import Details, Objective
+from pipeline.objective import Goal
 from pipeline.system.files import write_atomic
 
 
@@ -47,9 +48,7 @@ class Attempt:
 
     origin: Artifact  # the input of the stage; `source` may be an earlier attempt, to go on from
     shared: Path  # directory of the stage, for what all of its attempts read
-    floor: float  # the objective on val that has to be kept, 0..1
-    whole: float  # that of `origin`
-    again: bool = False  # `source` has these settings already and is only to be trained further
+    goal: Goal  # the objective on val that has to be kept
 
 
 @dataclass(frozen=True)
@@ -87,9 +86,9 @@ class Context:
         return self.attempt.shared if self.attempt else None
 
     @property
-    def trains_on(self) -> bool:
-        """Whether what `run` is given has been changed already, and is to be trained further."""
-        return self.attempt is not None and self.attempt.again
+    def goal(self) -> Goal | None:
+        """The objective on val that has to be kept; None without the guardrail."""
+        return self.attempt.goal if self.attempt else None
 
     def earlier(self) -> list[Artifact]:
         """The artifacts of the stages of the run before this one, in order."""

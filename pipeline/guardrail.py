@@ -23,12 +23,11 @@ from pipeline.context import Context
 from pipeline.details import AttemptRow, Details, Objective
 from pipeline.errors import ModelError, ParityError
 from pipeline.measure.reference import ROUNDING
-from pipeline.objective import TITLES, guessed
+from pipeline.objective import TITLES, Goal, guessed
 from pipeline.stage import Ladder, Stage, StageConfig
 from pipeline.system import numbers
 from pipeline.system.files import write_atomic
 from pipeline.tflite import convert
-from pipeline.train import prospects
 
 REJECTED = "rejected"  # name of the best refused model, kept beside the input that is passed on
 log = logging.getLogger("flopsmith")
@@ -69,7 +68,7 @@ class Guardrail:
         """
         ladder = self._ladder(config)
         whole = source.metrics.get(f"val_{self.objective}", self.floor)
-        goal = prospects.Goal(self.floor, whole, len(ctx.data.val))
+        goal = Goal(self.floor, whole, len(ctx.data.val))
         ctx = replace(ctx, objective=self.objective)
         made = Attempts(self.stage, ladder, source, goal, ctx)
         tried, told = dict[int, Artifact](), list[str]()
@@ -97,7 +96,6 @@ class Guardrail:
             log.info("%s: %s (val %s, floor %.4f)", ctx.name, said, self._title, self.floor)
             search.note(made.holds(one))
         if search.held >= 0:
-            tried[search.held] = self._finished(made, search.held, tried[search.held])
             kept = self._adopted(tried[search.held], source, ctx)
         else:
             kept = self._passed_on(source, [*tried.values()], ctx)
@@ -127,10 +125,6 @@ class Guardrail:
             *(ctx.name, said, self._title, scores[start]),
         )
         return start, True
-
-    def _finished(self, made: Attempts, rung: int, held: Artifact) -> Artifact:
-        """The attempt that is kept, trained further if it may still gain what it has lost."""
-        return made.finished(rung, held) if self._score(held) < made.goal.whole else held
 
     def _holds(self, made: Artifact) -> bool:
         return self._score(made) >= self.floor - ROUNDING

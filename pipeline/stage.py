@@ -77,8 +77,6 @@ class Ladder:
     # share of the score above that of guessing, which is lost without training and mostly comes
     # back in training; None: the stage has no `gauge`, or these rungs no use for it
     regains: float | None = None
-    # whether an attempt may be trained in two parts, with `Attempt.again` for the second
-    in_parts: bool = False
     vital: bool = False  # one epoch is trained even if no time is left for it
 
 

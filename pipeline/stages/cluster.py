@@ -60,14 +60,14 @@ def ladder(config: Config) -> Ladder:
     if config.clusters == "auto":
         rungs = tuple(config.model_copy(update={"clusters": count}) for count in AUTO)
         start = AUTO.index(FIRST)
-        return Ladder(rungs, start, _goes_on, regains=REGAINS, in_parts=True)
+        return Ladder(rungs, start, _goes_on, regains=REGAINS)
     keys = [key for key in ("clusters", "dense_clusters") if getattr(config, key)]
     milder = [
         {key: min(times * getattr(config, key), MOST) for key in keys} for times in (8, 4, 2)
     ] + [{"exempt_sensitive": config.exempt_sensitive + count} for count in (2, 1)]
     every = [*(config.model_copy(update=one) for one in milder), config]
     rungs = tuple(one for i, one in enumerate(every) if one not in (*every[:i], config))
-    return Ladder((*rungs, config), len(rungs), _goes_on, in_parts=True)
+    return Ladder((*rungs, config), len(rungs), _goes_on)
 
 
 def _goes_on(held: Config, wanted: Config) -> bool:
@@ -133,13 +133,14 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             model,
             ctx.data,
             mending(source.settings, config.epochs, config.learning_rate),
-            ctx.seed + len(source.details.history.get("train/loss", [])) * ctx.trains_on,
+            ctx.seed,
             training.Session(
                 "cluster",
                 ctx.curve,
                 ctx.directory / CHECKPOINT,
                 deadline=ctx.until,
                 objective=ctx.objective,
+                goal=ctx.goal,
             ),
             lessons=training.taught(ctx.origin(source).model_path) if config.distill else None,
         )

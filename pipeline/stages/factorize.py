@@ -53,9 +53,8 @@ def ladder(config: Config) -> Ladder:
         else {"energy": 1 - (1 - config.energy) * share}
         for times, share in ((2.0, 0.25), (1.5, 0.5), (1.25, 0.75))
     ]
-    rungs = (*(config.model_copy(update=one) for one in milder), config)
-    # products are made of the kernels of the input: those of an attempt are products already
-    return Ladder(rungs, start=3, in_parts=True)
+    # every attempt begins with the input: the kernels of an attempt are products already
+    return Ladder((*(config.model_copy(update=one) for one in milder), config), start=3)
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
@@ -67,28 +66,31 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     from pipeline.train import training
 
     keras.utils.set_random_seed(ctx.seed)
-    made = keras_file.load(source.model_path)
-    origin, method = ctx.origin(source), config.convolutions
-    model = made if origin is source else keras_file.load(origin.model_path)
-    before, history = complexity.profile(model).flops, training.History()
-    found = _found(model, before, config)
+    model = keras_file.load(source.model_path)
+    method, before = config.convolutions, complexity.profile(model).flops
+    if config.flops is not None and config.flops < before:
+        found = lowrank.within(model, config.flops, method)
+    elif config.flops is not None:
+        found = {}
+    else:
+        found = lowrank.factors(model, config.energy, method)
+    made, history = model, {}
     if found:
-        if not ctx.trains_on:
-            made = lowrank.replaced(model, found)
-            log.info("factorize: %d layers; %s", len(found), _fall(before, made))
+        made = lowrank.replaced(model, found)
+        log.info("factorize: %d layers; %s", len(found), _fall(before, made))
         given = config.model_dump(include={"epochs", "learning_rate"}, exclude_none=True)
-        done = len(source.details.history.get("train/loss", [])) if ctx.trains_on else 0
         history = training.fit(
             made,
             ctx.data,
             Settings(**{**source.settings, **given, "fix_norms": False}),
-            ctx.seed + done,  # another order of the images where the network is trained on
+            ctx.seed,
             training.Session(
                 "factorize",
                 ctx.curve,
                 ctx.directory / CHECKPOINT,
                 deadline=ctx.until,
                 objective=ctx.objective,
+                goal=ctx.goal,
             ),
         )
     else:
@@ -98,17 +100,6 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     details = Details(history=history, layers=layers, **counts)
     family, arch = (None, None) if found else (source.family, source.arch)
     return ctx.save_keras(made, source, details=details, family=family, arch=arch)
-
-
-def _found(model: Any, before: int, config: Config) -> Any:
-    """The factors of every layer that has fewer MACs as a product."""
-    from pipeline.compress import lowrank
-
-    if config.flops is None:
-        return lowrank.factors(model, config.energy, config.convolutions)
-    if config.flops >= before:
-        return {}
-    return lowrank.within(model, config.flops, config.convolutions)
 
 
 def _fall(before: int, made: Any) -> str:

@@ -124,7 +124,7 @@ def ladder(config: Config) -> Ladder:
     if config.sparsity == "auto" and not fixed and not config.quality:
         rungs = tuple(config.model_copy(update={"sparsity": one}) for one in AUTO)
         start = AUTO.index(FIRST)
-        return Ladder(rungs, start, _goes_on, regains=REGAINS, in_parts=True)
+        return Ladder(rungs, start, _goes_on, regains=REGAINS)
     more = {count: {"exempt_sensitive": config.exempt_sensitive + count} for count in WHOLE}
     milder: list[dict[str, Any]] = [more[2], more[1]]
     if config.quality:
@@ -137,7 +137,7 @@ def ladder(config: Config) -> Ladder:
             milder = [*({**scan, **one} for one in milder), scan]
         milder = [{"sparsity": config.sparsity * share} for share in SHARES] + milder
     rungs = (*(config.model_copy(update=one) for one in milder), config)
-    return Ladder(rungs, len(rungs) - 1, _goes_on, in_parts=True)
+    return Ladder(rungs, len(rungs) - 1, _goes_on)
 
 
 def _goes_on(held: Config, wanted: Config) -> bool:
@@ -180,12 +180,6 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     pruned = kernels.prunable(every)
     targets, found = _targets(model, pruned, pattern, config, ctx)
 
-    # the zeros of a network that is trained on are all there
-    rounds, gradual = config.rounds, config.schedule == "polynomial"
-    done = len(source.details.history.get("train/loss", [])) if ctx.trains_on else 0
-    if ctx.trains_on:
-        rounds, gradual = 1, False
-
     def fit(one: pruning.Round, callbacks: Sequence[Any]) -> training.History:
         name = CHECKPOINT if one.is_last else f"{one.first}-{CHECKPOINT}"
         session = training.Session(
@@ -194,18 +188,20 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             checkpoint=ctx.directory / name,
             deadline=ctx.until,
             objective=ctx.objective,
+            goal=ctx.goal if one.is_last else None,  # earlier rounds have not all of the zeros
         )
         return training.fit(
             model,
             ctx.data,
             mending(source.settings, one.epochs, config.learning_rate, settle=one.ramp),
-            ctx.seed + done + one.first,  # another order of the images in each round
+            ctx.seed + one.first,  # another order of the images in each round
             session,
             callbacks=callbacks,
             lessons=lessons,
         )
 
-    planned = pruning.rounds(pruned, targets, rounds, config.epochs, gradual)
+    gradual = config.schedule == "polynomial"
+    planned = pruning.rounds(pruned, targets, config.rounds, config.epochs, gradual)
     steps = max(1, len(ctx.data.train) // mending(source.settings, 1, 1).batch_size)
     history = pruning.in_rounds(pruned, planned, steps, fit, pattern)
     details = Details(**found, history=history, layers=kernels.rows(every))

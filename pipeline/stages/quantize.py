@@ -192,10 +192,7 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
     def prepare(images: Any) -> Any:
         return bridge.rescaled(model, images)
 
-    attempt, goal = ctx.attempt, None
-    if attempt is not None:
-        goal = prospects.Goal(attempt.floor, attempt.whole, len(ctx.data.val))
-    limits = prospects.Limits(goal, ctx.until)
+    limits = prospects.Limits(ctx.goal, ctx.until)
     known = (ctx.curve, ending.kind(model), ctx.objective, limits)
     train = trainer.Trainer(ctx.data, settings, ctx.seed, prepare, *known)
     quantized, layers = quantization.quantize_aware(model, train, images, bits)

@@ -80,7 +80,7 @@ def ladder(config: Config) -> Ladder:
         for times, share in ((2.0, 0.25), (1.5, 0.5), (1.25, 0.75))
     ]
     rungs = (*(config.model_copy(update=one) for one in milder), config)
-    return Ladder(rungs, start=3, goes_on=_goes_on, in_parts=True)
+    return Ladder(rungs, start=3, goes_on=_goes_on)
 
 
 def _goes_on(held: Config, wanted: Config) -> bool:
@@ -112,7 +112,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         log.info("slim: the network already has %s FLOPs; nothing is removed", f"{before:,}")
     elif file.exists():
         narrowed = keras_file.load(file)
-    elif not ctx.trains_on:
+    else:
         history = _penalized(model, settings, config, ctx)
         narrowed = _narrowed(model, target, config, ctx)
         partial = file.with_stem("partial")
@@ -127,8 +127,9 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             checkpoint=ctx.directory / CHECKPOINT,
             deadline=ctx.until,
             objective=ctx.objective,
+            goal=ctx.goal,
         )
-        found = training.fit(narrowed, ctx.data, settings, _seed(source, ctx), session)
+        found = training.fit(narrowed, ctx.data, settings, ctx.seed, session)
         history = {curve: [*history.get(curve, []), *found[curve]] for curve in found}
     counts = {"flops_before": before, "flops_after": after, "flops_target": target}
     rows = slimming.rows(channels.find(whole), narrowed)
@@ -137,11 +138,6 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     artifact = ctx.save_keras(narrowed, source, details=details, family=family, arch=arch)
     file.unlink(missing_ok=True)
     return artifact
-
-
-def _seed(source: Artifact, ctx: Context) -> int:
-    """Another order of the images where the network is trained on."""
-    return ctx.seed + (_length(source.details.history) if ctx.trains_on else 0)
 
 
 def _penalized(model: Any, settings: Settings, config: Config, ctx: Context) -> dict[str, Any]:
@@ -158,7 +154,7 @@ def _penalized(model: Any, settings: Settings, config: Config, ctx: Context) -> 
             ctx.data,
             settings.model_copy(update={"epochs": epochs, "settle": epochs - 1, "patience": None}),
             ctx.seed,
-            training.Session("penalize", ctx.curve, objective=ctx.objective),
+            training.Session("penalize", ctx.curve, deadline=ctx.until, objective=ctx.objective),
         )
 
 

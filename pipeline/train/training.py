@@ -1,7 +1,6 @@
 """Train a Keras model from plain settings: best weights, early stopping, checkpoints, reports."""
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +11,9 @@ import keras
 from pipeline.data import datasets
 from pipeline.details import Objective
 from pipeline.graph import keras_file
-from pipeline.objective import chance
+from pipeline.objective import Goal, chance
 from pipeline.system import progress
-from pipeline.train import inputs, layer_rates, losses, optimizers
+from pipeline.train import inputs, layer_rates, losses, optimizers, prospects
 from pipeline.train.checkpoint import Checkpoint, State
 from pipeline.train.ema import Average
 from pipeline.train.losses import Lessons
@@ -46,6 +45,8 @@ class Session:
             the same checkpoint resumes. None: all epochs.
         deadline: `time.monotonic()` after which no epoch begins, except the first.
         objective: The score on val that decides which epoch is best.
+        goal: A floor for that score, by which training ends early where the rest of the epochs
+            cannot reach it, or can add nothing; None: it does not. Epochs of `settle` do not count.
     """
 
     label: str
@@ -54,6 +55,7 @@ class Session:
     last: int | None = None
     deadline: float | None = None
     objective: Objective = "accuracy"
+    goal: Goal | None = None
 
     @property
     def goals(self) -> list[str]:
@@ -208,14 +210,14 @@ class _Course:
         if not self.epochs:
             return False
         patience, grace = self.settings.patience, self.settings.grace
-        deadline = self.session.deadline
+        limits = prospects.Limits(self.session.goal, self.session.deadline)
         last = self.epochs - 1
         reasons = (
             self.epochs >= self.last,
             not math.isfinite(self.history["train/loss"][-1]),
             patience and last >= self.settings.settle and last - self.best_epoch >= patience,
             grace and self.epochs >= grace and max(self.history[self.goal]) <= self.chance,
-            deadline is not None and time.monotonic() >= deadline,
+            limits.is_over(self.history[self.goal], self.settings.epochs, self.settings.settle),
         )
         return any(reasons)
 

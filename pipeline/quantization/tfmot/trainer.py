@@ -7,6 +7,7 @@ batches of images and the names of the curves.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -78,7 +79,7 @@ class Trainer:
             batches = inputs.streams(self._dataset, settings, self._seed)
             train, val = (part.map(lambda x, *y: (self._prepare(x), *y)) for part in batches)
             with progress.bar("quantize", settings.epochs) as advance:
-                ends = self._limits.after(settings.epochs)
+                ends = partial(self._limits.is_over, epochs=settings.epochs)
                 best = _Best(self._on_epoch, advance, goal, ends)
                 scoring = [_Score(noted)] if noted else []
                 view.fit(
