@@ -16,6 +16,7 @@ from pipeline.context import Attempt
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
 from pipeline.measure import metrics
+from pipeline.objective import Goal
 from pipeline.report import page
 from pipeline.stages import prune
 from pipeline.stages.prune import Config
@@ -304,17 +305,32 @@ def test_the_gauge_scores_the_zeros_of_a_rung_without_training(
         assert score == pytest.approx(metrics.keras_hits(model, few_digits.val).mean())
 
 
-def test_a_network_that_is_trained_on_keeps_its_zeros_and_learns_from_the_first(
-    run: Callable[..., Any], source: Artifact, few_digits: Dataset, tmp_path: Path
+@pytest.mark.parametrize(("floor", "epochs"), [(2.0, 4), (0.0, 4), (None, 6)])
+def test_within_a_floor_training_ends_once_it_is_clear_how(
+    run: Callable[..., Any],
+    source: Artifact,
+    few_digits: Dataset,
+    tmp_path: Path,
+    floor: float | None,
+    epochs: int,
 ) -> None:
-    first = run("first", epochs=2, sparsity=0.75)
-    attempt = Attempt(source, tmp_path, floor=0.0, whole=0.1, again=True)
-    context = make_context(tmp_path / "again", few_digits, name="prune", attempt=attempt)
-    settings = {"allocation": "uniform", "sparsity": 0.75, "rounds": 3, "epochs": 6}
-    more = prune.run(first, Config(**settings).model_copy(update={"epochs": 1}), context)
-    assert sparsities(more) == sparsities(first)
-    for name in ("conv", "dense"):
-        kernels = [np.asarray(loaded(made).get_layer(name).kernel) for made in (first, more)]
-        np.testing.assert_array_equal(kernels[0] == 0, kernels[1] == 0)
-        assert np.any(kernels[0] != kernels[1])
-    assert len(more.details.history["val/loss"]) == 1
+    attempt = None if floor is None else Attempt(source, tmp_path, Goal(floor, floor, 100))
+    context = make_context(tmp_path / "made", few_digits, name="prune", attempt=attempt)
+    made = prune.run(source, Config(allocation="uniform", sparsity=0.5, epochs=6), context)
+    assert len(made.details.history["val/loss"]) == epochs  # the ramp takes three
+    assert sparsities(made)["conv"] == 0.5
+
+
+def test_attempts_share_the_scan_and_learn_from_the_input(
+    source: Artifact, few_digits: Dataset, tmp_path: Path
+) -> None:
+    attempt = Attempt(source, tmp_path, Goal(0.0, 0.0, 100))
+    made = source
+    curves = []
+    for number, sparsity in enumerate((0.5, 0.7)):
+        place = tmp_path / f"{number}"
+        context = make_context(place, few_digits, name="prune", attempt=attempt)
+        made = prune.run(made, Config(sparsity=sparsity, epochs=2), context)
+        curves.append(made.details.sensitivity)
+    assert curves[0] == curves[1]
+    assert (tmp_path / "scan.json").exists()
