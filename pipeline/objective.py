@@ -19,6 +19,7 @@ from pipeline.details import Objective
 from pipeline.graph import scores as score
 
 Labels = npt.NDArray[np.integer[Any]]
+CERTAIN = 2.0  # standard errors of a score that are not chance
 NAMES: tuple[Objective, ...] = get_args(Objective)
 TITLES: Mapping[str, str] = {
     "accuracy": "accuracy",
@@ -142,8 +143,8 @@ class Goal:
         """Whether the rest of a training cannot lift a score to the floor.
 
         It would have to make good a larger share of what is lost than its share of the epochs, and
-        more than one standard error of a score: `floor - score` is above `left (whole - score)` and
-        above `sqrt(score (1 - score) / images)`.
+        more than two standard errors of a score: `floor - score` is above `left (whole - score)`
+        and above `2 sqrt(score (1 - score) / images)`.
 
         Args:
             score: On val, so far.
@@ -152,9 +153,9 @@ class Goal:
         >>> goal = Goal(floor=0.89, whole=0.9, images=1000)
         >>> [goal.is_hopeless(score, left=0.5) for score in (0.88, 0.86)]
         [False, True]
-        >>> goal.is_hopeless(0.86, left=0.75)
+        >>> goal.is_hopeless(0.86, left=0.8)
         False
         """
-        noise = math.sqrt(max(0.0, score * (1 - score)) / self.images)
+        noise = CERTAIN * math.sqrt(max(0.0, score * (1 - score)) / self.images)
         missing, lost = self.floor - score, self.whole - score
         return missing > max(left * lost, noise)

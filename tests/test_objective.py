@@ -72,11 +72,10 @@ def test_always_naming_the_largest_class_is_a_guess(name: objective.Objective) -
     [
         (0.95, 0.5, False),
         (0.90, 0.5, False),
-        (0.889, 0.5, False),  # within a standard error
+        (0.879, 0.5, False),  # within two standard errors of 0.016
         (0.85, 0.5, True),  # 0.05 are missing of 0.07 that are lost
-        (0.86, 0.5, True),
-        (0.86, 0.75, False),  # 0.04 of 0.06
-        (0.86, 0.25, True),
+        (0.85, 0.75, False),
+        (0.85, 0.25, True),
     ],
 )
 def test_what_chance_or_the_epochs_that_are_left_make_good_is_not_hopeless(

@@ -5,7 +5,7 @@ import time
 from pipeline.objective import Goal
 from pipeline.train.prospects import Limits
 
-GOAL = Goal(floor=0.90, whole=0.92, images=400)  # a standard error is 0.015 to 0.02
+GOAL = Goal(floor=0.90, whole=0.92, images=400)  # two standard errors are 0.03 to 0.04
 LIMITS = Limits(GOAL)
 
 
