@@ -37,7 +37,7 @@ from pipeline.search.oracles import load
 from pipeline.search.prior import usual
 from pipeline.search.space import Candidate, Space
 from pipeline.stages.search import Config
-from pipeline.train import mirror, training
+from pipeline.train import course, mirror, training
 from pipeline.train.settings import Settings
 from search_spaces.base import build
 
@@ -129,7 +129,7 @@ def _row(
     return row | {"cycles": cycles, "settings": settings.model_dump(mode="json")}
 
 
-def _last(history: training.History, epochs: int) -> float:
+def _last(history: course.History, epochs: int) -> float:
     """The best val accuracy within the first epochs, and less than that for more loss."""
     pairs = list(zip(history["val/accuracy"], history["val/loss"], strict=True))[:epochs]
     return max(accuracy - 1e-6 * min(loss, 1e3) for accuracy, loss in pairs)

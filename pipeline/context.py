@@ -10,6 +10,7 @@ from pipeline.artifact import Artifact
 from pipeline.budget import Budget
 from pipeline.data.datasets import DataConfig, Dataset
 from pipeline.details import Details, Objective
+from pipeline.objective import Goal
 from pipeline.system.files import write_atomic
 
 
@@ -42,6 +43,15 @@ class Changes(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """One run of a stage within the guardrail, which may be one of several."""
+
+    origin: Artifact  # the input of the stage; `source` may be an earlier attempt, to go on from
+    shared: Path  # directory of the stage, for what all of its attempts read
+    goal: Goal  # the objective on val that has to be kept
+
+
+@dataclass(frozen=True)
 class Context:
     """Everything that a stage may use besides its source artifact and its settings.
 
@@ -64,6 +74,21 @@ class Context:
     pictures: DataConfig | None = None  # what `data` was read as; None: images in memory
     objective: Objective = "accuracy"  # the score that choices on val go by
     until: float | None = None  # `time.monotonic()` by which the stage should end; None: no limit
+    attempt: Attempt | None = None  # None: the stage runs without the guardrail
+
+    def origin(self, source: Artifact) -> Artifact:
+        """The input of the stage, where `source` may be an attempt that this one goes on from."""
+        return self.attempt.origin if self.attempt else source
+
+    @property
+    def shared(self) -> Path | None:
+        """The directory for what several attempts read; None without the guardrail."""
+        return self.attempt.shared if self.attempt else None
+
+    @property
+    def goal(self) -> Goal | None:
+        """The objective on val that has to be kept; None without the guardrail."""
+        return self.attempt.goal if self.attempt else None
 
     def earlier(self) -> list[Artifact]:
         """The artifacts of the stages of the run before this one, in order."""

@@ -1,34 +1,34 @@
 """The guardrail: compress as strongly as the objective on val allows, and never further.
 
 A stage that compresses defines `ladder(config) -> Ladder`: the settings that it may run with, from
-mild to strong. An attempt is one run of the stage with one of these settings, in a directory of its
-own. The strongest attempt whose score on val is at or above a floor is accepted; if there is none,
-the stage's input becomes its output, and the log, the report and the artifact say so.
+mild to strong. An attempt is one run of the stage with one of these settings. The strongest attempt
+whose score on val is at or above a floor is accepted; if there is none, the stage's input becomes
+its output, and the log, the report and the artifact say so.
+
+Attempts are few: the first is near the strongest that holds, where the stage can foretell it
+without training, and the next are its neighbours; elsewhere the range that is left is halved.
 """
 
 import logging
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline import artifact, stage
+from pipeline import artifact, attempts, stage
 from pipeline.artifact import Artifact
-from pipeline.context import Context, Log
+from pipeline.attempts import Attempts, Search
+from pipeline.context import Context
 from pipeline.details import AttemptRow, Details, Objective
 from pipeline.errors import ModelError, ParityError
-from pipeline.measure import metrics
 from pipeline.measure.reference import ROUNDING
-from pipeline.objective import TITLES
+from pipeline.objective import TITLES, Goal, guessed
 from pipeline.stage import Ladder, Stage, StageConfig
 from pipeline.system import numbers
-from pipeline.system.files import fingerprint, write_atomic
+from pipeline.system.files import write_atomic
 from pipeline.tflite import convert
-from pipeline.train.checkpoint import CHECKPOINT
 
-ATTEMPT = "attempt-"
 REJECTED = "rejected"  # name of the best refused model, kept beside the input that is passed on
 log = logging.getLogger("flopsmith")
 
@@ -57,7 +57,7 @@ class Guardrail:
     objective: Objective = "accuracy"
 
     def run(self, source: Artifact, config: StageConfig, ctx: Context) -> Artifact:
-        """Run the stage as strongly as the floor allows, or pass `source` on.
+        """Run the stage as strongly as the floor and the time allow, or pass `source` on.
 
         Returns:
             The stage's artifact; its details list the `attempts`. Their directories stay until
@@ -67,34 +67,40 @@ class Guardrail:
             ModelError: the first attempt cannot be made, or none computes what it should.
         """
         ladder = self._ladder(config)
-        configs, tried, refused = ladder.rungs, dict[int, Artifact](), list[str]()
-        held, failed, rung = -1, len(configs), ladder.start
-        steps = 0
-        while failed - held > 1:
-            start = tried.get(held, source) if ladder.goes_on else source
+        whole = source.metrics.get(f"val_{self.objective}", self.floor)
+        goal = Goal(self.floor, whole, len(ctx.data.val))
+        ctx = replace(ctx, objective=self.objective)
+        made = Attempts(self.stage, ladder, source, goal, ctx)
+        tried, told = dict[int, Artifact](), list[str]()
+        search = Search(len(ladder.rungs), *self._start(ladder, made))
+        while not search.is_over:
+            rung, asked = search.rung, ladder.rungs[search.rung]
+            goes_on = search.held >= 0 and ladder.goes_on(ladder.rungs[search.held], asked)
+            start = tried[search.held] if goes_on else source
             try:
-                tried[rung] = self._attempt(start, configs[rung], ctx, rung, steps)
+                one = made.make(rung, start, search.held >= 0)
             except ModelError as error:
-                goes_on = isinstance(error, ParityError) and (rung > 0 or tried)
-                if held < 0 and not goes_on:  # what was asked for cannot be done
+                milder = isinstance(error, ParityError) and (rung > 0 or tried)
+                if search.held < 0 and not milder:  # what was asked for cannot be done
                     raise
-                refused.append(f"{_settings(_changes(configs[rung], config))}: {error}.")
-                log.warning("%s: cannot be done %s", ctx.name, refused[-1])
-                failed, rung = rung, (held + rung) // 2
+                told.append(f"{_settings(_changes(asked, config))}: {error}.")
+                log.warning("%s: cannot be done %s", ctx.name, told[-1])
+                search.note(holds=False)
                 continue
-            steps += len(tried[rung].details.history.get("val/loss", []))
-            holds = self._holds(tried[rung])
-            said = self._told(self._row(tried[rung], configs[rung], config))
+            if one is None:
+                told.append(f"No time was left for {_settings(_changes(asked, config))}.")
+                log.warning("%s: %s", ctx.name, told[-1])
+                break
+            tried[rung] = one
+            said = self._told(self._row(one, asked, config))
             log.info("%s: %s (val %s, floor %.4f)", ctx.name, said, self._title, self.floor)
-            held, failed = (rung, failed) if holds else (held, rung)
-            rung = (held + failed) // 2
-        rows = [self._row(made, configs[at], config) for at, made in tried.items()]
-        if held >= 0:
-            kept = self._adopted(tried[held], source, ctx)
+            search.note(made.holds(one))
+        if search.held >= 0:
+            kept = self._adopted(tried[search.held], source, ctx)
         else:
-            best = max(tried.values(), key=self._score)
-            kept = self._passed_on(source, best, ctx)
-        notes = filter(None, (kept.details.note, self._note(rows), *refused))
+            kept = self._passed_on(source, [*tried.values()], ctx)
+        rows = [self._row(one, ladder.rungs[at], config) for at, one in tried.items()]
+        notes = filter(None, (kept.details.note, self._note(rows), *told))
         return kept.telling(attempts=rows, note=" ".join(notes))
 
     def _ladder(self, config: StageConfig) -> Ladder:
@@ -103,6 +109,22 @@ class Guardrail:
                 f"the guardrail runs stages with a ladder. Received: {self.stage.name}"
             )
         return self.stage.ladder(config)
+
+    def _start(self, ladder: Ladder, made: Attempts) -> tuple[int, bool]:
+        """Index of the first rung to try, and whether it is foretold."""
+        ctx, whole = made.ctx, made.goal.whole
+        if self.stage.gauge is None or ladder.regains is None:
+            return ladder.start, False
+        scores = self.stage.gauge(ladder.rungs, made.source, made.context(ctx.directory))
+        guess = guessed(self.objective, ctx.data.val.labels)
+        least = guess + (1 - ladder.regains) * (whole - guess)
+        start = max((at for at, score in enumerate(scores) if score >= least), default=0)
+        said = _settings(_changes(ladder.rungs[start], ladder.rungs[-1]))
+        log.info(
+            "%s: begins with %s, which leaves a val %s of %.4f without training",
+            *(ctx.name, said, self._title, scores[start]),
+        )
+        return start, True
 
     def _holds(self, made: Artifact) -> bool:
         return self._score(made) >= self.floor - ROUNDING
@@ -113,28 +135,6 @@ class Guardrail:
     @property
     def _title(self) -> str:
         return TITLES[self.objective]
-
-    def _attempt(
-        self, source: Artifact, config: StageConfig, ctx: Context, rung: int, steps: int
-    ) -> Artifact:
-        """Run the stage with one rung's settings, or read what an interrupted run made of them."""
-        directory = _directory(ctx, rung)
-        code = fingerprint(ctx.fingerprint, config.model_dump(mode="json"), source.directory.name)
-        made = artifact.load(directory)
-        if made is None or made.fingerprint != code:
-            directory.mkdir(exist_ok=True)
-            own = replace(ctx, directory=directory, fingerprint=code, log=_Later(ctx.log, steps))
-            began = time.perf_counter()
-            made = self.stage.run(source, config, own)
-            scores = made.metrics
-            if f"val_{self.objective}" not in scores:  # the stage has not measured it itself
-                scores = metrics.val_scores(made, ctx.data, self.objective)
-            seconds = round(time.perf_counter() - began, 2)
-            numbers = {**made.metrics, **scores}
-            made = made.model_copy(update={"metrics": numbers, "seconds": seconds})
-            made.save()
-            (directory / CHECKPOINT).unlink(missing_ok=True)
-        return made
 
     def _row(self, made: Artifact, tried: StageConfig, config: StageConfig) -> AttemptRow:
         row: AttemptRow = {
@@ -172,11 +172,30 @@ class Guardrail:
         numbers = {name: made.metrics[name] for name in names}
         return made.model_copy(update={**own, "metrics": numbers, "seconds": 0.0})
 
-    def _passed_on(self, source: Artifact, best: Artifact, ctx: Context) -> Artifact:
+    def _passed_on(self, source: Artifact, tried: list[Artifact], ctx: Context) -> Artifact:
         """The stage's input as its output, in float32 where a `.tflite` is wanted."""
-        refused, given = best.model_path, source.model_path
-        if refused is None or given is None:
-            raise ValueError(f"a stage that compresses needs a model. Received: {given}, {refused}")
+        given = source.model_path
+        if given is None:
+            raise ValueError(f"a stage that compresses needs a model. Received: {source.directory}")
+        if tried:
+            reason = self._refused(source, max(tried, key=self._score), ctx)
+        else:
+            reason = "no time was left for a single attempt"
+            log.warning("%s: %s. The input is passed on. Allow more minutes", ctx.name, reason)
+        details = Details(passed_on=reason)
+        wanted = {made.model_path.suffix for made in tried if made.model_path}
+        if not wanted and self.stage.Config.leaves == "tflite":
+            wanted = {".tflite"}
+        if wanted and given.suffix not in wanted:
+            return ctx.save_tflite(convert.convert_float_file(given), source, details=details)
+        write_atomic(ctx.directory / given.name, given.read_bytes())
+        return ctx.done(source, model_file=given.name, details=details)
+
+    def _refused(self, source: Artifact, best: Artifact, ctx: Context) -> str:
+        """Keep the best attempt beside what is passed on, and say why it is not used."""
+        refused = best.model_path
+        if refused is None:
+            raise ValueError(f"a stage that compresses leaves a model. Received: {best.directory}")
         rejected = ctx.directory / f"{REJECTED}{refused.suffix}"
         write_atomic(rejected, refused.read_bytes())
         needed = self._score(source) - self._score(best)
@@ -189,37 +208,12 @@ class Guardrail:
             "max_accuracy_drop, train longer with %s.epochs, or leave the stage out",
             *(ctx.name, reason, rejected.name, ctx.name),
         )
-        details = Details(passed_on=reason)
-        if given.suffix != refused.suffix:
-            return ctx.save_tflite(convert.convert_float_file(given), source, details=details)
-        write_atomic(ctx.directory / given.name, given.read_bytes())
-        return ctx.done(source, model_file=given.name, details=details)
-
-
-@dataclass(frozen=True)
-class _Later:
-    """A log that shifts the steps of curves, so that they follow those of earlier attempts."""
-
-    log: Log
-    steps: int
-
-    def params(self, values: Mapping[str, Any]) -> None:
-        self.log.params(values)
-
-    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        self.log.metrics(values, None if step is None else step + self.steps)
-
-    def file(self, path: Path, folder: str | None = None) -> None:
-        self.log.file(path, folder)
-
-    def trial(self, row: Mapping[str, Any]) -> None:
-        self.log.trial(row)
+        return reason
 
 
 def tidy(directory: Path) -> None:
     """Delete the attempts of a stage, once its artifact is written."""
-    for path in directory.glob(f"{ATTEMPT}*"):
-        shutil.rmtree(path)
+    attempts.tidy(directory)
 
 
 def _changes(tried: StageConfig, config: StageConfig) -> dict[str, Any]:
@@ -231,7 +225,3 @@ def _changes(tried: StageConfig, config: StageConfig) -> dict[str, Any]:
 def _settings(changed: Mapping[str, Any]) -> str:
     words = [f"{key} {numbers.written(value)}" for key, value in changed.items()]
     return ", ".join(words) or "as asked"
-
-
-def _directory(ctx: Context, rung: int) -> Path:
-    return ctx.directory / f"{ATTEMPT}{rung}"

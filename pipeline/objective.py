@@ -7,7 +7,9 @@ Source:  Brodersen et al. 2010, https://doi.org/10.1109/ICPR.2010.764 (balanced 
          Provost & Domingos 2000, https://hdl.handle.net/2451/27763 (AUC of each class).
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
@@ -17,6 +19,7 @@ from pipeline.details import Objective
 from pipeline.graph import scores as score
 
 Labels = npt.NDArray[np.integer[Any]]
+CERTAIN = 2.0  # standard errors of a score that are not chance
 NAMES: tuple[Objective, ...] = get_args(Objective)
 TITLES: Mapping[str, str] = {
     "accuracy": "accuracy",
@@ -126,3 +129,33 @@ def absent(labels: Labels, class_names: Sequence[str]) -> list[str]:
     """
     counts = np.bincount(labels, minlength=len(class_names))
     return [name for name, count in zip(class_names, counts, strict=True) if not count]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The score on val that a training has to reach, and how much chance is in such scores."""
+
+    floor: float  # 0..1
+    whole: float  # score of the network before it was changed
+    images: int  # that the scores are measured on
+
+    def is_hopeless(self, score: float, left: float) -> bool:
+        """Whether the rest of a training cannot lift a score to the floor.
+
+        It would have to make good a larger share of what is lost than its share of the epochs, and
+        more than two standard errors of a score: `floor - score` is above `left (whole - score)`
+        and above `2 sqrt(score (1 - score) / images)`.
+
+        Args:
+            score: On val, so far.
+            left: Share of the epochs that is left, 0..1.
+
+        >>> goal = Goal(floor=0.89, whole=0.9, images=1000)
+        >>> [goal.is_hopeless(score, left=0.5) for score in (0.88, 0.86)]
+        [False, True]
+        >>> goal.is_hopeless(0.86, left=0.8)
+        False
+        """
+        noise = CERTAIN * math.sqrt(max(0.0, score * (1 - score)) / self.images)
+        missing, lost = self.floor - score, self.whole - score
+        return missing > max(left * lost, noise)

@@ -10,6 +10,7 @@ and it may define
     def images(config, data, seed, budget, targets)   see `Images`
     def check(config, dataset, budget, targets)   see `Check`
     def ladder(config)                            see `MakeLadder`; makes it a stage that compresses
+    def gauge(rungs, source, ctx)                 see `Gauge`
     def foresee(config, source, before)           see `Foresee`
 
 `load` reads the module into a `Stage`, which has all of these, and refuses a module that defines
@@ -18,7 +19,7 @@ loop in `pipeline.runner` then measures the model and writes `artifact.json`.
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, ClassVar, Literal, Protocol
@@ -65,14 +66,24 @@ class StageConfig(BaseModel):
         return {name: value for name, value in given.items() if value is not None}
 
 
+def never(held: Any, wanted: Any) -> bool:
+    """Start every attempt from the input of the stage: `goes_on` of a ladder without one."""
+    return False
+
+
 @dataclass(frozen=True)
 class Ladder:
     """The settings that a stage which compresses may run with, from mild to strong."""
 
     rungs: tuple[StageConfig, ...]
-    start: int  # index of the rung that is tried first
-    # whether each attempt continues from the model of the last accepted one, not from the input
-    goes_on: bool = False
+    start: int  # index of the rung that is tried first, unless `regains` says otherwise
+    # whether an attempt with the second settings may start from one that holds with the first,
+    # and not from the input of the stage
+    goes_on: Callable[[Any, Any], bool] = never
+    # share of the score above that of guessing, which is lost without training and mostly comes
+    # back in training; None: the stage has no `gauge`, or these rungs no use for it
+    regains: float | None = None
+    vital: bool = False  # one epoch is trained even if no time is left for it
 
 
 class Run(Protocol):
@@ -133,6 +144,22 @@ class MakeLadder(Protocol):
         """List the settings to try for what the recipe asks for."""
 
 
+class Gauge(Protocol):
+    """Score the network as each rung would leave it without training; cheap next to an attempt.
+
+    The guardrail begins with the strongest rung that loses at most the share `Ladder.regains`.
+    """
+
+    def __call__(self, rungs: Sequence[Any], source: Artifact, ctx: Context) -> list[float]:
+        """Measure the objective on val, or on some of its images, for every rung.
+
+        Args:
+            rungs: Settings, of the stage's own `Config`, from mild to strong.
+            source: What the stage starts from.
+            ctx: As for an attempt; its directory is that of the stage.
+        """
+
+
 class Foresee(Protocol):
     """Refuse a network that this stage cannot process, before any stage compresses it."""
 
@@ -167,6 +194,7 @@ class Stage:
     images: Images = _as_asked
     check: Check = _accept
     ladder: MakeLadder | None = None  # None: the stage does not compress
+    gauge: Gauge | None = None
     foresee: Foresee = _accept
 
     @property
@@ -175,7 +203,14 @@ class Stage:
         return self.images is not _as_asked
 
 
-FUNCTIONS = {"run": Run, "images": Images, "check": Check, "ladder": MakeLadder, "foresee": Foresee}
+FUNCTIONS = {
+    "run": Run,
+    "images": Images,
+    "check": Check,
+    "ladder": MakeLadder,
+    "gauge": Gauge,
+    "foresee": Foresee,
+}
 
 
 def names() -> tuple[str, ...]:

@@ -1,6 +1,8 @@
 """The guardrail: the strongest settings that keep val accuracy above a floor."""
 
 import logging
+import time
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -85,6 +87,66 @@ def test_a_ladder_that_goes_on_starts_from_the_last_that_held(
     stage = Stage(RUNGS, start=2)
     run(stage, 0.915, ctx, source)
     assert set(stage.sources) == {"01-finetune"}
+
+
+@pytest.mark.parametrize(
+    ("scores", "ran"),
+    [
+        ([0.95, 0.95, 0.94, 0.8, 0.1], [0.8, 0.9]),  # 0.8 loses a sixth, 0.9 all that was learned
+        ([0.95, 0.5, 0.5, 0.5, 0.5], [0.2, 0.4, 0.8, 0.9]),
+        ([0.1, 0.1, 0.1, 0.1, 0.1], [0.2, 0.4, 0.8, 0.9]),
+        ([0.95, 0.95, 0.95, 0.95, 0.95], [0.9, 0.8]),
+    ],
+)
+def test_the_first_attempt_is_near_what_is_foretold_and_the_next_beside_it(
+    scores: list[float], ran: list[float], ctx: Context, source: Artifact
+) -> None:
+    stage = Stage(RUNGS, start=2, regains=0.5)
+    gauged = list[Any]()
+
+    def gauge(rungs: Any, given: Artifact, own: Context) -> list[float]:
+        gauged.append((rungs, given, own.directory, own.attempt and own.attempt.shared))
+        return scores
+
+    stage.gauge = gauge
+    made = run(stage, 0.92, ctx, source)
+    assert stage.ran == ran
+    assert made.settings["strength"] == 0.8
+    assert gauged == [(stage.ladder(Config()).rungs, source, ctx.directory, ctx.directory)]
+
+
+def test_where_no_time_is_left_the_input_is_passed_on_and_that_is_said(
+    ctx: Context, source: Artifact, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = source.telling(history={"val/loss": [1.0]}).model_copy(update={"seconds": 9.0})
+    late = replace(ctx, until=time.monotonic() + 5)
+    stage = Stage(RUNGS, start=4)
+    made = run(stage, 0.92, late, known, epochs=4)
+    assert stage.ran == []
+    assert made.details.passed_on == "no time was left for a single attempt"
+    assert made.model_path
+    assert made.model_path.read_bytes() == source.model_path.read_bytes()  # type: ignore[union-attr]
+    assert "Allow more minutes" in caplog.text
+
+
+def test_where_the_time_ends_the_strongest_so_far_is_kept(
+    ctx: Context, source: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = replace(ctx, until=time.monotonic() + 1000)
+    stage = Stage(RUNGS, start=2)
+    whole = Stage.run
+
+    def slow(self: Stage, source: Artifact, config: Config, ctx: Context) -> Artifact:
+        made = whole(self, source, config, ctx)
+        monkeypatch.setattr(time, "monotonic", lambda: late.until)
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stage, "run", slow)
+        made = run(stage, 0.915, late, source, epochs=4)
+    assert stage.ran == [0.6]
+    assert made.settings["strength"] == 0.6
+    assert "No time was left for strength 0.8." in str(made.details.note)
 
 
 def test_the_input_is_passed_on_if_nothing_holds(

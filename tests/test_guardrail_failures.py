@@ -10,9 +10,11 @@ from support.guarded import source as source
 
 from pipeline import guardrail
 from pipeline.artifact import Artifact
+from pipeline.attempts import Attempts
 from pipeline.context import Context
 from pipeline.errors import ModelError, ParityError
-from pipeline.guardrail import Guardrail
+from pipeline.stage import Ladder
+from pipeline.train.prospects import Goal
 
 
 def test_an_interrupted_search_for_the_strongest_goes_on(
@@ -37,11 +39,10 @@ def test_an_interrupted_search_for_the_strongest_goes_on(
 
 def test_attempts_of_other_settings_are_made_again(ctx: Context, source: Artifact) -> None:
     stage = Stage((0.5,), start=0)
-    guard = Guardrail(stage, 0.9)  # type: ignore[arg-type]
-    guard._attempt(source, Config(strength=0.5), ctx, 0, 0)
-    guard._attempt(source, Config(strength=0.5), ctx, 0, 0)
-    guard._attempt(source, Config(strength=0.6), ctx, 0, 0)
-    guard._attempt(source, Config(strength=0.6), replace(ctx, fingerprint="new"), 0, 0)
+    for strength, code in ((0.5, "abc"), (0.5, "abc"), (0.6, "abc"), (0.6, "new")):
+        ladder = Ladder((Config(strength=strength),), start=0)
+        own = replace(ctx, fingerprint=code)
+        Attempts(stage, ladder, source, Goal(0.9, 0.95, 9), own).make(0, source, held=False)  # type: ignore[arg-type]
     assert stage.ran == [0.5, 0.6, 0.6]
 
 

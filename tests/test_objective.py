@@ -62,3 +62,30 @@ def test_always_naming_the_largest_class_is_a_guess(name: objective.Objective) -
     largest = np.eye(4)[np.zeros(300, int)]
     score = objective.measured(name, LABELS, largest)
     assert score <= objective.guessed(name, LABELS) < objective.chance(name, LABELS)
+
+
+# a floor
+
+
+@pytest.mark.parametrize(
+    ("score", "left", "hopeless"),
+    [
+        (0.95, 0.5, False),
+        (0.90, 0.5, False),
+        (0.879, 0.5, False),  # within two standard errors of 0.016
+        (0.85, 0.5, True),  # 0.05 are missing of 0.07 that are lost
+        (0.85, 0.75, False),
+        (0.85, 0.25, True),
+    ],
+)
+def test_what_chance_or_the_epochs_that_are_left_make_good_is_not_hopeless(
+    score: float, left: float, hopeless: bool
+) -> None:
+    goal = objective.Goal(floor=0.90, whole=0.92, images=400)
+    assert goal.is_hopeless(score, left) == hopeless
+
+
+def test_a_large_loss_that_is_allowed_may_be_large_halfway() -> None:
+    goal = objective.Goal(floor=0.7, whole=0.9, images=10_000)
+    assert not goal.is_hopeless(0.55, left=0.5)  # 0.15 are missing of 0.35 that are lost
+    assert goal.is_hopeless(0.45, left=0.5)  # 0.25 of 0.45

@@ -19,7 +19,7 @@ from pipeline.details import Objective
 from pipeline.graph import keras_file
 from pipeline.pretrained import family
 from pipeline.system.files import write_atomic
-from pipeline.train import losses, threads, training
+from pipeline.train import course, losses, threads, training
 from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.initialization import lsuv
 from pipeline.train.losses import Lessons
@@ -205,7 +205,7 @@ def _model(task: Task, dataset: Dataset, begin: Path | None) -> tuple[keras.Mode
     return model, fresh
 
 
-def _scored(history: training.History, objective: Objective) -> dict[str, Any]:
+def _scored(history: course.History, objective: Objective) -> dict[str, Any]:
     """The scores of the epoch whose weights were kept, or why there is none."""
     loss = history["train/loss"][-1]
     if not math.isfinite(loss):

@@ -53,6 +53,7 @@ def ladder(config: Config) -> Ladder:
         else {"energy": 1 - (1 - config.energy) * share}
         for times, share in ((2.0, 0.25), (1.5, 0.5), (1.25, 0.75))
     ]
+    # every attempt begins with the input: the kernels of an attempt are products already
     return Ladder((*(config.model_copy(update=one) for one in milder), config), start=3)
 
 
@@ -84,7 +85,12 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             Settings(**{**source.settings, **given, "fix_norms": False}),
             ctx.seed,
             training.Session(
-                "factorize", ctx.curve, ctx.directory / CHECKPOINT, objective=ctx.objective
+                "factorize",
+                ctx.curve,
+                ctx.directory / CHECKPOINT,
+                deadline=ctx.until,
+                objective=ctx.objective,
+                goal=ctx.goal,
             ),
         )
     else:

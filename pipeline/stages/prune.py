@@ -22,7 +22,8 @@ from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.settings import Distill, Exempt, ExemptSensitive, mending
 
 AUTO = (0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # sparsities, from mild to strong
-FIRST = 0.7  # the sparsity of AUTO that is tried first
+FIRST = 0.7  # the sparsity of AUTO that is tried first where nothing foretells a better one
+REGAINS = 0.5  # share of what the network has learned that one-shot pruning may cost at first
 SHARES = (0.25, 0.5, 0.75)  # fractions of the zeros asked for, from mild to strong
 WHOLE = (16, 8, 4, 2, 1)  # how many more kernels are not pruned, from mild to strong
 IMAGES = 256  # train images that inputs are measured on
@@ -122,7 +123,8 @@ def ladder(config: Config) -> Ladder:
     fixed = Pattern.read(config.pattern).sparsity
     if config.sparsity == "auto" and not fixed and not config.quality:
         rungs = tuple(config.model_copy(update={"sparsity": one}) for one in AUTO)
-        return Ladder(rungs, AUTO.index(FIRST), goes_on=True)
+        start = AUTO.index(FIRST)
+        return Ladder(rungs, start, _goes_on, regains=REGAINS)
     more = {count: {"exempt_sensitive": config.exempt_sensitive + count} for count in WHOLE}
     milder: list[dict[str, Any]] = [more[2], more[1]]
     if config.quality:
@@ -135,7 +137,31 @@ def ladder(config: Config) -> Ladder:
             milder = [*({**scan, **one} for one in milder), scan]
         milder = [{"sparsity": config.sparsity * share} for share in SHARES] + milder
     rungs = (*(config.model_copy(update=one) for one in milder), config)
-    return Ladder(rungs, len(rungs) - 1)
+    return Ladder(rungs, len(rungs) - 1, _goes_on)
+
+
+def _goes_on(held: Config, wanted: Config) -> bool:
+    """Whether only more zeros are wanted, which can be added to those that are there."""
+    more = {"sparsity": wanted.sparsity, "quality": wanted.quality}
+    return not held.exempt_sensitive and held.model_copy(update=more) == wanted
+
+
+def gauge(rungs: Sequence[Config], source: Artifact, ctx: Context) -> list[float]:
+    """The score on val with the zeros of each rung, all at once and without training."""
+    from pipeline.compress import kernels, patterns, sensitivity
+    from pipeline.graph import keras_file
+
+    model = keras_file.load(source.model_path)
+    gauged = sensitivity.Gauged(model, source, ctx.data, ctx.seed, ctx.objective)
+    pattern = Pattern.read(rungs[0].pattern)
+    pruned = kernels.prunable(_kernels(model, pattern, rungs[0], ctx))
+    importance = {kernel.name: kernel.importance for kernel in pruned}
+    for config in rungs:
+        targets, _ = _targets(model, pruned, pattern, config, ctx)
+        with gauged.one():
+            for kernel in pruned:
+                kernel.keep(patterns.mask(importance[kernel.name], targets[kernel.name], pattern))
+    return gauged.scores
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
@@ -144,23 +170,25 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
     from pipeline.compress import kernels, pruning
     from pipeline.graph import keras_file
-    from pipeline.train import training
+    from pipeline.train import course, training
 
     keras.utils.set_random_seed(ctx.seed)
     model = keras_file.load(source.model_path)
-    lessons = training.taught(source.model_path) if config.distill else None
+    lessons = training.taught(ctx.origin(source).model_path) if config.distill else None
     pattern = Pattern.read(config.pattern)
     every = _kernels(model, pattern, config, ctx)
     pruned = kernels.prunable(every)
     targets, found = _targets(model, pruned, pattern, config, ctx)
 
-    def fit(one: pruning.Round, callbacks: Sequence[Any]) -> training.History:
+    def fit(one: pruning.Round, callbacks: Sequence[Any]) -> course.History:
         name = CHECKPOINT if one.is_last else f"{one.first}-{CHECKPOINT}"
         session = training.Session(
             "prune",
             on_epoch=lambda epoch, point: ctx.curve(one.first + epoch, point),
             checkpoint=ctx.directory / name,
+            deadline=ctx.until,
             objective=ctx.objective,
+            goal=ctx.goal if one.is_last else None,  # earlier rounds have not all of the zeros
         )
         return training.fit(
             model,
@@ -181,6 +209,25 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     for path in ctx.directory.glob(f"*-{CHECKPOINT}"):
         path.unlink()
     return artifact
+
+
+def _curves(
+    model: Any, pruned: Sequence[Any], pattern: Pattern, config: Config, ctx: Context
+) -> Any:
+    """The sensitivity of kernels, measured once for all attempts."""
+    from pipeline.compress import sensitivity
+    from pipeline.system.files import fingerprint
+
+    split, objective = ctx.data.val, ctx.objective
+    code = ctx.attempt.origin.fingerprint if ctx.attempt else None
+    names = [kernel.name for kernel in pruned]
+    settings = (config.pattern, config.score, objective)
+    key = fingerprint(code, ctx.data.fingerprint, ctx.seed, names, *settings)
+    return sensitivity.remembered(
+        ctx.shared and ctx.shared / sensitivity.FILE,
+        key,
+        lambda: sensitivity.scan(pruned, model, split, ctx.seed, pattern, objective),
+    )
 
 
 def _sparsity(config: Config, pattern: Pattern) -> float:
@@ -216,12 +263,12 @@ def _targets(
     model: Any, pruned: Sequence[Any], pattern: Pattern, config: Config, ctx: Context
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Fraction of zeros by name of the pruned kernel, and fields of `Details` to report."""
-    from pipeline.compress import allocation, kernels, sensitivity
+    from pipeline.compress import allocation, kernels
 
     sparsity, details = _sparsity(config, pattern), dict[str, Any]()
     wanted = config.allocation or ("uniform" if pattern.sparsity else "sensitivity")
     if wanted == "sensitivity":
-        curves, images = sensitivity.scan(pruned, model, ctx.data.val, ctx.seed, pattern)
+        curves, images = _curves(model, pruned, pattern, config, ctx)
         targets = allocation.by_sensitivity(pruned, sparsity, curves, images)
         details["sensitivity"] = curves
     elif wanted == "deviation":

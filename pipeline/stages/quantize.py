@@ -72,12 +72,13 @@ class Config(StageConfig):
 def ladder(config: Config) -> Ladder:
     """As asked; if accuracy falls too far, longer training at a lower rate, then 8 bits for 4."""
     if METHODS[config.precision] == ("ptq",) or config.method == "ptq":
-        return Ladder((config,), start=0)
+        return Ladder((config,), start=0, vital=True)
     slow = {"epochs": 2 * config.epochs, "learning_rate": config.learning_rate / 10}
     rungs = [config.model_copy(update=slow), config]
     if config.precision == "int4":
         rungs = [one.model_copy(update={"precision": "int8"}) for one in rungs] + rungs
-    return Ladder(tuple(rungs), len(rungs) - 1)
+    # a file of float32 is not what was asked for: there is always time for one epoch
+    return Ladder(tuple(rungs), len(rungs) - 1, vital=True)
 
 
 def foresee(config: Config, source: Artifact, before: Sequence[str]) -> None:
@@ -183,6 +184,7 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
     from pipeline.graph import ending
     from pipeline.quantization.tfmot import bridge, quantization, trainer
     from pipeline.tflite import convert, parity
+    from pipeline.train import prospects
 
     bits = 4 if config.precision == "int4" else 8
     settings = mending(source.settings, config.epochs, config.learning_rate)
@@ -190,8 +192,9 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
     def prepare(images: Any) -> Any:
         return bridge.rescaled(model, images)
 
-    kind = ending.kind(model)
-    train = trainer.Trainer(ctx.data, settings, ctx.seed, prepare, ctx.curve, kind, ctx.objective)
+    limits = prospects.Limits(ctx.goal, ctx.until)
+    known = (ctx.curve, ending.kind(model), ctx.objective, limits)
+    train = trainer.Trainer(ctx.data, settings, ctx.seed, prepare, *known)
     quantized, layers = quantization.quantize_aware(model, train, images, bits)
     saved_model = ctx.directory / "qat"
     quantization.save(quantized, saved_model)

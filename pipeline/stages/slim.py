@@ -79,7 +79,15 @@ def ladder(config: Config) -> Ladder:
         else {"keep": 1 - (1 - config.keep) * share}
         for times, share in ((2.0, 0.25), (1.5, 0.5), (1.25, 0.75))
     ]
-    return Ladder((*(config.model_copy(update=one) for one in milder), config), start=3)
+    rungs = (*(config.model_copy(update=one) for one in milder), config)
+    return Ladder(rungs, start=3, goes_on=_goes_on)
+
+
+def _goes_on(held: Config, wanted: Config) -> bool:
+    """Whether more channels are to go, and neither a penalty nor a widening comes before that."""
+    fewer = {"flops": wanted.flops, "keep": wanted.keep}
+    alone = not wanted.penalize and wanted.expand == 1
+    return alone and held.model_copy(update=fewer) == wanted
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
@@ -88,16 +96,18 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
     from pipeline.compress import slimming
     from pipeline.graph import channels, complexity, keras_file
-    from pipeline.train import training
+    from pipeline.train import course, training
 
     keras.utils.set_random_seed(ctx.seed)
     model = keras_file.load(source.model_path)
-    before = complexity.profile(model).flops
+    origin = ctx.origin(source)
+    whole = model if origin is source else keras_file.load(origin.model_path)
+    before = complexity.profile(whole).flops
     target = min(config.flops or int(config.keep * before), before)
     given = config.model_dump(include={"epochs", "learning_rate"}, exclude_none=True)
     settings = Settings(**{**source.settings, **given, "fix_norms": False})
     narrowed, file = model, ctx.directory / NARROWED
-    history: training.History = {}
+    history: course.History = {}
     if target == before:
         log.info("slim: the network already has %s FLOPs; nothing is removed", f"{before:,}")
     elif file.exists():
@@ -115,12 +125,14 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             "slim",
             on_epoch=lambda epoch, point: ctx.curve(epoch + _length(history), point),
             checkpoint=ctx.directory / CHECKPOINT,
+            deadline=ctx.until,
             objective=ctx.objective,
+            goal=ctx.goal,
         )
         found = training.fit(narrowed, ctx.data, settings, ctx.seed, session)
         history = {curve: [*history.get(curve, []), *found[curve]] for curve in found}
     counts = {"flops_before": before, "flops_after": after, "flops_target": target}
-    rows = slimming.rows(channels.find(model), narrowed)
+    rows = slimming.rows(channels.find(whole), narrowed)
     details = Details(history=history, layers=rows, **counts)
     family, arch = (source.family, source.arch) if after == before else (None, None)
     artifact = ctx.save_keras(narrowed, source, details=details, family=family, arch=arch)
@@ -142,7 +154,7 @@ def _penalized(model: Any, settings: Settings, config: Config, ctx: Context) -> 
             ctx.data,
             settings.model_copy(update={"epochs": epochs, "settle": epochs - 1, "patience": None}),
             ctx.seed,
-            training.Session("penalize", ctx.curve, objective=ctx.objective),
+            training.Session("penalize", ctx.curve, deadline=ctx.until, objective=ctx.objective),
         )
 
 

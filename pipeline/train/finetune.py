@@ -26,9 +26,10 @@ from pipeline.objective import TITLES, guessed
 from pipeline.system.files import write_atomic
 from pipeline.train import class_weights, linear_probe, training
 from pipeline.train.checkpoint import CHECKPOINT
+from pipeline.train.course import History
 from pipeline.train.losses import Lessons
 from pipeline.train.settings import Settings
-from pipeline.train.training import History, Session
+from pipeline.train.training import Session
 
 Mode = Literal["auto", "full", "head_then_all", "frozen"]
 FEATURES = "features.npz"  # features of all images; a resumed run reads them again

@@ -1,7 +1,5 @@
 """Train a Keras model from plain settings: best weights, early stopping, checkpoints, reports."""
 
-import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,24 +10,19 @@ import keras
 from pipeline.data import datasets
 from pipeline.details import Objective
 from pipeline.graph import keras_file
-from pipeline.objective import chance
+from pipeline.objective import Goal, chance
 from pipeline.system import progress
 from pipeline.train import inputs, layer_rates, losses, optimizers, pacing
 from pipeline.train.checkpoint import Checkpoint, State
+from pipeline.train.course import Course, History, curves
 from pipeline.train.ema import Average
 from pipeline.train.losses import Lessons
 from pipeline.train.pacing import Pace
+from pipeline.train.prospects import Limits
 from pipeline.train.settings import Settings
 from pipeline.train.validation import Validation
 
-History = dict[str, list[float]]
 Report = Callable[[int, dict[str, float]], None]
-CURVES = {
-    "loss": "train/loss",
-    "accuracy": "train/accuracy",
-    "val_loss": "val/loss",
-    "val_accuracy": "val/accuracy",
-}
 TEMPERATURE = 2.0  # of distillation where the teacher is the network before compression
 
 
@@ -50,6 +43,8 @@ class Session:
             as fit, at most `most` if that is given. None: the epochs of the settings.
         most: Most epochs where there is `until`.
         objective: The score on val that decides which epoch is best.
+        goal: A floor for that score, by which training ends early where the rest of the epochs
+            cannot reach it, or can add nothing; None: it does not. Epochs of `settle` do not count.
     """
 
     label: str
@@ -60,20 +55,17 @@ class Session:
     until: float | None = None
     most: int | None = None
     objective: Objective = "accuracy"
+    goal: Goal | None = None
 
     @property
     def goals(self) -> list[str]:
         """The objective, where it is not accuracy."""
         return [] if self.objective == "accuracy" else [self.objective]
 
-
-def curves(objective: Objective) -> dict[str, str]:
-    """The names of the curves by those that Keras gives them.
-
-    >>> list(curves("macro_f1").values())[3:]
-    ['val/accuracy', 'val/macro_f1']
-    """
-    return CURVES | {f"val_{objective}": f"val/{objective}"}
+    def course(self, settings: Settings, chance: float, pace: Pace | None) -> Course:
+        """Begin the course of this training, in which guessing has a score of `chance`."""
+        limits = Limits(self.goal, self.deadline)
+        return Course(settings, chance, self.objective, self.last, limits, pace)
 
 
 def fit(
@@ -104,25 +96,24 @@ def fit(
     lessons = lessons or Lessons()
     with layer_rates.held(model, settings):
         view, noted = _compiled(model, dataset, settings, lessons, session.objective)
-        pace = session.until and pacing.pace(view, dataset, settings, session.until, session.most)
+        pace = pacing.pace(view, dataset, settings, session.until, session.most)
         average = Average(view, settings.ema) if settings.ema else None
         guessing = chance(session.objective, dataset.val.labels)
-        course = _Course(settings, guessing, session, pace)
+        course = session.course(settings, guessing, pace)
         file = None
         if session.checkpoint:
             more = [*(average.variables if average else []), *(pace.variables if pace else [])]
             common = (settings.model_dump(), lessons.plain, seed, dataset.fingerprint)
             file = Checkpoint(session.checkpoint, view, *common, *session.goals, more=more)
         lowering = optimizers.plateau(settings, session.objective)
-        watcher = _Watcher(view, course, lowering, file, average)
+        watcher = _Watcher(view, course, session.on_epoch, lowering, file, average)
         watcher.resume()
         if not course.is_over():
             train, val = inputs.streams(dataset, settings, seed, course.epochs)
             own = [keras.callbacks.TerminateOnNaN(), noted and noted.callback(), lowering]
-            own.append(pace and pace.callback(view))
+            own += [pace and pace.callback(view), average and average.callback()]
             if average:
                 view.after_step = average.update
-                own.append(average.callback())
             with (
                 progress.bar(session.label, course.expected) as advance,
                 optimizers.penalized(view, settings),
@@ -172,78 +163,12 @@ def _compiled(
 
 
 @dataclass
-class _Course:
-    """The curves and best weights of one training so far, and whether it is over."""
-
-    settings: Settings
-    chance: float  # the objective of guessing
-    session: Session
-    pace: Pace | None = None
-    history: History = field(default_factory=dict)
-    best_weights: list[Any] | None = None
-    best: tuple[float, float] = (-math.inf, -math.inf)  # the objective on val, minus val loss
-    best_epoch: int = 0
-
-    def __post_init__(self) -> None:
-        self.history = {curve: [] for curve in curves(self.session.objective).values()}
-
-    @property
-    def goal(self) -> str:
-        """The curve that decides."""
-        return f"val/{self.session.objective}"
-
-    @property
-    def epochs(self) -> int:
-        """Epochs that are done."""
-        return len(self.history["train/loss"])
-
-    @property
-    def last(self) -> int:
-        """Epochs after which it stops."""
-        if self.pace:
-            return self.pace.most or pacing.ENDLESS
-        return min(self.settings.epochs, self.session.last or self.settings.epochs)
-
-    @property
-    def expected(self) -> int:
-        """Epochs after which it stops, as far as is known."""
-        return self.pace.expected(self.epochs) if self.pace else self.last
-
-    def add(self, point: dict[str, float]) -> bool:
-        """Append one epoch to the curves; returns whether its weights are the best so far."""
-        epoch = self.epochs
-        for curve, value in point.items():
-            self.history[curve].append(value)
-        score = (point[self.goal], -point["val/loss"])
-        if epoch < self.settings.settle or score <= self.best or not math.isfinite(score[1]):
-            return False
-        self.best, self.best_epoch = score, epoch
-        return True
-
-    def is_over(self) -> bool:
-        """Whether no further epoch may begin."""
-        if not self.epochs:
-            return False
-        patience, grace = self.settings.patience, self.settings.grace
-        deadline = self.session.deadline
-        last = self.epochs - 1
-        reasons = (
-            self.epochs >= self.last,
-            not math.isfinite(self.history["train/loss"][-1]),
-            patience and last >= self.settings.settle and last - self.best_epoch >= patience,
-            grace and self.epochs >= grace and max(self.history[self.goal]) <= self.chance,
-            deadline is not None and time.monotonic() >= deadline,
-            self.pace is not None and self.pace.is_over(self.epochs),
-        )
-        return any(reasons)
-
-
-@dataclass
 class _Watcher:
     """Follows one training: reports its epochs, writes its checkpoints, and ends it."""
 
     view: keras.Model
-    course: _Course
+    course: Course
+    on_epoch: Report | None
     lowering: Any  # the callback that lowers the rate, or None
     checkpoint: Checkpoint | None
     average: Average | None
@@ -265,8 +190,7 @@ class _Watcher:
 
     def callback(self, advance: Callable[..., None]) -> keras.callbacks.Callback:
         """Make the callback that runs last; `advance` moves the progress bar after every epoch."""
-        on_epoch = self.course.session.on_epoch
-        names = curves(self.course.session.objective)
+        on_epoch, names = self.on_epoch, curves(self.course.objective)
 
         def began(logs: Any = None) -> None:
             for name, value in self.lowered.items():

@@ -1,11 +1,15 @@
 """Sensitivity: what each kernel alone can lose, and how many zeros it gets for that."""
 
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from support.chain import trained
 
+from pipeline import objective
+from pipeline.artifact import Artifact
 from pipeline.compress import allocation, kernels, sensitivity
 from pipeline.compress.kernels import Kernel
 from pipeline.data.datasets import Dataset, Split
@@ -152,3 +156,52 @@ def test_the_most_sensitive_kernels_are_named_and_the_others_counted() -> None:
     assert "layer 7<" in svg
     assert "layer 8<" not in svg
     assert "4 others" in svg
+
+
+# what all attempts of a stage share
+
+
+def test_curves_are_measured_once_for_the_same_key(tmp_path: Path) -> None:
+    made: list[int] = []
+
+    def make() -> Any:
+        made.append(1)
+        return {"first": [(0.0, 0.9), (0.4, 1 / 3)]}, 50
+
+    path = tmp_path / "scan.json"
+    first = sensitivity.remembered(path, "a", make)
+    assert sensitivity.remembered(path, "a", make) == first == make()
+    assert len(made) == 2  # one of them by the line above
+    sensitivity.remembered(path, "b", make)
+    assert len(made) == 3
+    sensitivity.remembered(None, "b", make)
+    assert len(made) == 4
+
+
+def test_another_objective_is_what_the_curves_show(scanned: Any) -> None:
+    model, split, found, *_ = scanned
+    for name in ("macro_f1", "auc"):
+        score, _ = sensitivity.scorer(model, split, 0, name)
+        scores = metrics.keras_scores(model, split)
+        assert score() == pytest.approx(objective.measured(name, split.labels, scores))
+        curves, _ = sensitivity.scan(found[:1], model, split, 0, objective=name)
+        assert curves["first"][0][1] == pytest.approx(score())
+
+
+def test_a_change_is_scored_with_new_statistics_and_undone(few_digits: Dataset) -> None:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(few_digits.image_shape)
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 128, offset=-1.0)(inputs))
+    dense, norm = keras.layers.Dense(32), keras.layers.BatchNormalization()
+    x = keras.layers.ReLU()(norm(dense(x)))
+    model = trained(keras.Model(inputs, keras.layers.Dense(10)(x)), few_digits, epochs=4)
+    before, whole = model.get_weights(), metrics.keras_hits(model, few_digits.val).mean()
+    for settings, kept in (({}, True), ({"fix_norms": True}, False)):
+        source = Artifact(stage="", fingerprint="", directory=Path(), settings=settings)
+        gauged = sensitivity.Gauged(model, source, few_digits, 0, "accuracy")
+        with gauged.one():  # normalization with new statistics takes this back
+            dense.kernel.assign(30 * dense.kernel)
+            dense.bias.assign(30 * dense.bias + 500)
+        assert (gauged.scores[0] > whole - 0.1) == kept
+        assert norm.momentum == 0.99
+        assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))

@@ -9,6 +9,7 @@ import pytest
 from keras import layers
 from pydantic import ValidationError
 from support.chain import run, saved, trained
+from support.context import make_context
 
 import search_spaces
 from pipeline.artifact import Artifact
@@ -19,6 +20,8 @@ from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch
 from pipeline.errors import ModelError
 from pipeline.graph import structure
+from pipeline.measure import metrics
+from pipeline.stages import cluster
 from pipeline.stages.cluster import IMAGES, Config, ladder
 from search_spaces.base import Cheapest, build
 
@@ -160,3 +163,29 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
 def test_numbers_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Config(**settings)
+
+
+# attempts
+
+
+def test_values_are_merged_only_to_half_as_many_or_fewer() -> None:
+    goes_on = ladder(Config()).goes_on
+    assert goes_on(Config(clusters=16), Config(clusters=8))
+    assert not goes_on(Config(clusters=8), Config(clusters=6))
+    both = Config(clusters=16, dense_clusters=8)
+    assert not goes_on(both, Config(clusters=8, dense_clusters=8))
+    assert goes_on(both, Config(clusters=8, dense_clusters=4))
+    assert not goes_on(Config(clusters=16, exempt_sensitive=1), Config(clusters=8))
+
+
+def test_the_gauge_scores_the_values_of_a_rung_without_training(
+    plain: Artifact, few_digits: Dataset, tmp_path: Path
+) -> None:
+    context = make_context(tmp_path / "cluster", few_digits)
+    found = cluster.gauge([Config(clusters=3), Config(clusters=64)], plain, context)
+    for count, score in zip((3, 64), found, strict=True):
+        model = keras.models.load_model(plain.model_path, compile=False)
+        seen, _ = batch(few_digits.train, IMAGES, 0)
+        clustering.cluster(model, Plan(count, count), (), seen)
+        assert score == pytest.approx(metrics.keras_hits(model, few_digits.val).mean())
+    assert found[0] < found[1]

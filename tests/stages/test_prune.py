@@ -12,8 +12,11 @@ from pydantic import ValidationError
 from support.context import RecordingLog, make_context
 
 from pipeline.artifact import Artifact
+from pipeline.context import Attempt
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
+from pipeline.measure import metrics
+from pipeline.objective import Goal
 from pipeline.report import page
 from pipeline.stages import prune
 from pipeline.stages.prune import Config
@@ -272,3 +275,62 @@ def test_a_sparsity_is_tried_milder_with_the_most_sensitive_kernels_whole_first(
 
 def test_a_pattern_is_tried_milder_with_more_and_more_kernels_whole() -> None:
     assert milder(pattern="2:4") == [{"exempt_sensitive": count} for count in (1, 2, 4, 8, 16)]
+
+
+# attempts
+
+
+def test_only_more_zeros_can_be_added_to_those_of_an_attempt() -> None:
+    goes_on = prune.ladder(Config()).goes_on
+    assert goes_on(Config(sparsity=0.5), Config(sparsity=0.7))
+    assert not goes_on(Config(sparsity=0.5), Config(sparsity=0.7, exempt_sensitive=1))
+    assert not goes_on(Config(sparsity=0.5, exempt_sensitive=1), Config(sparsity=0.5))
+    assert not goes_on(Config(sparsity=0.5, allocation="uniform"), Config(sparsity=0.7))
+
+
+def test_the_gauge_scores_the_zeros_of_a_rung_without_training(
+    source: Artifact, few_digits: Dataset, tmp_path: Path
+) -> None:
+    settings = {"score": "magnitude", "allocation": "uniform"}
+    rungs = [Config(sparsity=sparsity, **settings) for sparsity in (0.001, 0.5)]
+    kept = source.model_copy(update={"settings": {"fix_norms": True}})
+    found = prune.gauge(rungs, kept, make_context(tmp_path / "prune", few_digits))
+    for sparsity, score in zip((0.0, 0.5), found, strict=True):
+        model = loaded(source)
+        for name in ("conv", "dense"):
+            kernel = np.asarray(model.get_layer(name).kernel)
+            sizes = np.abs(kernel).reshape(-1)
+            least = np.sort(sizes)[round(sparsity * sizes.size)]
+            model.get_layer(name).kernel.assign(np.where(np.abs(kernel) < least, 0, kernel))
+        assert score == pytest.approx(metrics.keras_hits(model, few_digits.val).mean())
+
+
+@pytest.mark.parametrize(("floor", "epochs"), [(2.0, 4), (0.0, 4), (None, 6)])
+def test_within_a_floor_training_ends_once_it_is_clear_how(
+    run: Callable[..., Any],
+    source: Artifact,
+    few_digits: Dataset,
+    tmp_path: Path,
+    floor: float | None,
+    epochs: int,
+) -> None:
+    attempt = None if floor is None else Attempt(source, tmp_path, Goal(floor, floor, 100))
+    context = make_context(tmp_path / "made", few_digits, name="prune", attempt=attempt)
+    made = prune.run(source, Config(allocation="uniform", sparsity=0.5, epochs=6), context)
+    assert len(made.details.history["val/loss"]) == epochs  # the ramp takes three
+    assert sparsities(made)["conv"] == 0.5
+
+
+def test_attempts_share_the_scan_and_learn_from_the_input(
+    source: Artifact, few_digits: Dataset, tmp_path: Path
+) -> None:
+    attempt = Attempt(source, tmp_path, Goal(0.0, 0.0, 100))
+    made = source
+    curves = []
+    for number, sparsity in enumerate((0.5, 0.7)):
+        place = tmp_path / f"{number}"
+        context = make_context(place, few_digits, name="prune", attempt=attempt)
+        made = prune.run(made, Config(sparsity=sparsity, epochs=2), context)
+        curves.append(made.details.sensitivity)
+    assert curves[0] == curves[1]
+    assert (tmp_path / "scan.json").exists()

@@ -39,8 +39,6 @@ def test_the_choices_in_the_docs_can_be_made() -> None:
     [
         ({"oracle": "oraculum"}, "unknown oracle 'oraculum'. Known: "),
         ({"families": ["alexandria"]}, "unknown family 'alexandria'. Known: "),
-        ({"learning_rates": [0.1, 0.01]}, "the first value must not be above the second"),
-        ({"penalty_strengths": [0.1, 0.01]}, "the first value must not be above the second"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any], said: str) -> None:

@@ -7,11 +7,14 @@ import keras
 import pytest
 from pydantic import ValidationError
 from support.chain import run, saved
+from support.context import make_context
 
 import search_spaces
 from pipeline.artifact import Artifact
+from pipeline.context import Attempt
 from pipeline.data.datasets import Dataset
 from pipeline.graph import complexity
+from pipeline.objective import Goal
 from pipeline.stages import slim
 from search_spaces.base import Cheapest, build
 
@@ -79,3 +82,24 @@ def test_a_network_within_the_target_is_passed_on(
 def test_a_penalty_on_gamma_refuses_another_score() -> None:
     with pytest.raises(ValidationError, match="Received: penalize=True, score='l2'"):
         slim.Config(penalize=True, score="l2")
+
+
+def test_channels_are_removed_from_an_attempt_by_the_flops_of_the_input(
+    source: Artifact, few_digits: Dataset, tmp_path: Path
+) -> None:
+    first = run("slim", source, few_digits, tmp_path, epochs=1, keep=0.7)
+    attempt = Attempt(source, tmp_path, Goal(0.0, 0.1, 100))
+    context = make_context(tmp_path / "next" / "slim", few_digits, attempt=attempt)
+    made = slim.run(first, slim.Config(epochs=1, keep=0.5), context)
+    assert made.details.flops_before == flops(source)
+    assert made.details.flops_after == flops(made) <= 0.5 * flops(source) < flops(first)
+    rows = {row["layer"]: row["channels_before"] for row in made.details.layers}
+    assert rows == {row["layer"]: row["channels_before"] for row in first.details.layers}
+
+
+def test_a_penalty_or_a_widening_begins_from_the_input() -> None:
+    for settings in ({"penalize": True}, {"expand": 1.5}):
+        steps = slim.ladder(slim.Config(**settings))
+        assert not steps.goes_on(steps.rungs[0], steps.rungs[1])
+    steps = slim.ladder(slim.Config())
+    assert steps.goes_on(steps.rungs[0], steps.rungs[1])

@@ -1,6 +1,7 @@
 """A stage whose accuracy falls with its strength, and what the guardrail runs it on."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import pytest
@@ -20,21 +21,30 @@ class Config(StageConfig):
     """A stage whose accuracy falls with its strength."""
 
     strength: float = Field(0.9, description="What it costs")
+    epochs: int = Field(1, description="Of training")
 
 
 class Stage:
     """Notes what it is run with; each run leaves a model."""
 
     Config = Config
+    name = "shrink"
+    gauge: Any = None
 
-    def __init__(self, rungs: tuple[float, ...], start: int, goes_on: bool = False) -> None:
-        self.rungs, self.start, self.goes_on = rungs, start, goes_on
+    def __init__(
+        self,
+        rungs: tuple[float, ...],
+        start: int,
+        goes_on: bool = False,
+        regains: float | None = None,
+    ) -> None:
+        self.rungs, self.start, self.goes_on, self.regains = rungs, start, goes_on, regains
         self.ran: list[float] = []
         self.sources: list[str] = []
 
     def ladder(self, config: Config) -> Ladder:
         rungs = tuple(config.model_copy(update={"strength": one}) for one in self.rungs)
-        return Ladder(rungs, self.start, self.goes_on)
+        return Ladder(rungs, self.start, lambda held, wanted: self.goes_on, self.regains)
 
     def run(self, source: Artifact, config: Config, ctx: Context) -> Artifact:
         self.ran.append(config.strength)
@@ -74,8 +84,8 @@ def accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "val_accuracy", lambda made, _: 1 - made.settings["strength"] / 10)
 
 
-def run(stage: Stage, floor: float, ctx: Context, source: Artifact) -> Artifact:
-    return Guardrail(stage, floor).run(source, Config(), ctx)  # type: ignore[arg-type]
+def run(stage: Stage, floor: float, ctx: Context, source: Artifact, **settings: Any) -> Artifact:
+    return Guardrail(stage, floor).run(source, Config(**settings), ctx)  # type: ignore[arg-type]
 
 
 RUNGS = (0.2, 0.4, 0.6, 0.8, 0.9)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.data.datasets import Dataset
-from pipeline.train import training
+from pipeline.train import course, training
 from pipeline.train.checkpoint import Checkpoint, State
 from pipeline.train.settings import Settings
 from pipeline.train.training import Session
@@ -86,7 +86,7 @@ def test_training_goes_on_as_if_it_had_not_stopped(
     resumed, history = train(path, **settings, on_epoch=lambda n, _: reported.append(n))
     assert reported == [last - 1, last]  # the one whose report failed was not saved
     assert {curve: len(values) for curve, values in history.items()} == dict.fromkeys(
-        training.CURVES.values(), last
+        course.CURVES.values(), last
     )
     for curve, values in expected.items():
         np.testing.assert_allclose(history[curve], values, rtol=1e-6)

@@ -15,8 +15,9 @@ from support.scripted import BAD, FAINT, GOOD, HALF, line, script, weights
 
 from pipeline.data.datasets import Dataset
 from pipeline.train import training
+from pipeline.train.course import CURVES
 from pipeline.train.settings import Settings
-from pipeline.train.training import CURVES, Session
+from pipeline.train.training import Session
 
 OPTIMIZERS = ("sgd", "rmsprop_momentum", "adamw")  # the formulas are tested elsewhere
 

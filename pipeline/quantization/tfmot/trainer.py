@@ -7,6 +7,7 @@ batches of images and the names of the curves.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -18,8 +19,10 @@ from pipeline.details import Objective
 from pipeline.graph.scores import HALF, INDEPENDENT, Kind
 from pipeline.system import progress
 from pipeline.train import inputs, layer_rates
+from pipeline.train.course import History, curves
+from pipeline.train.prospects import Limits
 from pipeline.train.settings import Settings, mending
-from pipeline.train.training import History, Report, curves
+from pipeline.train.training import Report
 from pipeline.train.validation import Validation
 
 
@@ -35,6 +38,7 @@ class Trainer:
         on_epoch: Report,
         kind: Kind = "softmax",
         objective: Objective = "accuracy",
+        limits: Limits | None = None,
     ) -> None:
         """Decide how to train.
 
@@ -46,6 +50,7 @@ class Trainer:
             on_epoch: Called with the number of the epoch, from 1, and its point of every curve.
             kind: Of the network's scores; decides the loss, as in `pipeline.train.losses`.
             objective: The score on val that decides which epoch is best.
+            limits: When training may end before its last epoch; None: never.
 
         Raises:
             ValueError: a setting has no effect in this training.
@@ -59,6 +64,7 @@ class Trainer:
         self._dataset, self._settings, self._seed = dataset, settings, seed
         self._prepare, self._on_epoch, self._kind = prepare, on_epoch, kind
         self._objective: Objective = objective
+        self._limits = limits or Limits()
         self.history: History = {}
 
     def __call__(self, model: tf_keras.Model) -> None:
@@ -74,7 +80,8 @@ class Trainer:
             batches = inputs.streams(self._dataset, settings, self._seed)
             train, val = (part.map(lambda x, *y: (self._prepare(x), *y)) for part in batches)
             with progress.bar("quantize", settings.epochs) as advance:
-                best = _Best(self._on_epoch, advance, goal)
+                ends = partial(self._limits.is_over, epochs=settings.epochs)
+                best = _Best(self._on_epoch, advance, goal, ends)
                 scoring = [_Score(noted)] if noted else []
                 view.fit(
                     train,
@@ -93,13 +100,17 @@ class _Best(tf_keras.callbacks.Callback):  # type: ignore[misc]
     """Reports every epoch, and keeps the weights of the best: highest score, then least loss."""
 
     def __init__(
-        self, on_epoch: Report, advance: Callable[..., None], objective: Objective
+        self,
+        on_epoch: Report,
+        advance: Callable[..., None],
+        objective: Objective,
+        ends: Callable[[list[float]], bool],
     ) -> None:
         super().__init__()
         self._curves, self._goal = curves(objective), f"val/{objective}"
         self.history: History = {curve: [] for curve in self._curves.values()}
         self.weights: list[Any] | None = None
-        self._on_epoch, self._advance = on_epoch, advance
+        self._on_epoch, self._advance, self._ends = on_epoch, advance, ends
         self._score = (-math.inf, -math.inf)  # the objective on val, minus val loss
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
@@ -111,7 +122,8 @@ class _Best(tf_keras.callbacks.Callback):  # type: ignore[misc]
             self._score, self.weights = score, self.model.get_weights()
         self._advance(progress.note(point), epoch + 1)
         self._on_epoch(epoch + 1, point)
-        self.model.stop_training |= not math.isfinite(point["train/loss"])
+        over = not math.isfinite(point["train/loss"]) or self._ends(self.history[self._goal])
+        self.model.stop_training |= over
 
 
 class _Score(tf_keras.callbacks.Callback):  # type: ignore[misc]

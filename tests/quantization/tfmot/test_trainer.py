@@ -15,11 +15,12 @@ from support.scripted import BAD, FAINT, GOOD, HALF, line, weights
 
 from pipeline.data.datasets import Dataset, Split
 from pipeline.details import Objective
-from pipeline.objective import measured
+from pipeline.objective import Goal, measured
 from pipeline.quantization.tfmot import trainer
 from pipeline.quantization.tfmot.trainer import Trainer
+from pipeline.train.course import CURVES
+from pipeline.train.prospects import Limits
 from pipeline.train.settings import Settings
-from pipeline.train.training import CURVES
 
 STILL = 1e-12  # a learning rate that leaves the weights as they are scripted
 PIXELS = np.array([-1.0, 255 / 128 - 1])  # of the two classes, which are as frequent
@@ -108,6 +109,17 @@ def test_every_epoch_is_reported_as_it_ends(squares: Dataset) -> None:
     assert [epoch for epoch, _ in reported] == [1, 2, 3]
     assert [*train.history] == [*CURVES.values()]
     assert {key: [p[key] for _, p in reported] for key in train.history} == train.history
+
+
+@pytest.mark.parametrize(("floor", "epochs"), [(2.0, 4), (0.0, 4)])
+def test_it_ends_early_if_the_floor_cannot_be_reached_or_is(
+    squares: Dataset, floor: float, epochs: int
+) -> None:
+    settings = Settings(epochs=8, batch_size=16, learning_rate=STILL)
+    limits = Limits(Goal(floor, whole=floor, images=100))
+    train = Trainer(squares, settings, 0, scaled, lambda *_: None, limits=limits)
+    train(network())
+    assert len(train.history["val/loss"]) == epochs
 
 
 # what is minimized
