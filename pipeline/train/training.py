@@ -100,11 +100,9 @@ def fit(
         average = Average(view, settings.ema) if settings.ema else None
         guessing = chance(session.objective, dataset.val.labels)
         course = session.course(settings, guessing, pace)
-        file = None
-        if session.checkpoint:
-            more = [*(average.variables if average else []), *(pace.variables if pace else [])]
-            common = (settings.model_dump(), lessons.plain, seed, dataset.fingerprint)
-            file = Checkpoint(session.checkpoint, view, *common, *session.goals, more=more)
+        more = [*(average.variables if average else []), *(pace.variables if pace else [])]
+        common = (settings.model_dump(), lessons.plain, seed, dataset.fingerprint, *session.goals)
+        file = session.checkpoint and Checkpoint(session.checkpoint, view, *common, more=more)
         lowering = optimizers.plateau(settings, session.objective)
         watcher = _Watcher(view, course, session.on_epoch, lowering, file, average)
         watcher.resume()
