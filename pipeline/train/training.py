@@ -102,7 +102,8 @@ def fit(
         course = session.course(settings, guessing, pace)
         more = [*(average.variables if average else []), *(pace.variables if pace else [])]
         common = (settings.model_dump(), lessons.plain, seed, dataset.fingerprint, *session.goals)
-        file = session.checkpoint and Checkpoint(session.checkpoint, view, *common, more=more)
+        path = session.checkpoint
+        file = Checkpoint(path, view, *common, more=more) if path else None
         lowering = optimizers.plateau(settings, session.objective)
         watcher = _Watcher(view, course, session.on_epoch, lowering, file, average)
         watcher.resume()
