@@ -199,10 +199,11 @@ def renew(model: keras.Model, images: npt.NDArray[Any]) -> None:
     """
     norms = [la for la in walk.layers(model) if isinstance(la, keras.layers.BatchNormalization)]
     paces = [layer.momentum for layer in norms]
-    for number in range(len(images) // BATCH if norms else 0):
+    parts = np.array_split(images, max(1, len(images) // BATCH)) if norms and len(images) else []
+    for number, part in enumerate(parts):
         for layer in norms:
-            layer.momentum = number / (number + 1)
-        model(images[number * BATCH :][:BATCH].astype(np.float32), training=True)
+            layer.momentum = number / (number + 1)  # the mean of all parts so far
+        model(part.astype(np.float32), training=True)
     for layer, pace in zip(norms, paces, strict=True):
         layer.momentum = pace
 

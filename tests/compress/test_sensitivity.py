@@ -194,7 +194,7 @@ def test_a_change_is_scored_with_new_statistics_and_undone(few_digits: Dataset) 
     x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 128, offset=-1.0)(inputs))
     dense, norm = keras.layers.Dense(32), keras.layers.BatchNormalization()
     x = keras.layers.ReLU()(norm(dense(x)))
-    model = trained(keras.Model(inputs, keras.layers.Dense(10)(x)), few_digits, epochs=4)
+    model = trained(keras.Model(inputs, keras.layers.Dense(10)(x)), few_digits, epochs=15)
     before, whole = model.get_weights(), metrics.keras_hits(model, few_digits.val).mean()
     for settings, kept in (({}, True), ({"fix_norms": True}, False)):
         source = Artifact(stage="", fingerprint="", directory=Path(), settings=settings)

@@ -84,6 +84,7 @@ def test_a_penalty_on_gamma_refuses_another_score() -> None:
         slim.Config(penalize=True, score="l2")
 
 
+@pytest.mark.slow
 def test_channels_are_removed_from_an_attempt_by_the_flops_of_the_input(
     source: Artifact, few_digits: Dataset, tmp_path: Path
 ) -> None:
