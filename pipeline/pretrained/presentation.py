@@ -83,6 +83,19 @@ class Shown:
         return np.asarray(self.classes == self.sample.labels)
 
     @property
+    def own_labels(self) -> npt.NDArray[Any] | None:
+        """The labels as the network numbers its classes; None if it does as the data do, `[N]`."""
+        labels = self.sample.labels
+        places = class_order.one_to_one(self.classes, labels, self.scores.shape[-1])
+        return None if places is None else np.argsort(places)[labels]
+
+    @property
+    def told_apart(self) -> float:
+        """Fraction of all images that are right, in whichever order the network has its classes."""
+        own = self.own_labels
+        return float(np.mean(self.hits if own is None else self.classes == own))
+
+    @property
     def accuracy(self) -> float:
         """Fraction of the val images that are classified correctly."""
         return float(self.hits[: self.sample.val].mean())
@@ -112,14 +125,17 @@ class Found:
 
     def rivals(self) -> list[Shown]:
         """Other ways that do as well, as far as chance tells, and give other scores."""
-        highest = self.best.scores.max(axis=-1)
-        return [
+        highest, own = self.best.scores.max(axis=-1), self.best.own_labels
+        others = [
             one
             for one in self.tried
-            if one is not self.best
-            and len(one.hits) == len(self.best.hits)
-            and not _worse(one, self.best)
-            and abs(one.scores.max(axis=-1) - highest).mean() > APART
+            if one is not self.best and len(one.hits) == len(self.best.hits)
+        ]
+        best, *again = _labelled([self.best, *others], own)
+        return [
+            one
+            for one, seen in zip(others, again, strict=True)
+            if not _worse(seen, best) and abs(one.scores.max(axis=-1) - highest).mean() > APART
         ]
 
 
@@ -134,8 +150,8 @@ def recognized(score: Score, sample: Sample, candidates: Sequence[Pixels]) -> Fo
     tried, left = [], list(candidates)
     if few is not None:
         looks = [shown(score, few, one) for one in candidates]
-        least = max(one.hits.mean() for one in looks) - PROMISING
-        given_up = [one for one in looks if one.way not in PLAIN and one.hits.mean() < least]
+        least = max(one.told_apart for one in looks) - PROMISING
+        given_up = [one for one in looks if one.way not in PLAIN and one.told_apart < least]
         left = [one for one in candidates if one.name not in {look.way for look in given_up}]
         tried = given_up
     whole = [shown(score, sample, one) for one in left]
@@ -147,17 +163,22 @@ def _chosen(ways: list[Shown]) -> Shown:
     best = best_of(ways, PLAIN)
     if best.hits.mean() > MIXED:
         return best
-    count, labels = best.scores.shape[-1], best.sample.labels
-    orders = [class_order.one_to_one(one.classes, labels, count) for one in ways]
-    known = [(one, places) for one, places in zip(ways, orders, strict=True) if places is not None]
+    known = [one for one in ways if one.own_labels is not None]
     if known:
-        _, places = max(known, key=lambda each: float(np.mean(each[1][each[0].classes] == labels)))
-        own = replace(best.sample, labels=np.argsort(places)[labels])  # as the network numbers them
-        again = best_of([replace(one, sample=own) for one in ways], PLAIN)
+        own = max(known, key=lambda one: one.told_apart).own_labels
+        again = best_of(_labelled(ways, own), PLAIN)
         return next(one for one in ways if one.way == again.way)
     if all(one.guesses for one in ways):
         return next((one for one in ways if one.pixels == AS_THEY_ARE), best)
     return best
+
+
+def _labelled(ways: Sequence[Shown], labels: npt.NDArray[Any] | None) -> list[Shown]:
+    """Ways of one sample with other labels; None: with those that they have."""
+    if labels is None:
+        return list(ways)
+    own = replace(ways[0].sample, labels=labels)
+    return [replace(one, sample=own) for one in ways]
 
 
 def best_of(ways: Sequence[Shown], usual: Collection[str]) -> Shown:
