@@ -15,7 +15,7 @@ from pipeline.data import datasets
 from pipeline.data.datasets import Split
 from pipeline.data.stream import batch
 from pipeline.graph import scores
-from pipeline.pretrained import class_order
+from pipeline.pretrained import class_order, evidence
 from pipeline.pretrained.pixels import AS_THEY_ARE, FIXED, PLAIN, Pixels, Statistics
 
 SAMPLE = 1000  # val images at most
@@ -28,8 +28,7 @@ MANY = 0.1  # accuracy that unusual values of pixels have to gain
 APART = 0.05  # mean difference of the highest score, above which ways are not the same
 PROMISING = 0.1  # accuracy below the best at the first look, of ways that are looked at again
 MIXED = 0.6  # an accuracy up to this may be that of classes in another order
-SMOOTHING = 0.01  # label smoothing s, see `surprise`
-LEAST = 1e-30  # smaller probabilities count as this, so that their logarithm is finite
+LEAST = 1e-30  # sums of scores below this are taken as this
 SUMS = 0.02  # how far sums of probabilities may be from 1: an int8 network rounds them
 
 Score = Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]]  # images as the network has them
@@ -221,8 +220,12 @@ def _clearly_better(one: Shown, usual: Shown) -> bool:
 
     More contrast makes a network surer, and may even make it right more often, although it was not
     trained on that. So likelihood does not count, and a few images more do only where the usual
-    way is wrong more often than its own scores claim.
+    way is wrong more often than its own scores claim, or where train images show that the network
+    was trained on the other one.
     """
+    labels, val = one.sample.labels, one.sample.val
+    if one.pixels != usual.pixels and evidence.fits_better(one.scores, usual.scores, labels, val):
+        return True
     if not _worse(usual, one):
         return False
     gain = float(one.hits.mean() - usual.hits.mean())
@@ -231,24 +234,13 @@ def _clearly_better(one: Shown, usual: Shown) -> bool:
 
 
 def surprise(scores: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
-    """Mean cross-entropy of class scores with label smoothing.
-
-    Pixels that are too small leave every class about as probable; pixels that are too large make
-    scores of exactly 0 and 1, which smoothed labels hold against them even where all are right.
-
-    `-sum_k ((1 - s) [k = label] + s / K) log p_k`, with `s = 0.01` and `p` at least 1e-30.
+    """Mean of `evidence.surprises`.
 
     Args:
         scores: Probabilities `[N, K]`.
         labels: `[N]`.
-
-    >>> rows = np.array([[[0.5, 0.5]], [[0.99, 0.01]], [[1.0, 0.0]]])
-    >>> [round(surprise(row, np.array([0])), 2) for row in rows]
-    [0.69, 0.03, 0.35]
     """
-    logs = np.log(np.clip(scores.astype(np.float64), LEAST, None))
-    right = np.take_along_axis(logs, labels[:, None].astype(np.int64), axis=-1)
-    return float(-np.mean((1 - SMOOTHING) * right) - np.mean(SMOOTHING * logs))
+    return float(evidence.surprises(scores, labels).mean())
 
 
 def shown(score: Score, sample: Sample, pixels: Pixels, way: str | None = None) -> Shown:
