@@ -5,19 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.data import parts
+from pipeline.data.folders import KINDS, is_hidden, is_loop, is_picture, kind_of, loose, sub_folders
+from pipeline.data.parts import PARTS
 from pipeline.errors import DataError
-
-SUFFIXES = {
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".webp", ".gif"),
-    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".heic", ".heif"),
-}
-KINDS = "PNG, JPEG, WebP, GIF, TIFF, BMP, PPM, JPEG 2000, AVIF or HEIC"
-PARTS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("test", "testing"), "test"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-}
-JUNK = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"}  # of systems, not people
 
 
 @dataclass(frozen=True)
@@ -86,10 +77,10 @@ def read(root: Path, source: str) -> tuple[list[Picture], list[str]]:
 
 
 def _unwrapped(root: Path, notices: _Notices) -> Path:
-    """Follow folders that hold nothing but one other folder with folders in it."""
+    """Follow folders that hold nothing but one other, of the same name or with folders in it."""
     top = root
-    while len(inside := sub_folders(top)) == 1 and sub_folders(inside[0]) and not _loose(inside[0]):
-        if _is_loop(inside[0]):
+    while len(inside := sub_folders(top)) == 1 and not is_loop(inside[0]):
+        if inside[0].name != top.name and (not sub_folders(inside[0]) or loose(inside[0])):
             break
         top = inside[0]
     if top != root:
@@ -109,24 +100,61 @@ def _parts(root: Path, source: str, notices: _Notices) -> dict[str, list[Path]]:
     folders = sub_folders(root)
     named: dict[str, Path] = {}
     for folder in folders:
-        part = PARTS.get(folder.name.lower())
-        if part and (twice := named.get(part)):
-            raise DataError(
-                f"two folders may be the {part} part. Received: source={source}, "
-                f"folders={twice.name}, {folder.name}. Leave one of them"
-            )
-        if part:
-            named[part] = folder
+        if part := PARTS.get(folder.name.lower()):
+            _name(named, part, folder, source)
+    for name, part in _worded(folders).items():
+        if root / name not in named.values():
+            _name(named, part, root / name, source)
+            notices.lines.append(f"the folder {name} is the {part} part")
     others = [folder for folder in folders if folder not in named.values()]
-    if not named or (others and "train" in named and _loose(named["train"])):
+    if not named or (others and "train" in named and loose(named["train"])):
         for folder in named.values():  # classes of those names: a train beside a bus
             notices.lines.append(f"the folder {folder.name} counts as a class of that name")
-        return {"": _classes(root, source, notices)}
+        classes = _classes(root, source, notices)
+        _tell_alike(classes, notices)
+        return {"": classes}
     if "train" in named:
         _set_aside(others, source, notices)
         _ignore(root, folders, notices)
         return _labelled(named, source, notices)
     return _without_train(root, named, others, source, notices)
+
+
+def _name(named: dict[str, Path], part: str, folder: Path, source: str) -> None:
+    """Take a folder as a part, which no other folder may be."""
+    if twice := named.get(part):
+        raise DataError(
+            f"two folders may be the {part} part. Received: source={source}, "
+            f"folders={twice.name}, {folder.name}. Leave one of them"
+        )
+    named[part] = folder
+
+
+def _worded(folders: list[Path]) -> dict[str, str]:
+    """The parts by names of folders that hold such a word among others, as `training_set`."""
+    inside = {one.name: _inside(one) for one in folders if parts.meant(one.name)}
+    known = {name: names for name, names in inside.items() if names is not None}
+    return parts.by_words(known, frozenset({one.name for one in folders} - set(inside)))
+
+
+def _inside(folder: Path) -> frozenset[str] | None:
+    """The names of the folders in a part; None if images lie beside them."""
+    top = _unwrapped(folder, _Notices(folder))
+    names = frozenset(one.name for one in sub_folders(top))
+    return None if names and loose(top) else names
+
+
+def _tell_alike(classes: list[Path], notices: _Notices) -> None:
+    """Tell that all classes hold the same folders, which may be the classes that are meant."""
+    inside = {frozenset(one.name for one in sub_folders(folder)) for folder in classes}
+    names = sorted(*inside) if len(inside) == 1 else []
+    if len(names) > 1 and not any(name.lower() in PARTS for name in names):
+        outer = ", ".join(one.name for one in classes[:5])
+        notices.lines.append(
+            f"the folders {outer} hold the same folders, {', '.join(names[:5])}: the former count "
+            "as classes; if the latter are the classes, put each of them into one folder, or below "
+            "train and test"
+        )
 
 
 def _labelled(named: Mapping[str, Path], source: str, notices: _Notices) -> dict[str, list[Path]]:
@@ -135,7 +163,7 @@ def _labelled(named: Mapping[str, Path], source: str, notices: _Notices) -> dict
     for part in (part for part in named if part != "train"):
         inside = _unwrapped(named[part], notices)
         if not sub_folders(inside):
-            count = len(_loose(inside))
+            count = len(loose(inside))
             notices.lines.append(f"left out {inside.name}: its {count} images have no classes")
             continue
         found[part] = sub_folders(inside)
@@ -158,8 +186,8 @@ def _without_train(
     classes = {folder.name for folder in others}
     for folder in named.values():
         inside = {one.name for one in sub_folders(folder)}
-        if not inside or not inside <= classes or _loose(folder):
-            held = "images" if _loose(folder) else f"folders {sorted(inside)}"
+        if not inside or not inside <= classes or loose(folder):
+            held = "images" if loose(folder) else f"folders {sorted(inside)}"
             raise DataError(
                 f"it is not clear what the folder {folder.name} is: there is no train folder. "
                 f"Received: source={source}, folders={sorted(p.name for p in (*others, folder))}, "
@@ -167,8 +195,8 @@ def _without_train(
                 f"or give {folder.name} another name if it is a class itself"
             )
     names = ", ".join(sorted(classes))
-    parts = ", ".join(folder.name for folder in named.values())
-    notices.lines.append(f"{parts}: held out; the folders {names} beside it are the train part")
+    held_out = ", ".join(folder.name for folder in named.values())
+    notices.lines.append(f"{held_out}: held out; the folders {names} beside it are the train part")
     found = {"train": others}
     found |= {part: sub_folders(folder) for part, folder in named.items()}
     if "test" not in found:
@@ -191,8 +219,8 @@ def _classes(folder: Path, source: str, notices: _Notices) -> list[Path]:
     """The folders of the classes in `folder`."""
     classes = sub_folders(folder)
     if len(classes) < 2:
-        loose = len(_loose(folder))
-        beside = f", images directly in it={loose}" if loose else ""
+        count = len(loose(folder))
+        beside = f", images directly in it={count}" if count else ""
         raise DataError(
             f"{folder} holds fewer than two classes. Received: source={source}, "
             f"sub_folders={[path.name for path in classes]}{beside}. Put the images of each class "
@@ -245,56 +273,20 @@ def _walk(folder: Path, above: tuple[Path, ...], notices: _Notices) -> list[Path
         return []
     found = []
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and not _is_hidden(path):
+        if path.is_dir() and not is_hidden(path):
             found += _walk(path, (*above, real), notices)
-        elif _is_picture(path):
+        elif is_picture(path):
             found.append(path)
         else:
-            notices.ignored[_kind(path)] += 1
+            notices.ignored[kind_of(path)] += 1
     return found
-
-
-def sub_folders(folder: Path) -> list[Path]:
-    """The visible sub-folders, sorted by name."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
-
-
-def _loose(folder: Path) -> list[Path]:
-    """The pictures directly in a folder."""
-    return [path for path in folder.iterdir() if _is_picture(path)]
 
 
 def _ignore(folder: Path, taken: Iterable[Path], notices: _Notices) -> None:
     """Count what lies in `folder` beside what is taken from it."""
     taken = set(taken)
     for path in folder.iterdir():
-        if _is_picture(path):
+        if is_picture(path):
             notices.ignored["images beside the folders of the classes"] += 1
         elif path not in taken:
-            notices.ignored[_kind(path)] += 1
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not _is_hidden(path) and path.is_file()
-
-
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(".") or path.name in JUNK
-
-
-def _is_loop(folder: Path) -> bool:
-    return folder.is_symlink() and folder.resolve() in [
-        (up := folder.parent.resolve()),
-        *up.parents,
-    ]
-
-
-def _kind(path: Path) -> str:
-    """What a file that is not taken is called in the notice."""
-    if path.is_dir():
-        return path.name if path.name in JUNK else "hidden or unused folders"
-    if path.name.startswith("."):
-        return "hidden"
-    if not path.is_file():
-        return "broken links" if path.is_symlink() else "no regular files"
-    return path.suffix.lower() or "without a suffix"
+            notices.ignored[kind_of(path)] += 1

@@ -9,9 +9,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.data import entries, layout, table
+from pipeline.data import entries, table
 from pipeline.data.entries import Entry
-from pipeline.data.layout import PARTS
+from pipeline.data.folders import SUFFIXES, sub_folders
+from pipeline.data.parts import PARTS
 
 NAMES = ("metadata.csv", "metadata.jsonl")
 
@@ -22,7 +23,7 @@ def read(root: Path, source: str) -> tuple[list[Entry], list[str]] | None:
     Raises:
         DataError: As `table.read`.
     """
-    places = [root, *(one for one in layout.sub_folders(root) if one.name.lower() in PARTS)]
+    places = [root, *(one for one in sub_folders(root) if one.name.lower() in PARTS)]
     files = [folder / name for folder in places for name in NAMES if (folder / name).is_file()]
     files = [file for file in files if {"path", "label"} <= set(table.roles(_header(file)))]
     if not files:
@@ -67,4 +68,4 @@ def _header(file: Path) -> list[str]:
 
 def _pictures(root: Path) -> list[Path]:
     found = root.rglob("*")
-    return [path for path in found if path.suffix.lower() in layout.SUFFIXES and path.is_file()]
+    return [path for path in found if path.suffix.lower() in SUFFIXES and path.is_file()]

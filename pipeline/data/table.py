@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.layout import PARTS, SUFFIXES
+from pipeline.data.folders import SUFFIXES
+from pipeline.data.parts import PARTS
 from pipeline.errors import DataError
 
 ROLES = {  # names of columns, of which only letters count; the first one that is there

@@ -15,7 +15,7 @@ from pipeline.data import datasets
 from pipeline.data.datasets import Split
 from pipeline.data.stream import batch
 from pipeline.graph import scores
-from pipeline.pretrained import class_order
+from pipeline.pretrained import class_order, evidence
 from pipeline.pretrained.pixels import AS_THEY_ARE, FIXED, PLAIN, Pixels, Statistics
 
 SAMPLE = 1000  # val images at most
@@ -28,8 +28,7 @@ MANY = 0.1  # accuracy that unusual values of pixels have to gain
 APART = 0.05  # mean difference of the highest score, above which ways are not the same
 PROMISING = 0.1  # accuracy below the best at the first look, of ways that are looked at again
 MIXED = 0.6  # an accuracy up to this may be that of classes in another order
-SMOOTHING = 0.01  # label smoothing s, see `surprise`
-LEAST = 1e-30  # smaller probabilities count as this, so that their logarithm is finite
+LEAST = 1e-30  # sums of scores below this are taken as this
 SUMS = 0.02  # how far sums of probabilities may be from 1: an int8 network rounds them
 
 Score = Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]]  # images as the network has them
@@ -83,6 +82,19 @@ class Shown:
         return np.asarray(self.classes == self.sample.labels)
 
     @property
+    def own_labels(self) -> npt.NDArray[Any] | None:
+        """The labels as the network numbers its classes; None if it does as the data do, `[N]`."""
+        labels = self.sample.labels
+        places = class_order.one_to_one(self.classes, labels, self.scores.shape[-1])
+        return None if places is None else np.argsort(places)[labels]
+
+    @property
+    def told_apart(self) -> float:
+        """Fraction of all images that are right, in whichever order the network has its classes."""
+        own = self.own_labels
+        return float(np.mean(self.hits if own is None else self.classes == own))
+
+    @property
     def accuracy(self) -> float:
         """Fraction of the val images that are classified correctly."""
         return float(self.hits[: self.sample.val].mean())
@@ -112,14 +124,17 @@ class Found:
 
     def rivals(self) -> list[Shown]:
         """Other ways that do as well, as far as chance tells, and give other scores."""
-        highest = self.best.scores.max(axis=-1)
-        return [
+        highest, own = self.best.scores.max(axis=-1), self.best.own_labels
+        others = [
             one
             for one in self.tried
-            if one is not self.best
-            and len(one.hits) == len(self.best.hits)
-            and not _worse(one, self.best)
-            and abs(one.scores.max(axis=-1) - highest).mean() > APART
+            if one is not self.best and len(one.hits) == len(self.best.hits)
+        ]
+        best, *again = _labelled([self.best, *others], own)
+        return [
+            one
+            for one, seen in zip(others, again, strict=True)
+            if not _worse(seen, best) and abs(one.scores.max(axis=-1) - highest).mean() > APART
         ]
 
 
@@ -134,8 +149,8 @@ def recognized(score: Score, sample: Sample, candidates: Sequence[Pixels]) -> Fo
     tried, left = [], list(candidates)
     if few is not None:
         looks = [shown(score, few, one) for one in candidates]
-        least = max(one.hits.mean() for one in looks) - PROMISING
-        given_up = [one for one in looks if one.way not in PLAIN and one.hits.mean() < least]
+        least = max(one.told_apart for one in looks) - PROMISING
+        given_up = [one for one in looks if one.way not in PLAIN and one.told_apart < least]
         left = [one for one in candidates if one.name not in {look.way for look in given_up}]
         tried = given_up
     whole = [shown(score, sample, one) for one in left]
@@ -147,17 +162,22 @@ def _chosen(ways: list[Shown]) -> Shown:
     best = best_of(ways, PLAIN)
     if best.hits.mean() > MIXED:
         return best
-    count, labels = best.scores.shape[-1], best.sample.labels
-    orders = [class_order.one_to_one(one.classes, labels, count) for one in ways]
-    known = [(one, places) for one, places in zip(ways, orders, strict=True) if places is not None]
+    known = [one for one in ways if one.own_labels is not None]
     if known:
-        _, places = max(known, key=lambda each: float(np.mean(each[1][each[0].classes] == labels)))
-        own = replace(best.sample, labels=np.argsort(places)[labels])  # as the network numbers them
-        again = best_of([replace(one, sample=own) for one in ways], PLAIN)
+        own = max(known, key=lambda one: one.told_apart).own_labels
+        again = best_of(_labelled(ways, own), PLAIN)
         return next(one for one in ways if one.way == again.way)
     if all(one.guesses for one in ways):
         return next((one for one in ways if one.pixels == AS_THEY_ARE), best)
     return best
+
+
+def _labelled(ways: Sequence[Shown], labels: npt.NDArray[Any] | None) -> list[Shown]:
+    """Ways of one sample with other labels; None: with those that they have."""
+    if labels is None:
+        return list(ways)
+    own = replace(ways[0].sample, labels=labels)
+    return [replace(one, sample=own) for one in ways]
 
 
 def best_of(ways: Sequence[Shown], usual: Collection[str]) -> Shown:
@@ -200,8 +220,12 @@ def _clearly_better(one: Shown, usual: Shown) -> bool:
 
     More contrast makes a network surer, and may even make it right more often, although it was not
     trained on that. So likelihood does not count, and a few images more do only where the usual
-    way is wrong more often than its own scores claim.
+    way is wrong more often than its own scores claim, or where train images show that the network
+    was trained on the other one.
     """
+    labels, val = one.sample.labels, one.sample.val
+    if one.pixels != usual.pixels and evidence.fits_better(one.scores, usual.scores, labels, val):
+        return True
     if not _worse(usual, one):
         return False
     gain = float(one.hits.mean() - usual.hits.mean())
@@ -210,24 +234,13 @@ def _clearly_better(one: Shown, usual: Shown) -> bool:
 
 
 def surprise(scores: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
-    """Mean cross-entropy of class scores with label smoothing.
-
-    Pixels that are too small leave every class about as probable; pixels that are too large make
-    scores of exactly 0 and 1, which smoothed labels hold against them even where all are right.
-
-    `-sum_k ((1 - s) [k = label] + s / K) log p_k`, with `s = 0.01` and `p` at least 1e-30.
+    """Mean of `evidence.surprises`.
 
     Args:
         scores: Probabilities `[N, K]`.
         labels: `[N]`.
-
-    >>> rows = np.array([[[0.5, 0.5]], [[0.99, 0.01]], [[1.0, 0.0]]])
-    >>> [round(surprise(row, np.array([0])), 2) for row in rows]
-    [0.69, 0.03, 0.35]
     """
-    logs = np.log(np.clip(scores.astype(np.float64), LEAST, None))
-    right = np.take_along_axis(logs, labels[:, None].astype(np.int64), axis=-1)
-    return float(-np.mean((1 - SMOOTHING) * right) - np.mean(SMOOTHING * logs))
+    return float(evidence.surprises(scores, labels).mean())
 
 
 def shown(score: Score, sample: Sample, pixels: Pixels, way: str | None = None) -> Shown:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data import layout, pictures
+from pipeline.data import folders, pictures
 from pipeline.errors import DataError, ModelError
 from pipeline.graph import scores as score
 from pipeline.system import threads
@@ -77,7 +77,7 @@ def listed(given: Sequence[str]) -> tuple[list[Path], list[str]]:
         path = Path(word)
         if path.is_dir():
             files = sorted(p for p in path.rglob("*") if p.is_file())
-            images = [p for p in files if p.suffix.lower() in layout.SUFFIXES]
+            images = [p for p in files if p.suffix.lower() in folders.SUFFIXES]
             if others := _counted(set(files) - set(images)):
                 left_out.append(f"{word}: left out what are no images by their names: {others}")
             found += images
@@ -89,7 +89,7 @@ def listed(given: Sequence[str]) -> tuple[list[Path], list[str]]:
         more = f" ({'; '.join(left_out)})" if left_out else ""
         raise DataError(
             f"there are no images{more}. Received: {' '.join(given)}. Give image files, or folders "
-            f"with files that end in {', '.join(sorted(layout.SUFFIXES))}"
+            f"with files that end in {', '.join(sorted(folders.SUFFIXES))}"
         )
     return found, left_out
 

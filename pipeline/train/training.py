@@ -102,8 +102,7 @@ def fit(
         course = session.course(settings, guessing, pace)
         more = [*(average.variables if average else []), *(pace.variables if pace else [])]
         common = (settings.model_dump(), lessons.plain, seed, dataset.fingerprint, *session.goals)
-        path = session.checkpoint
-        file = Checkpoint(path, view, *common, more=more) if path else None
+        file = _file(session, view, *common, more=more)
         lowering = optimizers.plateau(settings, session.objective)
         watcher = _Watcher(view, course, session.on_epoch, lowering, file, average)
         watcher.resume()
@@ -129,6 +128,10 @@ def fit(
         if average or course.best_weights is not None:
             view.set_weights(course.best_weights or watcher.scored())
     return course.history
+
+
+def _file(session: Session, *common: Any, more: Sequence[Any]) -> Checkpoint | None:
+    return Checkpoint(session.checkpoint, *common, more=more) if session.checkpoint else None
 
 
 def taught(path: Path | None) -> Lessons:

@@ -138,6 +138,54 @@ def test_a_test_folder_that_may_be_a_class_is_refused(
     assert "'NG', 'OK'" in message
 
 
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("training_set", "test_set"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("TrainImages", "ValImages"),
+        ("train", "eval"),
+        ("trainval", "test"),
+    ],
+)
+def test_parts_are_known_by_a_word_in_their_names_if_they_hold_the_same_classes(
+    tmp_path: Path, train: str, test: str
+) -> None:
+    write(tmp_path, *(f"{part}/{c}/1.png" for part in (train, test) for c in ("cat", "dog")))
+    found, notes = read(tmp_path)
+    assert set(found) == {(part, c) for part in ("train", "test") for c in ("cat", "dog")}
+    named = {one.split("/")[0] for one in (train, test)} - {"train", "test"}
+    assert all(f"the folder {one} is the " in notes for one in named)
+
+
+def test_a_worded_part_without_classes_is_left_out_with_a_line(tmp_path: Path) -> None:
+    write(tmp_path, "asl_train/asl_train/A/1.png", "asl_train/asl_train/B/1.png")
+    found, notes = read(write(tmp_path, "asl_test/asl_test/A_test.jpg"))
+    assert set(found) == {("train", "A"), ("train", "B")}
+    assert "left out asl_test: its 1 images have no classes" in notes
+
+
+def test_validate_beside_the_classes_is_no_third_class(tmp_path: Path) -> None:
+    classes = ("OK", "NG")
+    write(tmp_path, *(f"{c}/1.png" for c in classes), *(f"validate/{c}/2.png" for c in classes))
+    found, notes = read(tmp_path)
+    assert set(found) == {(part, c) for part in ("train", "test") for c in classes}
+    assert "the folder validate is the val part" in notes
+
+
+def test_images_beside_worded_parts_are_refused(tmp_path: Path) -> None:
+    both = [f"{part}/{c}/1.png" for part in ("training_set", "test_set") for c in ("cat", "dog")]
+    write(tmp_path, *both, "single_prediction/1.png")
+    assert "folder=single_prediction, images=1. Move it away" in refused(tmp_path)
+
+
+def test_folders_that_all_hold_the_same_folders_are_told(tmp_path: Path) -> None:
+    write(tmp_path, *(f"{fold}/{c}/1.png" for fold in ("fold1", "fold2") for c in ("cat", "dog")))
+    found, notes = read(tmp_path)
+    assert set(found) == {("", "fold1"), ("", "fold2")}
+    assert "the folders fold1, fold2 hold the same folders, cat, dog" in notes
+
+
 def test_a_train_of_images_beside_a_bus_is_a_class_and_said_to_be_one(tmp_path: Path) -> None:
     write(tmp_path, "bus/1.png", "train/1.png")
     found, notes = read(tmp_path)

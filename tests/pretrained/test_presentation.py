@@ -146,6 +146,39 @@ def test_ways_that_do_as_well_and_give_other_scores_are_rivals() -> None:
     assert [one.way for one in found.rivals()] == ["imagenet"]
 
 
+def test_ways_are_compared_in_the_order_of_classes_that_the_network_has() -> None:
+    """With the order of the data both are right about a third; only one tells classes apart."""
+    labels = np.arange(300) % 3
+    sample = Sample(np.zeros((300, 1, 1, 1)), labels, 300)
+    shifted = np.eye(3)[(labels + 1) % 3] * 0.7 + 0.1
+    always = np.tile([0.98, 0.01, 0.01], (300, 1))
+    best, other = (
+        Shown(name, pixels.named(name, None), scores, sample)
+        for name, scores in (("0..255", shifted), ("0..1", always))
+    )
+    assert best.accuracy < other.accuracy
+    assert Found(best, (best, other)).rivals() == []
+    assert (best.told_apart, other.told_apart) == (1.0, pytest.approx(1 / 3))
+
+
+def test_the_pixels_of_a_network_with_other_classes_are_looked_at_again() -> None:
+    """Of 600 images; the first look at 200 must not drop the way that tells classes apart."""
+    labels = np.arange(900) % 3
+    images = np.broadcast_to((labels * 100 + 20).astype(np.uint8)[:, None, None, None],
+                             (900, 2, 2, 3))  # fmt: skip
+    sample = Sample(images, labels, 600)
+    own = pixels.named("caffe", sample.statistics)
+    seen = {round(float(own.of(images[row : row + 1]).mean()), 2): row for row in range(3)}
+
+    def score(given: Any) -> Any:
+        """Sure and in another order with its own pixels; the first class with all others."""
+        found = [seen.get(round(float(one.mean()), 2)) for one in given]
+        return np.eye(3)[[0 if row is None else (row + 1) % 3 for row in found]]
+
+    recognized = presentation.recognized(score, sample, pixels.candidates(sample.statistics, True))
+    assert recognized.best.way == "caffe"
+
+
 def test_many_ways_are_given_up_after_a_first_look() -> None:
     looks: list[int] = []
 

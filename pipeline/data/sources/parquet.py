@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.data import entries, listing
 from pipeline.data.cache import Source
-from pipeline.data.layout import PARTS
 from pipeline.data.listing import Listing, Named
+from pipeline.data.parts import PARTS
 from pipeline.data.pictures import Form
 from pipeline.data.table import roles
 from pipeline.errors import DataError
