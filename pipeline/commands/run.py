@@ -105,6 +105,9 @@ def execute(loaded: Any, out: str, args: argparse.Namespace) -> int:
         1 if the result is worse than what it was made from, more than is allowed, else 0.
     """
     began = time.monotonic()
+    from pipeline.tracking import store
+
+    store.look()  # before Keras, whose import takes seconds
     quiet.import_keras()
     place = Path(out or f"runs/{loaded.name}")
 
