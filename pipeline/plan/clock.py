@@ -44,6 +44,7 @@ EPOCH = {"prune": 1.2, "cluster": 1.3, "quantize": 1.5}  # seconds of an epoch, 
 SPEED = 5e9  # FLOPs of a forward pass per second of training, of two idle cores
 FASTEST = 0.5  # of the fixed seconds, on whatever machine
 SAFETY = 1.2  # factor on what is kept for later stages: a machine is not always equally fast
+LOADS = (0.5, 30.0)  # of which `load` cannot be out: one model says little of all that comes
 FIRST = 2  # epochs that a training has at least
 
 log = logging.getLogger("flopsmith")
@@ -106,6 +107,8 @@ class Clock:
     machine: Machine | None = None  # None: the FLOPs of the network are not known yet
     speed: float = SPEED
     pace: float = 1.0  # seconds of an epoch, measured, per second estimated
+    load: float = 1.0  # the same of what is fixed, as measuring a model shows it
+    _expected: float = 0.0  # seconds of measuring the stage that runs, at a load of 1
 
     @property
     def seconds(self) -> float:
@@ -164,6 +167,7 @@ class Clock:
             del self.names[0], self.steps[0]
         self._learn(source)
         needs = self.needs()
+        self._expected = needs[0].after / self.load
         left = self.left
         given = shared(left, needs)
         later = [
@@ -183,6 +187,11 @@ class Clock:
             )
         return time.monotonic() + max(given[0] - needs[0].after, 0.0)
 
+    def measured(self, seconds: float) -> None:
+        """Take how long the model of the stage that has ended took to be measured."""
+        if self._expected:
+            self.load = min(max(seconds / self._expected, LOADS[0]), LOADS[1])
+
     def result(self) -> str:
         """How long the run has taken, once it has ended."""
         return f"{duration(self.seconds - self.left)} of {_number(self.seconds / 60)} min used"
@@ -198,13 +207,13 @@ class Clock:
             self.pace = measured / _epoch(plain)[0]
 
     def _need(self, step: Step) -> Need:
-        slow = max(FASTEST, SPEED / self.speed)
+        slow = self.load * max(FASTEST, SPEED / self.speed)
         config, name = step.config, step.name
         epoch = (0.0, 0.0) if self.machine is None else _epoch(self.machine)
         each = [EPOCH.get(name, 1.0) * self.pace * seconds for seconds in epoch]
         flops = 0.0 if self.machine is None else self.machine.flops[1]
         pictures = len(self.dataset.val) + len(self.dataset.test)
-        after = MEASURED * slow + self.pace * pictures * flops / self.speed
+        after = MEASURED * slow + self.load * pictures * flops / self.speed
         fixed = FIXED.get(name, 0.0) * slow
         if name not in SHARES:
             after = 0.0 if name == "report" else after

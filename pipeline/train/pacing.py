@@ -164,17 +164,19 @@ class Pace:
 
 
 def pace(
-    view: keras.Model, dataset: Dataset, settings: Settings, until: float, most: int | None
-) -> Pace:
-    """Let the optimizer of a compiled model follow its schedule for a given time.
+    view: keras.Model, dataset: Dataset, settings: Settings, until: float | None, most: int | None
+) -> Pace | None:
+    """Let the optimizer of a compiled model follow its schedule for a given time, if one is given.
 
     Args:
         view: The compiled model.
         dataset: What it is trained and validated on.
         settings: How it is trained.
-        until: `time.monotonic()` by which training should end.
+        until: `time.monotonic()` by which training should end; None: its settings say when.
         most: Most epochs; None: as many as fit.
     """
+    if until is None:
+        return None
     steps = inputs.steps_per_epoch(dataset, settings)
     val = len(dataset.val) / (3 * steps * settings.batch_size)  # forward passes alone
     made = Pace(until, most, settings.epochs, steps, val)

@@ -104,7 +104,7 @@ def fit(
     lessons = lessons or Lessons()
     with layer_rates.held(model, settings):
         view, noted = _compiled(model, dataset, settings, lessons, session.objective)
-        pace = session.until and pacing.pace(view, dataset, settings, session.until, session.most)
+        pace = pacing.pace(view, dataset, settings, session.until, session.most)
         average = Average(view, settings.ema) if settings.ema else None
         guessing = chance(session.objective, dataset.val.labels)
         course = _Course(settings, guessing, session, pace)
