@@ -147,12 +147,10 @@ class Clock:
         """What is said of the time before the first stage starts."""
         needs = self.needs()
         given = shared(self.left, needs)
-        parts = ", ".join(
-            f"{need.name} {_said(seconds)}" for need, seconds in zip(needs, given, strict=True)
-        )
         spent = f", of which {_said(self.spent)} were spent before" if self.spent else ""
         return (
-            f"{_number(self.seconds / 60)} min for the whole run{spent}; planned: {parts}; "
+            f"{_number(self.seconds / 60)} min for the whole run{spent}; planned: "
+            f"{_listed(needs, given)}; "
             "planned anew whenever a stage starts, from the time left and the speed measured"
         )
 
@@ -170,15 +168,12 @@ class Clock:
         self._expected = needs[0].after / self.load
         left = self.left
         given = shared(left, needs)
-        later = [
-            f"{need.name} {_said(seconds)}"
-            for need, seconds in zip(needs[1:], given[1:], strict=True)
-        ]
+        later = _listed(needs[1:], given[1:])
         log.info(
             "time: %s left of %s min; %s has about %s%s",
             duration(max(left, 0)) if left > 0 else "none",
             *(_number(self.seconds / 60), needs[0].name, _said(given[0])),
-            f", then {', '.join(later)}" if later else "",
+            later and f", then {later}",
         )
         if left < sum(need.least for need in needs):
             log.warning(
@@ -198,8 +193,7 @@ class Clock:
 
     def _learn(self, source: Artifact) -> None:
         """Take the FLOPs and the speed from what the last stage has made and measured."""
-        flops = source.metrics.get("flops")
-        if not flops:
+        if not (flops := source.metrics.get("flops")):
             return
         plain = Machine(self.speed, (flops, flops), work.images(self.dataset))
         self.machine = plain
@@ -275,8 +269,8 @@ def _epoch(machine: Machine) -> tuple[float, float]:
 
 def _epoch_seconds(done: Artifact, dataset: Dataset) -> float | None:
     """Seconds of an epoch in the training of an artifact; None: it was not measured."""
-    rows: Sequence[Any] = done.details.trials
-    for row in rows:
+    row: Any
+    for row in done.details.trials:
         if row["trial_id"] == done.details.winner:
             share = min(len(dataset.train), row["epoch_images"] or len(dataset.train))
             return float(row["epoch_seconds"]) * len(dataset.train) / share or None
@@ -284,6 +278,11 @@ def _epoch_seconds(done: Artifact, dataset: Dataset) -> float | None:
     if done.stage != "finetune" or epochs < 3:
         return None
     return done.seconds / epochs
+
+
+def _listed(needs: Sequence[Need], given: Sequence[float]) -> str:
+    pairs = zip(needs, given, strict=True)
+    return ", ".join(f"{need.name} {_said(seconds)}" for need, seconds in pairs)
 
 
 def _said(seconds: float) -> str:
