@@ -106,11 +106,10 @@ def fit(
         view, noted = _compiled(model, dataset, settings, lessons, session.objective)
         pace = pacing.pace(view, dataset, settings, session.until, session.most)
         average = Average(view, settings.ema) if settings.ema else None
-        guessing = chance(session.objective, dataset.val.labels)
-        course = _Course(settings, guessing, session, pace)
+        course = _Course(settings, chance(session.objective, dataset.val.labels), session, pace)
         file = None
         if session.checkpoint:
-            more = [*(average.variables if average else []), *(pace.variables if pace else [])]
+            more = [variable for one in (average, pace) if one for variable in one.variables]
             common = (settings.model_dump(), lessons.plain, seed, dataset.fingerprint)
             file = Checkpoint(session.checkpoint, view, *common, *session.goals, more=more)
         lowering = optimizers.plateau(settings, session.objective)
@@ -118,15 +117,13 @@ def fit(
         watcher.resume()
         if not course.is_over():
             train, val = inputs.streams(dataset, settings, seed, course.epochs)
-            own = [keras.callbacks.TerminateOnNaN(), noted and noted.callback(), lowering]
-            own.append(pace and pace.callback(view))
+            own = [keras.callbacks.TerminateOnNaN(), noted and noted.callback()]
+            own += [lowering, pace and pace.callback(view)]
             if average:
                 view.after_step = average.update
                 own.append(average.callback())
-            with (
-                progress.bar(session.label, course.expected) as advance,
-                optimizers.penalized(view, settings),
-            ):
+            bar = progress.bar(session.label, course.expected)
+            with bar as advance, optimizers.penalized(view, settings):
                 view.fit(
                     train,
                     validation_data=val,
