@@ -14,6 +14,7 @@ what else runs: with two threads an image takes at least half of its seconds of 
 
 import argparse
 import importlib
+import itertools
 import statistics
 import tempfile
 import time
@@ -104,7 +105,7 @@ def measured(task: trial.Task, dataset: Dataset, send: Callable[[Any], None]) ->
         send(event)
 
     found = trial.run(task, dataset, report)
-    spans = [after - before for before, after in zip(ends, ends[1:], strict=False)]
+    spans = [after - before for before, after in itertools.pairwise(ends)]
     return {**found, "core_seconds": statistics.median(spans)}
 
 

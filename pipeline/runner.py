@@ -137,7 +137,7 @@ def _stages(
                 ctx = _context(recipe, dataset, out / name, code, nested)
                 ctx = replace(ctx, until=clock.start(name, source) if clock else None)
                 floor = _floor(start, finished, recipe, dataset, share)
-                done = _run_stage(step, source, ctx, floor)
+                done = _run_stage(step, source, ctx, floor, clock)
                 nested.metrics({**done.metrics, "seconds": done.seconds})
         else:
             log.info("%s: done before, %s", step.name, _line(done))
@@ -179,7 +179,9 @@ def _floor(
     return reference.floor(score, drop, len(dataset.val), share, objective)
 
 
-def _run_stage(step: Step, source: Artifact, ctx: Context, floor: float | None) -> Artifact:
+def _run_stage(
+    step: Step, source: Artifact, ctx: Context, floor: float | None, clock: Clock | None = None
+) -> Artifact:
     """Run one stage, measure its model and write its artifact."""
     start = time.perf_counter()
     log.info("%s: started", ctx.name)
@@ -190,7 +192,10 @@ def _run_stage(step: Step, source: Artifact, ctx: Context, floor: float | None) 
         else guardrail.Guardrail(run, floor, ctx.objective).run(source, step.config, ctx)
     )
     if "test_accuracy" not in made.metrics:  # the stage has not measured its model itself
+        began = time.perf_counter()
         made = measure(made, ctx.data, objective=ctx.objective)
+        if clock and made.model_file:
+            clock.measured(time.perf_counter() - began)
     if made.details.ledger:
         made = made.telling(ledger=ledger.checked(made.details.ledger, ctx.name, ctx.earlier()))
     made = made.model_copy(update={"seconds": round(time.perf_counter() - start, 2)})

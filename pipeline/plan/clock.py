@@ -44,6 +44,7 @@ EPOCH = {"prune": 1.2, "cluster": 1.3, "quantize": 1.5}  # seconds of an epoch, 
 SPEED = 5e9  # FLOPs of a forward pass per second of training, of two idle cores
 FASTEST = 0.5  # of the fixed seconds, on whatever machine
 SAFETY = 1.2  # factor on what is kept for later stages: a machine is not always equally fast
+LOADS = (0.5, 30.0)  # of which `load` cannot be out: one model says little of all that comes
 FIRST = 2  # epochs that a training has at least
 
 log = logging.getLogger("flopsmith")
@@ -106,6 +107,8 @@ class Clock:
     machine: Machine | None = None  # None: the FLOPs of the network are not known yet
     speed: float = SPEED
     pace: float = 1.0  # seconds of an epoch, measured, per second estimated
+    load: float = 1.0  # the same of what is fixed, as measuring a model shows it
+    _expected: float = 0.0  # seconds of measuring the stage that runs, at a load of 1
 
     @property
     def seconds(self) -> float:
@@ -144,12 +147,10 @@ class Clock:
         """What is said of the time before the first stage starts."""
         needs = self.needs()
         given = shared(self.left, needs)
-        parts = ", ".join(
-            f"{need.name} {_said(seconds)}" for need, seconds in zip(needs, given, strict=True)
-        )
         spent = f", of which {_said(self.spent)} were spent before" if self.spent else ""
         return (
-            f"{_number(self.seconds / 60)} min for the whole run{spent}; planned: {parts}; "
+            f"{_number(self.seconds / 60)} min for the whole run{spent}; planned: "
+            f"{_listed(needs, given)}; "
             "planned anew whenever a stage starts, from the time left and the speed measured"
         )
 
@@ -164,17 +165,15 @@ class Clock:
             del self.names[0], self.steps[0]
         self._learn(source)
         needs = self.needs()
+        self._expected = needs[0].after / self.load
         left = self.left
         given = shared(left, needs)
-        later = [
-            f"{need.name} {_said(seconds)}"
-            for need, seconds in zip(needs[1:], given[1:], strict=True)
-        ]
+        later = _listed(needs[1:], given[1:])
         log.info(
             "time: %s left of %s min; %s has about %s%s",
             duration(max(left, 0)) if left > 0 else "none",
             *(_number(self.seconds / 60), needs[0].name, _said(given[0])),
-            f", then {', '.join(later)}" if later else "",
+            later and f", then {later}",
         )
         if left < sum(need.least for need in needs):
             log.warning(
@@ -183,14 +182,18 @@ class Clock:
             )
         return time.monotonic() + max(given[0] - needs[0].after, 0.0)
 
+    def measured(self, seconds: float) -> None:
+        """Take how long the model of the stage that has ended took to be measured."""
+        if self._expected:
+            self.load = min(max(seconds / self._expected, LOADS[0]), LOADS[1])
+
     def result(self) -> str:
         """How long the run has taken, once it has ended."""
         return f"{duration(self.seconds - self.left)} of {_number(self.seconds / 60)} min used"
 
     def _learn(self, source: Artifact) -> None:
         """Take the FLOPs and the speed from what the last stage has made and measured."""
-        flops = source.metrics.get("flops")
-        if not flops:
+        if not (flops := source.metrics.get("flops")):
             return
         plain = Machine(self.speed, (flops, flops), work.images(self.dataset))
         self.machine = plain
@@ -198,13 +201,13 @@ class Clock:
             self.pace = measured / _epoch(plain)[0]
 
     def _need(self, step: Step) -> Need:
-        slow = max(FASTEST, SPEED / self.speed)
+        slow = self.load * max(FASTEST, SPEED / self.speed)
         config, name = step.config, step.name
         epoch = (0.0, 0.0) if self.machine is None else _epoch(self.machine)
         each = [EPOCH.get(name, 1.0) * self.pace * seconds for seconds in epoch]
         flops = 0.0 if self.machine is None else self.machine.flops[1]
         pictures = len(self.dataset.val) + len(self.dataset.test)
-        after = MEASURED * slow + self.pace * pictures * flops / self.speed
+        after = MEASURED * slow + self.load * pictures * flops / self.speed
         fixed = FIXED.get(name, 0.0) * slow
         if name not in SHARES:
             after = 0.0 if name == "report" else after
@@ -266,8 +269,8 @@ def _epoch(machine: Machine) -> tuple[float, float]:
 
 def _epoch_seconds(done: Artifact, dataset: Dataset) -> float | None:
     """Seconds of an epoch in the training of an artifact; None: it was not measured."""
-    rows: Sequence[Any] = done.details.trials
-    for row in rows:
+    row: Any
+    for row in done.details.trials:
         if row["trial_id"] == done.details.winner:
             share = min(len(dataset.train), row["epoch_images"] or len(dataset.train))
             return float(row["epoch_seconds"]) * len(dataset.train) / share or None
@@ -275,6 +278,11 @@ def _epoch_seconds(done: Artifact, dataset: Dataset) -> float | None:
     if done.stage != "finetune" or epochs < 3:
         return None
     return done.seconds / epochs
+
+
+def _listed(needs: Sequence[Need], given: Sequence[float]) -> str:
+    pairs = zip(needs, given, strict=True)
+    return ", ".join(f"{need.name} {_said(seconds)}" for need, seconds in pairs)
 
 
 def _said(seconds: float) -> str:

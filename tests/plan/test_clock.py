@@ -138,6 +138,17 @@ def test_a_network_that_trains_slowly_needs_more_for_compression(make: Make, tim
     assert (slow.most > 1.01 * usual.most) == (times > 1)
 
 
+@pytest.mark.parametrize("times", [0.7, 4.0])
+def test_a_machine_that_measures_slowly_keeps_more_for_what_is_fixed(
+    make: Make, times: float
+) -> None:
+    made = make("minutes=20")
+    export = made.needs()[3].least
+    made.start(NAMES[0], Artifact(stage="data", fingerprint="", directory=Path()))
+    made.measured(times * made.needs()[0].after)
+    assert made.needs()[3].least == pytest.approx(times * export)
+
+
 def trained(stage: str, epochs: int, **changes: Any) -> Artifact:
     made = Artifact(stage=stage, fingerprint="f", directory=Path(), metrics={"flops": 6e6})
     made = made.model_copy(update=changes)

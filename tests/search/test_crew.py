@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.context import RecordingLog
 from support.faked import KILLED, overlapping, pretend, unevenly
 from support.pretended import ctx as ctx
 from support.pretended import fake as fake
@@ -78,9 +80,34 @@ def test_a_process_that_dies_costs_its_own_trial_alone(ctx: Context) -> None:
     assert failed == [KILLED, "4"]
 
 
+class Interrupting(RecordingLog):
+    """A log that ends the search as Ctrl-C does, when the fifth trial has ended."""
+
+    def trial(self, row: Mapping[str, Any]) -> None:
+        super().trial(row)
+        if len(self.trials) == 5:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("oracle", ["hyperband", "evolution"])
+def test_an_interrupted_search_of_two_workers_goes_on_as_if_it_had_not_been(
+    ctx: Context, oracle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "run", unevenly)
+    whole = search(replace(ctx, directory=ctx.run_dir / "whole"), oracle, workers=2)
+    whole.run(9, refine=False)
+    own = replace(ctx, directory=ctx.run_dir / "interrupted")
+    with pytest.raises(KeyboardInterrupt):
+        search(replace(own, log=Interrupting()), oracle, workers=2).run(9, refine=False)
+    again = search(own, oracle, workers=2)
+    again.run(9, refine=False)
+    assert told(again) == told(whole)
+
+
 SCRIPT = """
 from pathlib import Path
 import support.pretended as pretended
+from support.context import RecordingLog
 from support.faked import unevenly
 from support.context import make_context
 from pipeline.budget import Budget
