@@ -133,7 +133,7 @@ class Search:
     """Which rung is tried next: the strongest that holds lies between one that does and one not."""
 
     def __init__(self, count: int, start: int, foretold: bool) -> None:
-        """Begin with the rung `start` of `count`; if it is foretold, the next milder ones follow."""
+        """Begin with the rung `start` of `count`; one that is foretold is not far from the best."""
         self.held, self.failed, self.rung = -1, count, start
         self._step = 1 if foretold else count  # down from what does not hold; grows
 
