@@ -216,7 +216,7 @@ def _table(rows: list[dict[str, Any]], args: argparse.Namespace) -> str:
     lines = [
         "Made by `python benchmarks/compression_time.py cifar10.tar.gz --before CHECKOUT`: the",
         "stages of recipes/mobile.yaml from the same float network, with the guardrail before",
-        "attempts were foretold, made in parts and given up early, and now. CIFAR-10:",
+        "attempts were foretold and ended early, and now. CIFAR-10:",
         f"{args.images:,} images to train and validate on. Sizes and accuracies are those",
         "after the stage; attempts are in their order, with the val accuracy that they ended at.",
         "",

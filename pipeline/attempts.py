@@ -133,9 +133,9 @@ class Search:
     """Which rung is tried next: the strongest that holds lies between one that does and one not."""
 
     def __init__(self, count: int, start: int, foretold: bool) -> None:
-        """Begin with the rung `start` of `count`; if it is foretold, its neighbours come next."""
+        """Begin with the rung `start` of `count`; one that is foretold is not far from the best."""
         self.held, self.failed, self.rung = -1, count, start
-        self._step = 1 if foretold else count  # grows as long as it leads nowhere
+        self._step = 1 if foretold else count  # down from what does not hold; grows
 
     @property
     def is_over(self) -> bool:
@@ -144,14 +144,12 @@ class Search:
 
     def note(self, holds: bool) -> None:
         """Note whether the rung holds, and choose the next."""
-        if holds:
-            self.held, near = self.rung, self.rung + self._step
-        else:
-            self.failed, near = self.rung, self.rung - self._step
-        halved = (self.held + self.failed) // 2
-        # a longer step than halving finds no more than that
-        self.rung = near if abs(near - self.rung) < abs(halved - self.rung) else halved
-        self._step *= 2
+        before = self.rung
+        self.held, self.failed = (before, self.failed) if holds else (self.held, before)
+        self.rung = (self.held + self.failed) // 2
+        if not holds:
+            self.rung = max(self.rung, before - self._step)
+            self._step *= 2
 
 
 def tidy(directory: Path) -> None:

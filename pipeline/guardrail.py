@@ -5,8 +5,8 @@ mild to strong. An attempt is one run of the stage with one of these settings. T
 whose score on val is at or above a floor is accepted; if there is none, the stage's input becomes
 its output, and the log, the report and the artifact say so.
 
-Attempts are few: the first is near the strongest that holds, where the stage can foretell it
-without training, and the next are its neighbours; elsewhere the range that is left is halved.
+Attempts are few: where the stage can foretell, without training, what likely holds, the first is
+that, and if it does not, the next milder; else the range that is left is halved.
 """
 
 import logging

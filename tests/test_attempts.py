@@ -137,10 +137,11 @@ def order(count: int, start: int, strongest: int, foretold: bool) -> list[int]:
     return tried
 
 
-def test_from_what_is_foretold_the_neighbours_are_tried_next() -> None:
-    assert order(9, start=6, strongest=6, foretold=True) == [6, 7]
+def test_if_what_is_foretold_does_not_hold_the_next_milder_is_tried() -> None:
     assert order(9, start=6, strongest=5, foretold=True) == [6, 5]
-    assert order(9, start=3, strongest=8, foretold=True) == [3, 4, 6, 7, 8]
+    assert order(9, start=6, strongest=3, foretold=True) == [6, 5, 3, 4]
+    assert order(9, start=6, strongest=6, foretold=True) == [6, 7]
+    assert order(9, start=3, strongest=8, foretold=True) == [3, 6, 7, 8]
 
 
 def test_every_strongest_is_found_from_every_start() -> None:

@@ -1,20 +1,46 @@
 """What the guardrail makes of a stage that is killed, refuses, or computes something else."""
 
+import contextlib
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
+from support.chain import saved, trained
+from support.context import RecordingLog, make_context
 from support.guarded import RUNGS, Config, Stage, run
 from support.guarded import accuracy as accuracy
 from support.guarded import ctx as ctx
 from support.guarded import source as source
 
-from pipeline import guardrail
+from pipeline import guardrail, stage
 from pipeline.artifact import Artifact
 from pipeline.attempts import Attempts
 from pipeline.context import Context
+from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError, ParityError
+from pipeline.graph import keras_file
+from pipeline.guardrail import Guardrail
+from pipeline.measure import metrics
 from pipeline.stage import Ladder
+from pipeline.stages import prune
 from pipeline.train.prospects import Goal
+
+
+class KillingLog(RecordingLog):
+    """Ends the process at some epochs."""
+
+    def __init__(self, deaths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.deaths = [*deaths]
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        super().metrics(values, step)
+        if self.deaths and step == self.deaths[0]:
+            del self.deaths[0]
+            raise KeyboardInterrupt
 
 
 def test_an_interrupted_search_for_the_strongest_goes_on(
@@ -35,6 +61,37 @@ def test_an_interrupted_search_for_the_strongest_goes_on(
     made = run(stage, 0.915, ctx, source)
     assert stage.ran == [0.6, 0.8, 0.9]
     assert made.settings["strength"] == 0.8
+
+
+@pytest.mark.slow
+def test_a_kill_within_an_attempt_changes_no_weight(
+    few_digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # real accuracies
+    inputs = keras.Input(few_digits.image_shape)
+    keras.utils.set_random_seed(0)
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 128, -1.0)(inputs))
+    x = keras.layers.Dense(16, activation="relu")(x)
+    model = trained(keras.Model(inputs, keras.layers.Dense(10)(x)), few_digits, epochs=8)
+    made = saved(model, tmp_path / "01-finetune")
+    score = metrics.val_accuracy(made, few_digits)
+    made = made.model_copy(update={"metrics": {"val_accuracy": score}})
+    weights, attempts = {}, {}
+    for name, deaths in (("straight", ()), ("killed", (2, 5, 9))):
+        log = KillingLog(deaths)
+        own = make_context(tmp_path / name / "02-prune", few_digits, log=log)
+        for _ in range(len(deaths) + 1):
+            with contextlib.suppress(KeyboardInterrupt):
+                guard = Guardrail(stage.load("prune"), 2.0)  # none of three attempts holds
+                kept = guard.run(made, prune.Config(sparsity=0.9, epochs=4), own)
+                best = keras_file.load(own.directory / "rejected.keras")
+                weights[name] = best.get_weights()
+                attempts[name] = [row["val_accuracy"] for row in kept.details.attempts]
+        assert log.deaths == []
+    assert attempts["killed"] == attempts["straight"]
+    assert len(attempts["straight"]) == 3
+    for one, other in zip(*weights.values(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_attempts_of_other_settings_are_made_again(ctx: Context, source: Artifact) -> None:

@@ -188,4 +188,3 @@ def test_the_gauge_scores_the_values_of_a_rung_without_training(
         seen, _ = batch(few_digits.train, IMAGES, 0)
         clustering.cluster(model, Plan(count, count), (), seen)
         assert score == pytest.approx(metrics.keras_hits(model, few_digits.val).mean())
-    assert found[0] < found[1]
