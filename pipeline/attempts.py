@@ -52,13 +52,14 @@ class Attempts:
         """Whether an attempt is at or above the floor."""
         return self.score(made) >= self.goal.floor - ROUNDING
 
-    def make(self, rung: int, start: Artifact, held: bool) -> Artifact | None:
+    def make(self, rung: int, start: Artifact, held: bool, again: bool = False) -> Artifact | None:
         """Make the attempt with the settings of a rung, or read what an interrupted run made.
 
         Args:
             rung: Its index.
             start: What it starts from: the input of the stage, or an attempt that holds.
             held: Whether any attempt holds; if not, this one is made with as many epochs as fit.
+            again: Whether this rung is tried for the second time.
 
         Returns:
             The attempt; None if there is no time for it.
@@ -67,7 +68,7 @@ class Attempts:
         if self.ctx.until is not None:  # how many epochs fit is not the same in every run
             settings.pop("epochs", None)
         code = fingerprint(self.ctx.fingerprint, settings, start.directory.name)
-        directory = self.ctx.directory / f"{PREFIX}{rung}"
+        directory = self.ctx.directory / f"{PREFIX}{rung}{'-again' * again}"
         made = artifact.load(directory)
         if made is None or made.fingerprint != code:
             config = self._in_time(self.ladder.rungs[rung], shorten=not held)
@@ -135,21 +136,38 @@ class Search:
     def __init__(self, count: int, start: int, foretold: bool) -> None:
         """Begin with the rung `start` of `count`; one that is foretold is not far from the best."""
         self.held, self.failed, self.rung = -1, count, start
+        self._count = count
         self._step = 1 if foretold else count  # down from what does not hold; grows
+        self._from: dict[int, int] = {}  # by rung that did not hold, what held when it was tried
 
     @property
     def is_over(self) -> bool:
         """Whether the strongest that holds is found."""
         return self.failed - self.held <= 1
 
-    def note(self, holds: bool) -> None:
-        """Note whether the rung holds, and choose the next."""
+    def note(self, holds: bool, known: bool = False) -> None:
+        """Note whether the rung holds, and choose the next; what is `known` is not tried again."""
         before = self.rung
+        if not holds and not known:
+            self._from[before] = self.held
         self.held, self.failed = (before, self.failed) if holds else (self.held, before)
         self.rung = (self.held + self.failed) // 2
         if not holds:
             self.rung = max(self.rung, before - self._step)
             self._step *= 2
+
+    def again(self) -> bool:
+        """Whether to try the rung above what holds once more, as `rung`, since it may hold now.
+
+        It did not when it began from something milder; what holds has been trained further.
+        """
+        last = self._from.get(self.failed)
+        if not self.is_over or last is None or last >= self.held:
+            return False
+        del self._from[self.failed]
+        self.rung = self.failed
+        self.failed = min((at for at in self._from if at > self.rung), default=self._count)
+        return True
 
 
 def tidy(directory: Path) -> None:

@@ -71,35 +71,38 @@ class Guardrail:
         goal = Goal(self.floor, whole, len(ctx.data.val))
         ctx = replace(ctx, objective=self.objective)
         made = Attempts(self.stage, ladder, source, goal, ctx)
-        tried, told = dict[int, Artifact](), list[str]()
+        tried, rows, told = dict[int, Artifact](), list[AttemptRow](), list[str]()
         search = Search(len(ladder.rungs), *self._start(ladder, made))
-        while not search.is_over:
+        while not search.is_over or search.again():
             rung, asked = search.rung, ladder.rungs[search.rung]
+            again = rung in tried
             goes_on = search.held >= 0 and ladder.goes_on(ladder.rungs[search.held], asked)
+            if again and not goes_on:  # it would be made as before
+                break
             start = tried[search.held] if goes_on else source
             try:
-                one = made.make(rung, start, search.held >= 0)
+                one = made.make(rung, start, search.held >= 0, again)
             except ModelError as error:
                 milder = isinstance(error, ParityError) and (rung > 0 or tried)
                 if search.held < 0 and not milder:  # what was asked for cannot be done
                     raise
                 told.append(f"{_settings(_changes(asked, config))}: {error}.")
                 log.warning("%s: cannot be done %s", ctx.name, told[-1])
-                search.note(holds=False)
+                search.note(holds=False, known=True)
                 continue
             if one is None:
                 told.append(f"No time was left for {_settings(_changes(asked, config))}.")
                 log.warning("%s: %s", ctx.name, told[-1])
                 break
             tried[rung] = one
-            said = self._told(self._row(one, asked, config))
+            rows.append(self._row(one, asked, config))
+            said = self._told(rows[-1])
             log.info("%s: %s (val %s, floor %.4f)", ctx.name, said, self._title, self.floor)
             search.note(made.holds(one))
         if search.held >= 0:
             kept = self._adopted(tried[search.held], source, ctx)
         else:
             kept = self._passed_on(source, [*tried.values()], ctx)
-        rows = [self._row(one, ladder.rungs[at], config) for at, one in tried.items()]
         notes = filter(None, (kept.details.note, self._note(rows), *told))
         return kept.telling(attempts=rows, note=" ".join(notes))
 

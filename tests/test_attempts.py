@@ -1,6 +1,7 @@
 """Attempts in parts and within a time, and the order in which rungs are tried."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,31 @@ def test_directories_of_attempts_are_told_from_others(squares: Dataset, tmp_path
     (tmp_path / "other").mkdir()
     tidy(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def tries(count: int, start: int, holds: Callable[[int, int], bool]) -> list[tuple[int, int]]:
+    """Rungs in the order in which they are tried, each with what held by then."""
+    search, tried = Search(count, start, foretold=True), list[tuple[int, int]]()
+    while not search.is_over or search.again():
+        tried.append((search.rung, search.held))
+        search.note(holds(search.rung, search.held))
+    return [*tried, (search.held, -1)]
+
+
+def test_a_rung_that_failed_from_something_milder_is_tried_again_from_what_holds() -> None:
+    # 3 holds only when it goes on from 2
+    tried = tries(5, 3, lambda rung, held: rung < 3 or (rung == 3 and held == 2))
+    assert tried == [(3, -1), (2, -1), (3, 2), (4, 3), (3, -1)]
+
+
+def test_a_rung_is_not_tried_again_from_what_it_failed_from() -> None:
+    tried = tries(5, 2, lambda rung, held: rung <= 2)
+    assert tried == [(2, -1), (3, 2), (2, -1)]
+
+
+def test_a_rung_that_cannot_be_done_is_not_tried_again() -> None:
+    search = Search(3, 1, foretold=True)
+    search.note(holds=False, known=True)
+    search.note(holds=True)
+    assert search.is_over
+    assert not search.again()
