@@ -35,7 +35,7 @@ def test_a_misspelt_key_is_named_with_its_file_and_what_was_meant(
 
 def test_an_unknown_key_that_is_like_none_lists_the_known(refused: Callable[..., str]) -> None:
     message = refused(HEAD + STAGES.replace("trials", "zzz"))
-    assert "stages.0.search.zzz: unknown key. Known: oracle, trials, epochs" in message
+    assert "stages.0.search.zzz: unknown key. Known: optimizers, learning_rates" in message
 
 
 def test_an_unknown_stage_that_is_like_none_lists_the_known(refused: Callable[..., str]) -> None:
@@ -156,7 +156,7 @@ def test_an_unknown_family_fails_at_reading(refused: Callable[..., str]) -> None
     [
         ("{rotat: 20}", "finetune.augmentation.rotat: unknown key (did you mean 'rotate'?)"),
         ("{rotate: 500}", "finetune.augmentation.rotate: Input should be less than"),
-        ("mediun", "finetune.augmentation: Input should be 'none', 'light'"),
+        ("mediun", "finetune.augmentation: Input should be 'none', 'crop'"),
         ("{randaugment: {magnitud: 1}}", "randaugment.magnitud: unknown key (did you mean"),
     ],
 )

@@ -87,7 +87,7 @@ def test_the_bounds_are_said_in_images(recipe: Recipe, tmp_path: Path) -> None:
 
 def test_every_stage_is_listed_with_its_main_settings(recipe: Recipe, tmp_path: Path) -> None:
     assert told(recipe, dataset(30, 40), tmp_path, "stage") == [
-        "stage 1: search (oracle hyperband, trials 9, epochs 18, families mobilenet and resnet)",
+        "stage 1: search (oracle priorband, trials 9, epochs 18, families mobilenet and resnet)",
         "stage 2: prune (epochs 6, learning rate 0.00003)",
         "stage 3: export",
     ]
