@@ -24,9 +24,8 @@ UPDATES = 1500  # that a training should have: images of small data sets go in s
 # learning rates for 64 images per update
 RATES = {"sgd": 0.1, "momentum": 0.1, "nesterov": 0.1, "adagrad": 0.02}
 ADAPTIVE_RATE = 2e-3  # of all other rules
-# choices whose first, cheapest value is likely: what they save goes into width. On CIFAR-10, a
-# ResNet that begins with stride 2 and twice the channels reaches 77.4% where one with stride 1
-# reaches 70.8%, of the same MACs and in the same seconds of training (docs/log.md)
+# Choices whose first, cheapest value is likely: what they save goes into width.
+# `benchmarks/shapes.py` compares such networks.
 CHEAP = ("depth", "kernel", "stem_stride")
 PENALTIES = {"l2": 1.5e-4, "weight_decay": 2e-3, "l1": 1e-5}
 
