@@ -66,7 +66,7 @@ def test_hyperband_promotes_the_same_networks_as_with_one_at_a_time(ctx: Context
     for workers in (1, 3):
         own = replace(ctx, directory=ctx.run_dir / str(workers))
         found = search(own, "hyperband", workers=workers)
-        found.run(5, refine=False)
+        found.run(12, refine=False)
         runs.append(told(found))
     assert runs[0] == runs[1]
     assert sum(row["parent"] is not None for row in runs[0]) >= 4
