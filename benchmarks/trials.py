@@ -18,7 +18,8 @@ from pipeline.budget import Budget
 from pipeline.context import Context
 from pipeline.data import datasets
 from pipeline.search.costs import Costs
-from pipeline.search.loop import Plan, Searcher
+from pipeline.search.loop import Searcher
+from pipeline.search.rounds import Plan
 from pipeline.search.space import Space
 
 RESULT = Path(__file__).parent / "results" / "trials.md"

@@ -29,7 +29,7 @@ from pipeline.data.datasets import Dataset, Split
 from pipeline.graph import complexity
 from pipeline.search import isolation, trial
 from pipeline.search.space import Candidate, Space
-from pipeline.train.threads import cores
+from pipeline.system.threads import cores
 
 RESULT = Path(__file__).parent / "results" / "workers.md"
 # family, FLOPs, and the side and channels of the images

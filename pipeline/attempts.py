@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from pipeline import artifact
 from pipeline.artifact import Artifact
+from pipeline.compress import sensitivity
 from pipeline.context import Attempt, Context, Log
 from pipeline.measure import metrics
 from pipeline.measure.reference import ROUNDING
@@ -25,7 +26,6 @@ from pipeline.system.files import fingerprint
 from pipeline.train.checkpoint import CHECKPOINT
 
 PREFIX = "attempt-"  # of their directories
-SHARED = "scan.json"  # what the sensitivity of kernels is kept in
 # An epoch of compression takes longer than one before: the network before the stage runs as well,
 # or each layer rounds its numbers. Measured: 1.2 to 1.6 times.
 SLOWER = 1.6
@@ -174,7 +174,7 @@ def tidy(directory: Path) -> None:
     """Delete the attempts of a stage, and what they have shared."""
     for path in directory.glob(f"{PREFIX}*"):
         shutil.rmtree(path)
-    (directory / SHARED).unlink(missing_ok=True)
+    (directory / sensitivity.FILE).unlink(missing_ok=True)
 
 
 def _epochs(made: Artifact) -> list[float | None]:

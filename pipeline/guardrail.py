@@ -22,7 +22,6 @@ from pipeline.attempts import Attempts, Search
 from pipeline.context import Context
 from pipeline.details import AttemptRow, Details, Objective
 from pipeline.errors import ModelError, ParityError
-from pipeline.measure.reference import ROUNDING
 from pipeline.objective import TITLES, Goal, guessed
 from pipeline.stage import Ladder, Stage, StageConfig
 from pipeline.system import numbers
@@ -95,10 +94,10 @@ class Guardrail:
                 log.warning("%s: %s", ctx.name, told[-1])
                 break
             tried[rung] = one
-            rows.append(self._row(one, asked, config))
+            rows.append(self._row(one, asked, config, made.holds(one)))
             said = self._told(rows[-1])
             log.info("%s: %s (val %s, floor %.4f)", ctx.name, said, self._title, self.floor)
-            search.note(made.holds(one))
+            search.note(rows[-1]["holds"])
         if search.held >= 0:
             kept = self._adopted(tried[search.held], source, ctx)
         else:
@@ -129,9 +128,6 @@ class Guardrail:
         )
         return start, True
 
-    def _holds(self, made: Artifact) -> bool:
-        return self._score(made) >= self.floor - ROUNDING
-
     def _score(self, made: Artifact) -> float:
         return made.metrics[f"val_{self.objective}"]
 
@@ -139,10 +135,12 @@ class Guardrail:
     def _title(self) -> str:
         return TITLES[self.objective]
 
-    def _row(self, made: Artifact, tried: StageConfig, config: StageConfig) -> AttemptRow:
+    def _row(
+        self, made: Artifact, tried: StageConfig, config: StageConfig, holds: bool
+    ) -> AttemptRow:
         row: AttemptRow = {
             "settings": _changes(tried, config),
-            "holds": self._holds(made),
+            "holds": holds,
             "floor": self.floor,
             "val_accuracy": made.metrics["val_accuracy"],
             "seconds": made.seconds,

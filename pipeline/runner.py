@@ -26,7 +26,6 @@ from pipeline.tracking import registry, resume, runs, store
 from pipeline.train.checkpoint import CHECKPOINT
 
 RUN = resume.FILE  # the MLflow run that the directory was last logged to
-MARK = before.MARK
 log = logging.getLogger("flopsmith")
 
 
@@ -115,12 +114,11 @@ def _stages(
     """Run the stages in order, each from the last one that left a model."""
     source = Artifact(stage="data", fingerprint="", directory=out)
     finished: list[Artifact] = []
-    prints = recipe.fingerprints(pipeline.__version__, dataset.fingerprint)
-    names = [f"{place:02d}-{step.name}" for place, step in enumerate(recipe.stages, 1)]
-    before.put_aside(out, dict(zip(names, prints, strict=True)), fresh)
+    expected = before.expected(recipe, dataset)
+    before.put_aside(out, expected, fresh)
     start: Artifact | None = None  # the model that compression starts from
     allowed = recipe.max_accuracy_drop
-    for place, (step, name, code) in enumerate(zip(recipe.stages, names, prints, strict=True)):
+    for place, (step, (name, code)) in enumerate(zip(recipe.stages, expected.items(), strict=True)):
         share = recipe.share(place)
         done = before.finished(out / name, code)
         if share and start is None:

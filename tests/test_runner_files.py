@@ -14,6 +14,7 @@ from support.running import reports as reports
 
 from pipeline import runner
 from pipeline.artifact import FILE, Artifact
+from pipeline.plan.before import MARK
 from pipeline.recipe import Recipe
 from pipeline.stages import report
 from pipeline.tracking.runs import PARENT
@@ -32,7 +33,7 @@ def test_fresh_runs_every_stage_again_and_keeps_the_earlier_files(
     assert after.replaced == [
         f"replaced/{name}-000/{file}"
         for name in ("01-report", "02-report")
-        for file in (FILE, runner.MARK)
+        for file in (FILE, MARK)
     ]
 
 
@@ -109,7 +110,7 @@ def test_a_stage_that_was_interrupted_goes_on_in_its_directory(
 
     ended = run(tmp_path, reports())
     assert ended.replaced == []
-    del interrupted[f"02-report/{runner.MARK}"]
+    del interrupted[f"02-report/{MARK}"]
     assert ended.files.items() >= interrupted.items()
     assert ended.lines.count("report: started") == 1
     assert ended.run_id == run_id

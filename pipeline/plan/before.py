@@ -6,14 +6,24 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+import pipeline
 from pipeline import artifact
 from pipeline.artifact import Artifact
+from pipeline.data.datasets import Dataset
+from pipeline.recipe import Recipe
 
 MARK = "stage.json"  # the fingerprint that a stage's directory belongs to, finished or not
 REPLACED = "replaced"
 PARTS = ("*/*/result.json", "attempt-*/artifact.json")  # ended trials and attempts of a stage
 
 log = logging.getLogger("flopsmith")
+
+
+def expected(recipe: Recipe, dataset: Dataset) -> dict[str, str]:
+    """The fingerprint of every stage, by the name of its directory."""
+    prints = recipe.fingerprints(pipeline.__version__, dataset.fingerprint)
+    names = (f"{place:02d}-{step.name}" for place, step in enumerate(recipe.stages, 1))
+    return dict(zip(names, prints, strict=True))
 
 
 def finished(directory: Path, code: str) -> Artifact | None:

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pipeline
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset
 from pipeline.errors import RecipeError
 from pipeline.plan import before, work
 from pipeline.plan.estimate import BACKWARD, BATCH, STEP, Machine
 from pipeline.recipe import Recipe, Step
+from pipeline.search.timing import FINALIST
 from pipeline.system.progress import duration
 
 # How what is left beyond the least is shared; stages that are not named get the least.
@@ -39,7 +39,6 @@ SHARES = {
 FIXED = {"search": 8.0, "load": 8.0, "quantize": 20.0, "export": 12.0, "report": 3.0}
 TRACED = 6.0  # seconds until the first step of a training
 MEASURED = 3.0  # seconds of measuring a model, besides those of the images
-FINALIST = 5.0  # seconds to quantize a finalist of a search and to measure its file
 EPOCH = {"prune": 1.2, "cluster": 1.3, "quantize": 1.5}  # seconds of an epoch, per plain epoch
 SPEED = 5e9  # FLOPs of a forward pass per second of training, of two idle cores
 FASTEST = 0.5  # of the fixed seconds, on whatever machine
@@ -239,9 +238,8 @@ def make(recipe: Recipe, dataset: Dataset, out: Path, fresh: bool, began: float)
         return None
     from pipeline.train import speed
 
-    prints = recipe.fingerprints(pipeline.__version__, dataset.fingerprint)
-    names = [f"{place:02d}-{step.name}" for place, step in enumerate(recipe.stages, 1)]
-    expected = {} if fresh else dict(zip(names, prints, strict=True))
+    every = before.expected(recipe, dataset)
+    names, expected = list(every), {} if fresh else every
     done = {name for name, code in expected.items() if before.finished(out / name, code)}
     todo = [place for place, name in enumerate(names) if name not in done]
     flops = work.flops(recipe, dataset)

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-import pipeline
-from pipeline import artifact, objective
+from pipeline import objective
 from pipeline.data.datasets import Dataset
 from pipeline.errors import RecipeError
 from pipeline.measure import reference
 from pipeline.objective import TITLES
-from pipeline.plan import estimate, work
+from pipeline.plan import before, estimate, work
 from pipeline.plan.clock import Clock
 from pipeline.recipe import Recipe, Step
 from pipeline.report.verdict import listed, si
@@ -161,11 +160,10 @@ def _bounds(recipe: Recipe, dataset: Dataset) -> Iterator[str]:
 
 def _stages(recipe: Recipe, dataset: Dataset, out: Path, clock: Clock | None) -> Iterator[str]:
     """Each stage with the settings that matter, and the time that those to do may take."""
-    prints = recipe.fingerprints(pipeline.__version__, dataset.fingerprint)
+    expected = before.expected(recipe, dataset)
     to_do, names = [], []
-    for place, (step, code) in enumerate(zip(recipe.stages, prints, strict=True), 1):
-        done = artifact.load(out / f"{place:02d}-{step.name}")
-        if done and done.fingerprint == code:
+    for step, (name, code) in zip(recipe.stages, expected.items(), strict=True):
+        if before.finished(out / name, code):
             names.append(f"{step.name} (done before)")
             continue
         timed = recipe.minutes is not None and step.config.left_to_time()

@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from pipeline.data.datasets import Dataset
 from pipeline.search import isolation, trial
-from pipeline.system import progress
-from pipeline.train import threads
+from pipeline.system import progress, threads
+from pipeline.train.threads import has_gpu
 
 MOST = 8  # trials at once that `auto` chooses: with more, proposals know little of each other
 TRIAL_BYTES = 1.5e9  # memory that is reckoned with for each
@@ -38,7 +38,7 @@ def size(asked: int | Literal["auto"], trials: int, is_timed: bool) -> tuple[int
     """
     cores = threads.cores()
     if asked == "auto":
-        at_once = 1 if threads.has_gpu() else min(cores, MOST, trials, _fitting())
+        at_once = 1 if has_gpu() else min(cores, MOST, trials, _fitting())
     else:
         at_once = asked
     if is_timed and at_once > 1:

@@ -11,6 +11,7 @@ from pipeline.context import Context
 from pipeline.search import oracles
 from pipeline.search.costs import Costs
 from pipeline.search.crew import Crew, Job
+from pipeline.search.oracles.base import chosen
 from pipeline.search.prior import usual
 from pipeline.search.ranking import Row, networks
 from pipeline.search.rounds import Plan, Round
@@ -19,7 +20,6 @@ from pipeline.search.timing import Timing
 
 log = logging.getLogger("flopsmith")
 FIRST, SECOND = "trials", "refined"  # directories of the two rounds
-PLAN = "epochs.json"
 ENDLESS = 9999  # networks of a round that ends with its time alone
 SECOND_SEED = 10_000  # added to the seed in the second round
 KNOWN_AFTER = 3  # trials whose times are averaged; the first alone is slower than the others
@@ -207,8 +207,7 @@ class Searcher:
 
 def _key(ended: Any) -> str:
     """Identify the network of a trial: equal for all trials of the same network."""
-    values = ended.hyperparameters.values.items()
-    return json.dumps({k: v for k, v in values if not k.startswith("tuner/")}, sort_keys=True)
+    return json.dumps(chosen(ended.hyperparameters.values), sort_keys=True)
 
 
 def _summary(row: Row, score: str) -> str:

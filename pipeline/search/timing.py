@@ -4,9 +4,12 @@ import math
 import statistics
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from pipeline.search.oracles.base import Span
 from pipeline.search.ranking import Row
+
+if TYPE_CHECKING:  # it imports keras-tuner, which takes seconds
+    from pipeline.search.oracles.base import Span
 
 SAFETY = 0.9  # share of the time left that plans may use: epochs vary in length
 FINALIST = 5.0  # seconds to quantize one of the best and measure its file, on an idle machine
@@ -69,7 +72,7 @@ class Timing:
         around = statistics.median_low(self.around) if self.around else 0.0
         return max(statistics.mean(rest) + around, 0.0), each
 
-    def affordable(self, span: Span, parent: str | None) -> int:
+    def affordable(self, span: "Span", parent: str | None) -> int:
         """Epochs of a trial: fewer if time is short, so that its schedule is completed."""
         wanted = span.last - span.first
         start, each = self.pace(parent)

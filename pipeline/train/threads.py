@@ -1,6 +1,4 @@
-"""How many cores and threads there are for training."""
-
-import os
+"""Threads and graphics cards of TensorFlow."""
 
 import tensorflow as tf
 
@@ -9,13 +7,6 @@ def limit(count: int) -> None:
     """Let TensorFlow compute with so many threads; only before it has computed anything."""
     tf.config.threading.set_intra_op_parallelism_threads(count)
     tf.config.threading.set_inter_op_parallelism_threads(count)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def has_gpu() -> bool:

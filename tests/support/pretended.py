@@ -12,7 +12,8 @@ from pipeline.context import Context
 from pipeline.data.datasets import Dataset
 from pipeline.search import trial
 from pipeline.search.costs import Costs
-from pipeline.search.loop import Plan, Searcher
+from pipeline.search.loop import Searcher
+from pipeline.search.rounds import Plan
 from pipeline.search.space import Space
 
 EPOCHS = 9

@@ -278,5 +278,10 @@ class BudgetOracle(keras_tuner.Oracle):
             self.refused = max(self.refused, state["refused"])
 
 
+def chosen(values: Values) -> dict[str, Any]:
+    """The choices of a point, without the notes of keras-tuner's Hyperband."""
+    return {k: v for k, v in values.items() if not k.startswith("tuner/")}
+
+
 def _metric(trial: Trial, name: str) -> float:
     return float(trial.metrics.get_best_value(name)) if trial.metrics.exists(name) else 0.0

@@ -14,7 +14,7 @@ import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from pipeline.search.oracles import hyperband
-from pipeline.search.oracles.base import Values
+from pipeline.search.oracles.base import Values, chosen
 from pipeline.search.prior import Prior
 
 CHANGED = 0.5  # share of the choices that a mutation draws anew, around what they were
@@ -52,7 +52,7 @@ class Oracle(hyperband.Oracle):
     def _share_of_best(self, best: list[Trial]) -> float:
         """How much better the neighbourhood of the best explains the best third than the prior."""
         top = best[: max(1, len(best) // hyperband.FACTOR)]
-        around = Prior(self._own(best[0].hyperparameters.values))
+        around = Prior(chosen(best[0].hyperparameters.values))
         space = self.hyperparameters.space
         weighted = {
             name: sum(
@@ -65,7 +65,8 @@ class Oracle(hyperband.Oracle):
 
     def _child(self, values: Values, rng: np.random.Generator) -> dict[str, Any]:
         """A point around another; choices that begin to apply come from the prior."""
-        around, own = Prior(self._own(values)), self._own(values)
+        own = chosen(values)
+        around = Prior(own)
 
         def pick(hp: Any, seed: int) -> Any:
             if hp.name not in own:
@@ -73,7 +74,3 @@ class Oracle(hyperband.Oracle):
             return around.draw(hp, seed) if rng.random() < CHANGED else own[hp.name]
 
         return self._drawn({}, pick)
-
-    def _own(self, values: Values) -> dict[str, Any]:
-        """The choices of a point, without the notes of Hyperband."""
-        return {k: v for k, v in values.items() if not k.startswith("tuner/")}
