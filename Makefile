@@ -6,7 +6,7 @@ test:
 	pytest
 
 slow:
-	pytest -m slow
+	pytest -m slow --dist worksteal
 
 lint:
 	ruff format --check .

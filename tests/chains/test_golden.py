@@ -25,11 +25,10 @@ CONFIDENT = 0.7
 RECIPE = """
 description: Coloured digits, to see that every runtime agrees
 data: folder:images
-budget: {flops: 4M}
 stages:
-  - search: {oracle: random, trials: 1, epochs: 6, finalists: 1, families: [resnet]}
+  - load: {network: resnet8}
   - finetune: {epochs: 8}
-  - quantize: {method: qat, epochs: 1}
+  - quantize: {method: ptq}
   - export
 """
 Rows = list[dict[str, float]]  # per image: class -> score

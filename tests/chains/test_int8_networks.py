@@ -110,22 +110,37 @@ def fused_relu(x: Any) -> Any:
     return conv(x, activation="relu6")
 
 
+def in_turn(*bodies: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """One network of several, since training and conversion take seconds however small it is."""
+
+    def body(x: Any) -> Any:
+        for one in bodies:
+            x = one(x)
+        return x
+
+    return body
+
+
 @pytest.mark.parametrize(
-    "body",
+    "bodies",
     [
-        inverted,
-        shared,
+        [inverted],
+        [shared],
         *(
-            pytest.param(body, marks=pytest.mark.slow)
-            for body in (
-                *(separate_relu, hard, activations, linear, branches),
-                *(squeezed, dense_block, preactivated, dense_normalized, rare),
+            pytest.param(bodies, marks=pytest.mark.slow)
+            for bodies in (
+                [separate_relu, activations, linear, branches],
+                [squeezed, dense_block, preactivated, dense_normalized],
+                [hard, rare],
             )
         ),
     ],
+    ids=lambda bodies: ", ".join(body.__name__ for body in bodies),
 )
-def test_a_network_becomes_int8_throughout(tmp_path: Path, body: Callable[[Any], Any]) -> None:
-    made = quantized(body, tmp_path)
+def test_a_network_becomes_int8_throughout(
+    tmp_path: Path, bodies: list[Callable[[Any], Any]]
+) -> None:
+    made = quantized(in_turn(*bodies), tmp_path)
     assert made.graph.float_operators == ()
     assert {kernel.dtype for kernel in made.graph.kernels} == {"INT8"}
     assert made.difference <= 0.02
@@ -139,11 +154,10 @@ def test_every_pixel_fits_the_input_although_training_saw_only_grey(tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("body", [fused_relu, inverted])
-def test_a_kernel_without_structure_gets_a_scale_per_channel(
-    tmp_path: Path, body: Callable[[Any], Any]
-) -> None:
-    kernels = quantized(body, tmp_path).graph.kernels[:-1]  # the last one is of a dense layer
+def test_a_kernel_without_structure_gets_a_scale_per_channel(tmp_path: Path) -> None:
+    made = quantized(in_turn(fused_relu, inverted), tmp_path)
+    kernels = made.graph.kernels[:-1]  # the last one is of a dense layer
+    assert len(kernels) == 4
     assert [len(set(kernel.scales.tolist())) for kernel in kernels] == [8] * len(kernels)
 
 

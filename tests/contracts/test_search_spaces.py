@@ -2,14 +2,13 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
-from support.families import slowly
+from support.families import Styled, slowly
 
 import search_spaces
 from pipeline.errors import ModelError, RecipeError
@@ -47,9 +46,9 @@ class Changed:
         return self._to if name == self._changed else values[0]
 
 
-def samples(name: str, count: int, first: int = 0) -> list[Any]:
+def samples(name: str, count: int, choices: Callable[[int], base.Choices] = Random) -> list[Any]:
     sample = search_spaces.family(name).sample
-    return [sample(Random(seed)) for seed in range(first, first + count)]
+    return [sample(choices(seed)) for seed in range(count)]
 
 
 def macs(name: str, arch: Any) -> int:
@@ -126,7 +125,8 @@ def test_random_samples_take_images_of_any_size(name: str, shape: tuple[int, int
 
 @slowly()
 def test_random_samples_build_and_their_scores_add_up_to_one(name: str) -> None:
-    for shape, arch in zip(SHAPES, samples(name, len(SHAPES)), strict=True):
+    archs = samples(name, len(SHAPES), Styled)
+    for shape, arch in zip(SHAPES, archs, strict=True):
         scores = np.asarray(build(name, arch, shape, CLASSES)(images(shape, 2), training=False))
         assert scores.shape == (2, CLASSES), arch
         np.testing.assert_allclose(scores.sum(axis=-1), 1, atol=1e-5, err_msg=str(arch))
@@ -135,7 +135,7 @@ def test_random_samples_build_and_their_scores_add_up_to_one(name: str) -> None:
 
 @slowly()
 def test_a_step_of_training_gives_a_finite_loss(name: str) -> None:
-    for arch in samples(name, 2):
+    for arch in samples(name, 2, Styled):
         model = build(name, arch, SHAPES[0], CLASSES)
         model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
         loss = model.train_on_batch(images(SHAPES[0], 4), np.arange(4))
@@ -144,31 +144,27 @@ def test_a_step_of_training_gives_a_finite_loss(name: str) -> None:
 
 @pytest.mark.slow
 @every_family
-def test_what_the_search_samples_for_a_phone_becomes_int8(name: str, tmp_path: Path) -> None:
+def test_what_the_search_samples_for_a_phone_becomes_int8(name: str) -> None:
     if reason := base.undeployable(name, ["mobile_cpu"]):
         assert reason.startswith("mobile_cpu: ")
         return
     for seed in range(3):
-        choices = base.Deployable(Random(seed), name, ["mobile_cpu"])
+        choices = base.Deployable(Styled(seed), name, ["mobile_cpu"])
         arch = search_spaces.family(name).sample(choices)
         model = build(name, arch, SHAPES[1], CLASSES)
-        convert.save_float(model, tmp_path / str(seed))
-        converted = convert.convert_int8(tmp_path / str(seed), images(SHAPES[1], 4))
+        converted = convert.ptq(model, images(SHAPES[1], 4))
         assert not read(converted).float_operators, arch
 
 
 @pytest.mark.slow
-def test_local_response_normalization_is_not_sampled_for_a_phone_and_refused_in_words(
-    tmp_path: Path,
-) -> None:
+def test_local_response_normalization_is_not_sampled_for_a_phone_and_refused_in_words() -> None:
     choices = base.Deployable(Cheapest(), "alexnet", ["mobile_cpu"])
     assert choices.Choice("norm", ["local_response", "batch"]) == "batch"
     arch = search_spaces.family("alexnet").sample(Cheapest())
     style = arch.style.model_copy(update={"norm": "local_response"})
     model = build("alexnet", arch.model_copy(update={"style": style}), SHAPES[1], CLASSES)
-    convert.save_float(model, tmp_path)
     with pytest.raises(ModelError, match="POW"):
-        convert.convert_int8(tmp_path, images(SHAPES[1], 2))
+        convert.ptq(model, images(SHAPES[1], 2))
 
 
 @slowly()

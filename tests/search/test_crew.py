@@ -134,8 +134,12 @@ def started(place: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_a_killed_search_of_two_workers_ends_as_if_it_had_not_been_killed(tmp_path: Path) -> None:
-    whole, _ = started(tmp_path / "whole").communicate(timeout=300)
+def test_a_killed_search_of_two_workers_ends_as_if_it_had_not_been_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(trial, "run", trial.run)  # which the script changes
+    exec(SCRIPT.format(place=str(tmp_path / "whole")), {})
+    whole = capsys.readouterr().out
     killed = started(tmp_path / "killed")
     results = tmp_path / "killed" / "trials"
     for _ in range(3000):

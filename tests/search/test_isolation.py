@@ -123,6 +123,7 @@ from pathlib import Path
 print('ran', flush=True)
 from pipeline.search import isolation
 import test_isolation as t
+isolation.SERVER = 'math'  # without Keras, which takes seconds to import
 isolation.call(t.add, {{'a': 2, 'b': 3}}, Path({place!r}), lambda event: None)
 print('done', flush=True)
 """

@@ -73,7 +73,7 @@ def test_the_same_seed_makes_the_same_trials_with_the_same_scores(ctx: Context) 
     runs = []
     for name in ("one", "two"):
         found = search(replace(ctx, directory=ctx.run_dir / name), "hyperband", epochs=3)
-        found.run(5, refine=False)
+        found.run(3, refine=False)
         told = ("trial_id", "parent", "family", "arch", "settings", "val_accuracy", "history")
         runs.append([{key: row[key] for key in told} for row in found.rows])
     assert runs[0] == runs[1]
@@ -114,7 +114,7 @@ def test_a_refined_search_in_limited_time_has_both_rounds(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trial, "run", slowly)
-    found = search(ctx, seconds=20.0)
+    found = search(ctx, seconds=12.0)
     found.run(1000, refine=True)
     second = [row for row in found.rows if row["trial_id"].startswith("refined-")]
     assert 0 < len(second) < len(found.rows)

@@ -151,10 +151,10 @@ def test_time_that_the_best_network_leaves_goes_to_others(
 ) -> None:
     monkeypatch.setattr(trial, "run", paced)
     for oracle in ("hyperband", "priorband"):
-        until = time.monotonic() + 30
+        until = time.monotonic() + 18
         found = search(replace(ctx, directory=ctx.run_dir / oracle), oracle, until=until)
         found.run(None, refine=False)
-        assert until - 8 < time.monotonic() < until + 5
+        assert until - 6 < time.monotonic() < until + 5
 
 
 @pytest.mark.slow

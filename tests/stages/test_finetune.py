@@ -47,7 +47,10 @@ def test_finetune_trains_with_what_it_is_given_and_keeps_the_rest(ctx: Context) 
         arch=arch.model_dump(mode="json"),
         settings={"batch_size": 48, "label_smoothing": 0.1},
     )
-    teacher = str(ctx.directory / "source.keras")
+    images = keras.Input(ctx.data.image_shape)
+    scores = layers.Dense(10, activation="softmax")(layers.Flatten()(images))
+    teacher = str(ctx.directory / "teacher.keras")
+    keras.Model(images, scores).save(teacher)
     given = {"epochs": 1, "ema": 0.9, "teacher": teacher, "augmentation": {"mixup": 0.2, "crop": 1}}
     config = finetune.Config(**given)
     finetune.check(config, ctx.data, ctx.budget, ())

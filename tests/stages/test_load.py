@@ -182,10 +182,10 @@ def test_efficientnet_lite0_is_loaded_with_a_new_head_and_its_dropout(tmp_path: 
 def test_efficientnet_lite0_survives_the_bridge_training_and_int8(tmp_path: Path) -> None:
     import tensorflow as tf
 
-    data = blocks(64, 3)
+    data = blocks(64, 3, count=16)
     loaded = run("load", None, data, tmp_path, model="efficientnet_lite0")
     loaded = loaded.model_copy(update={"settings": {"batch_size": 8}})
-    quantized = run("quantize", loaded, data, tmp_path, epochs=2)
+    quantized = run("quantize", loaded, data, tmp_path, method="qat", epochs=1)
     assert quantized.model_path is not None
     content = quantized.model_path.read_bytes()
     graph = read(content)

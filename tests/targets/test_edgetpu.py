@@ -1,6 +1,6 @@
 """The Edge TPU's verdict on networks that anybody can build, as predicted without its compiler."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from support.applications import shallow
+from support.families import Styled
 
 import search_spaces
 from pipeline import targets
@@ -29,17 +31,26 @@ def _no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def verdict(tmp_path: Path) -> Convert:
+def verdict() -> Convert:
     """The verdict on a Keras model, converted as for the Edge TPU if not said otherwise."""
     keras.backend.clear_session()  # the converter orders operators by names, which Keras counts
 
     def asked(model: keras.Model, **options: Any) -> Verdict:
-        convert.save_float(model, tmp_path / "saved_model")
         how = {"io": "int8", "per_channel_dense": False} | options
-        content = convert.convert_int8(tmp_path / "saved_model", images(model, 2), **how)
-        return targets.check("edgetpu", content)
+        return targets.check("edgetpu", converted(model, **how))
 
     return asked
+
+
+def converted(model: keras.Model, io: str, per_channel_dense: bool) -> bytes:
+    """Convert as `convert.convert_int8` does, in a third of the time: without files."""
+    module, function = convert._serving(model)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    converter.experimental_lower_to_saved_model = False
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = (
+        not per_channel_dense
+    )
+    return convert._int8(converter, images(model, 2), io)
 
 
 def images(model: keras.Model, count: int) -> np.ndarray:
@@ -76,12 +87,8 @@ def built(name: str) -> keras.Model:
 
 NETWORKS: dict[str, tuple[Callable[[], keras.Model], int]] = {  # and how many operators
     "MobileNet": (lambda: keras.applications.MobileNet(input_shape=SHAPE, weights=None), 31),
-    "MobileNetV2": (lambda: keras.applications.MobileNetV2(input_shape=SHAPE, weights=None), 65),
     "EfficientNet-Lite0": (lambda: built("efficientnet_lite0"), 63),
-    "EfficientNetB0": (
-        lambda: keras.applications.EfficientNetB0(input_shape=SHAPE, weights=None),
-        239,
-    ),
+    "EfficientNetB0": (lambda: shallow("EfficientNetB0", input_shape=SHAPE), 149),
 }
 
 
@@ -192,16 +199,6 @@ def test_a_float_file_is_refused() -> None:
     assert {op.placement for op in found.operators} == {"cpu"}
 
 
-class Random:
-    """Choices at random."""
-
-    def __init__(self, seed: int) -> None:
-        self._rng = np.random.default_rng(seed)
-
-    def Choice(self, name: str, values: Sequence[Any]) -> Any:
-        return values[self._rng.integers(len(values))]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", search_spaces.families())
 def test_what_the_search_samples_for_the_edge_tpu_is_mapped_as_a_whole(
@@ -210,7 +207,7 @@ def test_what_the_search_samples_for_the_edge_tpu_is_mapped_as_a_whole(
     if reason := base.undeployable(name, ["edgetpu"]):
         assert reason.startswith("edgetpu: ")
         return
-    for choices in (base.Cheapest(), Random(0)):
+    for choices in (base.Cheapest(), Styled(0)):
         arch = search_spaces.family(name).sample(base.Deployable(choices, name, ["edgetpu"]))
         found = verdict(base.build(name, arch, (32, 32, 3), 10))
         left = [row for row in reasons(found) if row[1] is not None]

@@ -66,22 +66,6 @@ def check_close(rows: Any, expected: np.ndarray) -> None:
 
 
 @pytest.mark.slow
-def test_mlflow_models_predict(
-    registered: str, images: np.ndarray, expected: np.ndarray, workplace: Path
-) -> None:
-    (workplace / "input.json").write_text(json.dumps({"inputs": [text(one) for one in images]}))
-    ended = subprocess.run(
-        mlflow_models("predict", "-i", "input.json"),
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=workplace,
-        timeout=300,
-    )
-    check(json.loads(ended.stdout)["predictions"], expected)
-
-
-@pytest.mark.slow
 def test_mlflow_models_serve(
     registered: str, images: np.ndarray, expected: np.ndarray, workplace: Path
 ) -> None:

@@ -16,7 +16,7 @@ from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import read
 from pipeline.train import preprocessing
 from pipeline.train.preprocessing import Preprocessing
-from search_spaces import mobilenet
+from search_spaces import lenet
 from search_spaces.base import Cheapest
 
 KINDS = get_args(Preprocessing)
@@ -40,7 +40,7 @@ def colours(few_digits: Dataset) -> Dataset:
 
 def network(dataset: Dataset, kind: Any) -> keras.Model:
     keras.utils.set_random_seed(0)
-    model = mobilenet.build(mobilenet.sample(Cheapest()), dataset.image_shape, 10)
+    model = lenet.build(lenet.sample(Cheapest()), dataset.image_shape, 10)
     preprocessing.apply(model, kind, dataset.train)
     return model
 
