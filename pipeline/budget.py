@@ -60,7 +60,7 @@ class Budget(BaseModel):
 
     @model_validator(mode="after")
     def _fraction_of_something(self) -> Self:
-        if self.flops_at_least is not None and self._most_flops() is None:
+        if self.flops_at_least is not None and self.most_flops() is None:
             raise ValueError(
                 "flops_at_least is a fraction of another bound. "
                 f"Received: flops_at_least={self.flops_at_least}. Set flops or macs as well"
@@ -81,12 +81,12 @@ class Budget(BaseModel):
         ['flops_at_least']
         """
         broken = [name for name, most in self.upper.items() if cost.get(name, 0) > most]
-        most_flops, flops = self._most_flops(), cost.get("flops", 2 * cost.get("macs", math.inf))
+        most_flops, flops = self.most_flops(), cost.get("flops", 2 * cost.get("macs", math.inf))
         if self.flops_at_least is not None and most_flops is not None:
             broken += ["flops_at_least"] * (flops < self.flops_at_least * most_flops)
         return broken
 
-    def _most_flops(self) -> int | None:
-        """What `flops` and `macs` allow together."""
+    def most_flops(self) -> int | None:
+        """What `flops` and `macs` allow together, in FLOPs; None: anything."""
         bounds = [self.flops, None if self.macs is None else 2 * self.macs]
         return min((bound for bound in bounds if bound is not None), default=None)

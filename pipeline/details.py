@@ -99,6 +99,7 @@ class TrialRow(TypedDict, total=False):
     seconds: float
     fit_seconds: float
     epoch_seconds: float
+    slice_seconds: float
     memory_bytes: int | None
     int8_val_accuracy: float
     int8_val_balanced_accuracy: float

@@ -53,8 +53,8 @@ class Head(BaseModel):
         gt=0,
         allow_inf_nan=False,
         description="Minutes that the whole run may take, which its stages share: what is not "
-        "given of search.trials, finetune.epochs and patience is then as much as there is time "
-        "for, and the same seed need not give the same network; none: no limit",
+        "given of search.trials, search.epochs, finetune.epochs and patience is then as much as "
+        "there is time for, and the same seed need not give the same network; none: no limit",
     )
 
     @field_validator("targets")

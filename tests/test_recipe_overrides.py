@@ -141,14 +141,14 @@ def test_minutes_of_the_command_decide_over_the_lengths_of_the_file(read: Read) 
     made = read(HEAD + STAGES, "minutes=30 finetune.epochs=5")
     assert made.minutes == 30
     search, finetune = settings(made, "search"), settings(made, "finetune")
-    assert search.left_to_time() == {"trials"}
+    assert search.left_to_time() == {"trials", "epochs"}
     assert finetune.left_to_time() == {"patience"}
     assert finetune.epochs == 5
 
 
 def test_minutes_of_the_file_leave_what_the_file_says(read: Read) -> None:
     made = read(HEAD + "minutes: 30\n" + STAGES)
-    assert settings(made, "search").left_to_time() == set()
+    assert settings(made, "search").left_to_time() == {"epochs"}
     assert settings(made, "search").trials == 3
     assert settings(made, "finetune").left_to_time() == {"patience"}
 
@@ -158,7 +158,7 @@ def test_the_resolved_recipe_leaves_to_time_what_was_left_to_it(read: Read, tmp_
     (tmp_path / "again.yaml").write_text(made.to_yaml())
     again = load(str(tmp_path / "again.yaml"))
     assert again.minutes == 30
-    assert settings(again, "search").left_to_time() == {"trials"}
+    assert settings(again, "search").left_to_time() == {"trials", "epochs"}
     assert again.fingerprints("1", "data") == made.fingerprints("1", "data")
 
 

@@ -32,6 +32,7 @@ from pipeline.data.places import sourced
 from pipeline.system.files import fingerprint
 
 CHANCE = 1.2  # an accuracy up to this times the share of the largest class is chance
+VAL_FRACTION, VAL_IMAGES = 0.15, 5000  # of the training images, and at most
 DEFAULT = Form()
 Side = Annotated[int, Field(ge=8)]  # pixels
 ClassName = Annotated[str, BeforeValidator(str)]  # 7 in YAML is the folder named 7
@@ -65,11 +66,12 @@ class DataConfig(BaseModel):
     classes: tuple[ClassName, ...] | None = Field(
         default=None, description="All class names in the order of their numbers; none: sorted"
     )
-    val_fraction: float = Field(
-        default=0.15,
+    val_fraction: float | None = Field(
+        default=None,
         gt=0,
         le=0.5,
-        description="Fraction of the images for validation, if the source has no such part",
+        description="Fraction of the images for validation, if the source has no such part; none: "
+        "0.15, but no more than 5,000 images",
     )
     test_fraction: float = Field(
         default=0.2,
@@ -118,10 +120,11 @@ class DataConfig(BaseModel):
 
     @model_validator(mode="after")
     def _leaves_something(self) -> "DataConfig":
-        if self.val_fraction + self.test_fraction >= 1:
+        val_fraction = self.val_fraction or VAL_FRACTION
+        if val_fraction + self.test_fraction >= 1:
             raise ValueError(
                 "nothing would be left to train on. Received: "
-                f"val_fraction={self.val_fraction}, test_fraction={self.test_fraction}. "
+                f"val_fraction={val_fraction}, test_fraction={self.test_fraction}. "
                 "Choose fractions whose sum is below 1"
             )
         return self
@@ -283,7 +286,9 @@ def _dataset(found: Decoded, config: DataConfig, seed: int, more: tuple[str, ...
 
 
 def _divided(found: Contents | Decoded, config: DataConfig, seed: int) -> dict[str, Rows]:
-    fractions = {"test": config.test_fraction, "val": config.val_fraction}
+    start, end = found.spans.get("train", (0, len(found.labels)))
+    val = config.val_fraction or min(VAL_FRACTION, VAL_IMAGES / max(end - start, 1))
+    fractions = {"test": config.test_fraction, "val": val}
     return divide(found.labels, found.class_names, found.spans, fractions, seed, config.source)
 
 

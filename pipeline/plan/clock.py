@@ -26,8 +26,8 @@ from pipeline.system.progress import duration
 
 # How what is left beyond the least is shared; stages that are not named get the least.
 SHARES = {
-    "search": 4.0,
-    "finetune": 3.0,
+    "search": 2.5,
+    "finetune": 4.5,
     "pretrain": 2.0,
     "prune": 1.5,
     "slim": 1.5,
@@ -41,6 +41,8 @@ TRACED = 6.0  # seconds until the first step of a training
 MEASURED = 3.0  # seconds of measuring a model, besides those of the images
 EPOCH = {"prune": 1.2, "cluster": 1.3, "quantize": 1.5}  # seconds of an epoch, per plain epoch
 SPEED = 5e9  # FLOPs of a forward pass per second of training, of two idle cores
+# how many times more FLOPs a second a network of plain convolutions alone gets through
+PLAIN = 5.0
 FASTEST = 0.5  # of the fixed seconds, on whatever machine
 SAFETY = 1.2  # factor on what is kept for later stages: a machine is not always equally fast
 LOADS = (0.5, 30.0)  # of which `load` cannot be out: one model says little of all that comes
@@ -217,7 +219,7 @@ class Clock:
         if name == "search":
             fixed += (TRACED + config.finalists * FINALIST) * slow  # type: ignore[attr-defined]
             epochs *= 2
-        least = SAFETY * (fixed + after) + epochs * each[0]
+        least = SAFETY * (fixed + after) + epochs * each[0] / PLAIN
         most = fixed + after + todo.beside[1] * slow + todo.epochs[1] * each[1]
         if step.config.left_to_time() - {"patience"}:
             most = math.inf

@@ -24,9 +24,7 @@ def flops(recipe: Recipe, dataset: Dataset) -> tuple[float, float] | None:
         name = getattr(first.config, "network", None) or getattr(first.config, "model", None)
         found = _counted(str(name), dataset)
         return None if found is None else (0.7 * found, 1.3 * found)
-    budget = recipe.budget
-    bounds = [budget.flops, None if budget.macs is None else 2 * budget.macs]
-    most = min((bound for bound in bounds if bound is not None), default=None)
+    most = recipe.budget.most_flops()
     return None if most is None else (0.4 * most, float(most))
 
 

@@ -2,15 +2,17 @@
 
 import json
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.context import Context
-from pipeline.search import oracles
+from pipeline.search import oracles, timing
 from pipeline.search.costs import Costs
 from pipeline.search.crew import Crew, Job
+from pipeline.search.oracles import hyperband
 from pipeline.search.oracles.base import chosen
 from pipeline.search.prior import usual
 from pipeline.search.ranking import Row, networks
@@ -56,6 +58,15 @@ class Searcher:
             refine: Whether there is a second half.
         """
         self._endless = trials is None
+        if self.plan.in_slices:
+            flops, images = self.ctx.budget.most_flops(), len(self.ctx.data.train)
+            most = (
+                math.inf if flops is None else timing.long_enough(flops, images) / self.plan.epochs
+            )
+            goes_on = issubclass(oracles.load(self.plan.oracle), hyperband.Oracle)
+            planned = timing.HALVING if goes_on else timing.WHOLE
+            self.time.divide(planned, self.plan.workers, most)
+            log.info("search: networks are compared after equal times of training, not epochs")
         trials = trials or 2 * ENDLESS
         whole = self.space.hyperparameters()
         halves = 2 if refine and trials > 1 else 1

@@ -20,7 +20,7 @@ from pipeline.data.datasets import Dataset
 
 SURE = 0.6  # probability of the likely value of a choice
 WIDTH = 0.2  # standard deviation of a number, as a fraction of its (logarithmic) range
-UPDATES = 1500  # that a training should have: images of small data sets go in smaller batches
+UPDATES = 3000  # that a training should have: images of small data sets go in smaller batches
 # learning rates for 64 images per update
 RATES = {"sgd": 0.1, "momentum": 0.1, "nesterov": 0.1, "adagrad": 0.02}
 ADAPTIVE_RATE = 2e-3  # of all other rules
@@ -89,7 +89,7 @@ def usual(space: Any, data: Dataset, epochs: int, epoch_images: int | None = Non
 
     - Nesterov momentum with the rate 0.1 for 64 images per update, and in proportion for others;
       along a cosine after a warm-up; L2 of kernels.
-    - The largest batch that leaves 1,500 updates.
+    - The largest batch that leaves 3,000 updates.
     - Shallow networks with small kernels and an early stride, which grow as the budget allows.
     - Colour images are moved by an eighth of their side, grey ones are turned and shifted a
       little; mirrored where the space has that.

@@ -14,6 +14,7 @@ from keras_tuner.engine.hyperparameters import Choice
 from search_spaces.base import Style
 
 Values = Mapping[str, Any]
+LAST = ("kernel", "stem_stride")  # choices that grow once nothing else can
 
 
 def walks(space: Any, values: Values, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -36,33 +37,46 @@ def walks(space: Any, values: Values, rng: np.random.Generator) -> Iterator[dict
 
 
 def raised(
-    space: Any, values: Values, rng: np.random.Generator, fits: Callable[[Values], bool]
+    space: Any,
+    values: Values,
+    rng: np.random.Generator,
+    fits: Callable[[Values], bool],
+    in_turn: bool = True,
 ) -> dict[str, Any]:
     """Make a network larger, choice by choice, until nothing can grow within the budget.
 
     Its width grows first, since wide networks learn faster than deep ones of the same FLOPs:
-    Zagoruyko & Komodakis 2016, https://arxiv.org/abs/1605.07146. How it is initialized and
-    regularized stays: that is no size.
+    Zagoruyko & Komodakis 2016, https://arxiv.org/abs/1605.07146. Kernels and the early stride grow
+    last: they cost more time than their FLOPs say. How it is initialized and regularized stays:
+    that is no size.
 
     Args:
         space: All hyperparameters; those of a family are named `family/choice`.
         values: A point that fits.
         rng: Decides which choice grows next.
         fits: Whether a point keeps the budget.
+        in_turn: Whether kernels and the early stride wait for all others.
     """
     at = dict(values)
     style = {f"{values.get('family')}/{name}" for name in Style.model_fields}
     ladders = {k: v for k, v in _ladders(space, values).items() if k not in style}
     names = sorted(ladders)
     while names:
-        wide = [name for name in names if name.endswith("/width")]
-        name = (wide or names)[rng.integers(len(wide or names))]
+        turns = [_turn(name, 2 if in_turn else 1) for name in names]
+        now = [name for name, turn in zip(names, turns, strict=True) if turn == min(turns)]
+        name = now[rng.integers(len(now))]
         up = _moved(at, name, ladders[name], 1)
         if up and fits(at | up):
             at |= up
         else:
             names.remove(name)
     return at
+
+
+def _turn(name: str, last: int) -> int:
+    """When a choice grows: 0 first, then 1, then `last`."""
+    choice = name.rpartition("/")[2]
+    return 0 if choice == "width" else last if choice.startswith(LAST) else 1
 
 
 def _ladders(space: Any, values: Values) -> dict[str, list[Any]]:

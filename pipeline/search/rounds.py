@@ -31,6 +31,7 @@ class Plan:
         grace: Epochs after which a network whose accuracy is still that of guessing stops.
         seconds: Time to search for; None: until the trials are used up.
         until: `time.monotonic()` by which the search should have chosen; None: no limit.
+        in_slices: Whether networks are compared after equal times; otherwise after equal epochs.
         after: Networks that are quantized in that time once the trials have ended.
         preprocessing: What networks do to pixels first.
         fixed: Settings of training that all networks have.
@@ -46,6 +47,7 @@ class Plan:
     grace: int = 3
     seconds: float | None = None
     until: float | None = None
+    in_slices: bool = False
     after: int = 0
     preprocessing: Preprocessing = "fixed"
     fixed: dict[str, Any] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class Round:
         span = self.oracle.span(proposed)
         point = self.space.candidate(proposed.hyperparameters.values)
         parent = self.oracle.trial_dir(span.parent) if span.parent else None
+        slice_ = self.time.slice(span)
         epochs, is_part = self._epochs(directory, span, parent)
         more = {"grace": self.plan.grace, "epoch_images": self.plan.epoch_images} | self.plan.fixed
         return trial.Task(
@@ -86,6 +89,7 @@ class Round:
             last=span.last if is_part else None,
             preprocessing=self.plan.preprocessing,
             deadline=self.time.deadline(),
+            seconds=slice_,
             objective=self.ctx.objective,
             threads=self.plan.threads,
         )
@@ -95,6 +99,8 @@ class Round:
 
         Both are kept in a file: an interrupted trial can only resume with the same schedule.
         """
+        if self.time.unit is not None:
+            return self.plan.epochs, False
         plan = directory / PLAN
         if not plan.exists():
             epochs = self.time.affordable(span, span.parent and f"{self.prefix}{span.parent}")

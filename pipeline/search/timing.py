@@ -1,4 +1,9 @@
-"""The time of a search: what is left of it, and what trials are expected to take."""
+"""The time of a search: what is left of it, and what trials are expected to take.
+
+In limited time networks are compared after equal times, since that is what they will have: a
+network that takes four times as long for an epoch has to be better after a quarter of the epochs.
+What the oracle calls an epoch is a slice of time then, of `unit` seconds.
+"""
 
 import math
 import statistics
@@ -7,11 +12,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.search.ranking import Row
+from pipeline.train import speed
 
 if TYPE_CHECKING:  # it imports keras-tuner, which takes seconds
     from pipeline.search.oracles.base import Span
 
 SAFETY = 0.9  # share of the time left that plans may use: epochs vary in length
+# units and trials of a search: two brackets of 3 networks of 2, one of 4 more, and 2 of 6; or, of
+# oracles whose trials do not go on, 12 networks of 6
+HALVING, WHOLE = (22, 6), (72, 12)
+START = 8.0  # seconds to start a trial, until the first is known
+SHORTEST = 1.0  # second of a unit
+LONG = 30  # epochs that are enough for a trial: more time is for more networks
+TRAINING = 3.0  # FLOPs of training on an image, per FLOP of its forward pass
+PLAIN = 2.0  # networks are up to five times as fast as `train.speed` measures; between the two
 FINALIST = 5.0  # seconds to quantize one of the best and measure its file, on an idle machine
 
 
@@ -25,6 +39,7 @@ class Timing:
         until: `time.monotonic()` by which it should end; None: no limit.
         after: Networks that are quantized in that time once the trials have ended.
         part: Of its time, until the end of the round.
+        unit: Seconds that stand for an epoch; None: networks train for epochs.
         around: Seconds that each trial took outside its process.
         before: Seconds that the trials of an interrupted run took.
     """
@@ -34,6 +49,7 @@ class Timing:
     until: float | None = None
     after: int = 0
     part: float = 1.0
+    unit: float | None = None
     around: list[float] = field(default_factory=list)
     before: float = 0.0
     began: float = field(default_factory=time.monotonic)
@@ -69,6 +85,8 @@ class Timing:
             return 0.0, 0.0
         each = statistics.mean(row["epoch_seconds"] for row in trained)
         rest = [r["seconds"] - r["epoch_seconds"] * len(r["history"]["val/loss"]) for r in trained]
+        if self.unit is not None:
+            each, rest = self.unit, [row["seconds"] - row["slice_seconds"] for row in trained]
         around = statistics.median_low(self.around) if self.around else 0.0
         return max(statistics.mean(rest) + around, 0.0), each
 
@@ -79,6 +97,25 @@ class Timing:
         if not self.limited or not each:
             return wanted
         return max(1, min(wanted, int((SAFETY * self.left() - start) / each)))
+
+    def divide(self, planned: tuple[int, int], workers: int, most: float) -> None:
+        """Choose `unit` so that several networks are compared in the time.
+
+        Args:
+            planned: How many units they take, and how many trials.
+            workers: Trials that are trained at once.
+            most: Seconds that it is not worth to exceed.
+        """
+        units, starts = planned
+        fitting = (workers * SAFETY * self.left() - starts * START) / units
+        self.unit = max(SHORTEST, min(fitting, most))
+
+    def slice(self, span: "Span") -> float | None:
+        """Seconds of training of a trial; None: it trains for epochs."""
+        if self.unit is None:
+            return None
+        start, _ = self.pace(None)
+        return min((span.last - span.first) * self.unit, max(self.left() - start, SHORTEST))
 
     def fits(self, trial_id: str | None, ahead: tuple[int, int]) -> bool:
         """Whether there is time for a trial of so many epochs, and one that goes on with the best.
@@ -101,3 +138,13 @@ class Timing:
         if not each or not self.limited:
             return len(self.rows) + 1
         return len(self.rows) + max(1, int(self.left() / (start + each * epochs)))
+
+
+def long_enough(flops: float, images: int) -> float:
+    """Seconds of training after which a network is surely known.
+
+    Args:
+        flops: Of a forward pass.
+        images: To train on.
+    """
+    return LONG * images * TRAINING * flops / (PLAIN * speed.flops_per_second())

@@ -19,7 +19,7 @@ from pipeline.details import Objective
 from pipeline.graph import keras_file
 from pipeline.pretrained import family
 from pipeline.system.files import write_atomic
-from pipeline.train import course, losses, threads, training
+from pipeline.train import course, inputs, losses, threads, training
 from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.initialization import lsuv
 from pipeline.train.losses import Lessons
@@ -51,6 +51,8 @@ class Task:
             schedule has more; None: all epochs of a schedule of its own.
         preprocessing: What the network does to pixels first, unless it has a parent.
         deadline: `time.monotonic()` after which no epoch begins.
+        seconds: Of training, in which a schedule of its own is completed; None: as many epochs as
+            the settings say.
         objective: The score on val that decides which epoch is best.
         threads: Of the process; None: as many as TensorFlow takes.
     """
@@ -65,6 +67,7 @@ class Task:
     last: int | None = None
     preprocessing: Preprocessing = "fixed"
     deadline: float | None = None
+    seconds: float | None = None
     objective: Objective = "accuracy"
     threads: int | None = None
 
@@ -90,11 +93,11 @@ def run(task: Task, dataset: Dataset, send: Send | None = None) -> dict[str, Any
         send: Called after each epoch with its number, from 1, and its point of every curve.
 
     Returns:
-        `epochs` asked for, `val_accuracy`, `val_loss` and the objective of the best one (None if
-        the trial failed), `history`,
-        `error` (None, or why it failed), `seconds`, of which `fit_seconds` were training and
-        `epoch_seconds` one epoch, and `memory_bytes`, the most that the process has held. An error
-        of the network is a result, not an exception.
+        `epochs` asked for or, with `seconds`, trained; `val_accuracy`, `val_loss` and the objective
+        of the best one (None if the trial failed), `history`, `error` (None, or why it failed),
+        `seconds`, of which `fit_seconds` were training, `epoch_seconds` one epoch and
+        `slice_seconds` all updates but the first, and `memory_bytes`, the most that the process has
+        held. An error of the network is a result, not an exception.
     """
     directory = task.directory
     if (directory / RESULT).exists():
@@ -110,6 +113,7 @@ def run(task: Task, dataset: Dataset, send: Send | None = None) -> dict[str, Any
         "error": None,
         "fit_seconds": 0.0,
         "epoch_seconds": 0.0,
+        "slice_seconds": 0.0,
     }
     try:
         model = _train(task, dataset, send, found)
@@ -137,12 +141,16 @@ def _train(task: Task, dataset: Dataset, send: Send | None, found: dict[str, Any
     model, fresh = _model(task, dataset, begin)
     settings = {**task.settings, "new_layers": fresh} if fresh else task.settings
     ends: list[float] = []
+    updates: list[float] = []
 
     def report(epoch: int, point: dict[str, float]) -> None:
         ends.append(time.perf_counter())
         if send is not None:
             send((epoch, point))
 
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: updates.append(time.perf_counter())
+    )
     began = time.perf_counter()
     history = training.fit(
         model,
@@ -155,13 +163,21 @@ def _train(task: Task, dataset: Dataset, send: Send | None, found: dict[str, Any
             task.directory / CHECKPOINT,
             last=task.last,
             deadline=task.deadline,
+            seconds=task.seconds,
             objective=task.objective,
         ),
+        callbacks=[watch],
         lessons=Lessons(heads=losses.heads(task.family, task.arch, model, dataset.num_classes)),
     )
     found["fit_seconds"] = round(time.perf_counter() - began, 3)
+    found["slice_seconds"] = round(time.perf_counter() - updates[0], 3) if updates else 0.0
     # The first epoch is slower, since functions are traced in it: leave it out if there are more.
     spans = np.diff(ends) if len(ends) > 1 else [found["fit_seconds"]]
+    if task.seconds is not None:  # epochs may have ended early
+        found["epochs"] = len(ends)
+        if len(updates) > 1:
+            steps = inputs.steps_per_epoch(dataset, Settings(**settings))
+            spans = [(updates[-1] - updates[0]) / (len(updates) - 1) * steps]
     found["epoch_seconds"] = round(float(np.median(spans)), 3)
     found |= _scored(history, task.objective)
     new = 0 if task.last is None else task.first

@@ -42,7 +42,7 @@ class Config(Choices):
     """The `search:` section of a recipe."""
 
     needs: ClassVar[tuple[Kind, ...]] = ("nothing",)
-    timed: ClassVar[tuple[str, ...]] = ("trials",)
+    timed: ClassVar[tuple[str, ...]] = ("trials", "epochs")
 
     oracle: str = Field(
         "priorband",
@@ -166,13 +166,9 @@ def _searcher(config: Config, ctx: Context) -> "Searcher":
     from pipeline.train import mirror
 
     against = config.against if config.objective == "pareto" else None
-    costs = Costs(
-        ctx.data.image_shape,
-        ctx.data.num_classes,
-        ctx.budget,
-        ctx.directory,
-        extra=(against,) if against else (),
-    )
+    extra = (against,) if against else ()
+    shape, classes = ctx.data.image_shape, ctx.data.num_classes
+    costs = Costs(shape, classes, ctx.budget, ctx.directory, extra=extra)
     whole = _space(config, config.families, ctx.targets)
     kept = costs.fitting(config.families, ctx.targets, whole.cheapest)
     if out := set(config.families) - set(kept):
@@ -192,6 +188,7 @@ def _searcher(config: Config, ctx: Context) -> "Searcher":
         against=against,
         seconds=config.minutes and config.minutes * 60,
         until=ctx.until,
+        in_slices=ctx.until is not None and "epochs" in config.left_to_time(),
         after=config.finalists if config.finalists > 1 else 0,
         fixed=config.model_dump(include={"class_weights", "sampling"}, exclude_defaults=True),
         score=f"val_{ctx.objective}",

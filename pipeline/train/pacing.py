@@ -24,6 +24,7 @@ ENDLESS = 10**9  # epochs of a training that ends with its time
 RECENT = 4  # epochs whose seconds are averaged
 SPARE = 0.97  # share of the time left that is planned with
 PROBED = (8, 2.0)  # updates and seconds, after which the first epoch's speed is known
+SHARE = 0.1  # of the time, that these seconds are at most
 
 Clock = Callable[[], float]
 
@@ -38,6 +39,8 @@ class Pace:
         epochs: Epochs that the schedule is made for.
         steps: Updates of an epoch.
         val: Seconds of validation per second of training.
+        seconds: From the end of the first update to `until`, which is found then; None: `until`
+            is known.
         clock: Tells the time.
     """
 
@@ -46,6 +49,7 @@ class Pace:
     epochs: int
     steps: int
     val: float = 0.0
+    seconds: float | None = None
     clock: Clock = time.monotonic
     cut: bool = False  # whether an epoch has ended early, since the time was up
     _spans: list[float] = field(default_factory=list)  # seconds of every epoch of this call
@@ -115,6 +119,8 @@ class Pace:
             self._done += 1
             if self._done == 1:
                 self._first = now
+                if self.seconds is not None:
+                    self.until, self.seconds = min(self.until, now + self.seconds), None
             self._update = each = (now - self._first) / max(self._done - 1, 1)
             validation = self.val * each * self.steps
             if now + validation > self.until and self._done < self.steps:
@@ -139,6 +145,7 @@ class Pace:
     def _probed(self, each: float) -> int:
         """Updates after which the first epoch is planned with; the first update is not counted."""
         updates, seconds = PROBED
+        seconds = min(seconds, (self.until - self._first) * SHARE)
         return max(updates, math.ceil(seconds / max(each, 1e-6)))
 
     def _each(self) -> float | None:
@@ -164,7 +171,12 @@ class Pace:
 
 
 def pace(
-    view: keras.Model, dataset: Dataset, settings: Settings, until: float | None, most: int | None
+    view: keras.Model,
+    dataset: Dataset,
+    settings: Settings,
+    until: float | None,
+    seconds: float | None,
+    most: int | None,
 ) -> Pace | None:
     """Let the optimizer of a compiled model follow its schedule for a given time, if one is given.
 
@@ -172,13 +184,15 @@ def pace(
         view: The compiled model.
         dataset: What it is trained and validated on.
         settings: How it is trained.
-        until: `time.monotonic()` by which training should end; None: its settings say when.
+        until: `time.monotonic()` by which training should end.
+        seconds: The same, counted from the end of the first update; neither: its settings say when.
         most: Most epochs; None: as many as fit.
     """
-    if until is None:
+    if until is None and seconds is None:
         return None
     steps = inputs.steps_per_epoch(dataset, settings)
     val = len(dataset.val) / (3 * steps * settings.batch_size)  # forward passes alone
-    made = Pace(until, most, settings.epochs, steps, val)
+    end = math.inf if until is None else until
+    made = Pace(end, most, settings.epochs, steps, val, seconds)
     made.apply(view.optimizer)
     return made

@@ -41,7 +41,9 @@ class Session:
         deadline: `time.monotonic()` after which no epoch begins, except the first.
         until: `time.monotonic()` by which training should end: its schedule spans as many epochs
             as fit, at most `most` if that is given. None: the epochs of the settings.
-        most: Most epochs where there is `until`.
+        seconds: The same, counted from the end of the first update, until which functions are
+            traced.
+        most: Most epochs where there is one of these.
         objective: The score on val that decides which epoch is best.
         goal: A floor for that score, by which training ends early where the rest of the epochs
             cannot reach it, or can add nothing; None: it does not. Epochs of `settle` do not count.
@@ -53,6 +55,7 @@ class Session:
     last: int | None = None
     deadline: float | None = None
     until: float | None = None
+    seconds: float | None = None
     most: int | None = None
     objective: Objective = "accuracy"
     goal: Goal | None = None
@@ -96,7 +99,8 @@ def fit(
     lessons = lessons or Lessons()
     with layer_rates.held(model, settings):
         view, noted = _compiled(model, dataset, settings, lessons, session.objective)
-        pace = pacing.pace(view, dataset, settings, session.until, session.most)
+        limits = session.until, session.seconds, session.most
+        pace = pacing.pace(view, dataset, settings, *limits)
         average = Average(view, settings.ema) if settings.ema else None
         guessing = chance(session.objective, dataset.val.labels)
         course = session.course(settings, guessing, pace)

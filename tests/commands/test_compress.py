@@ -69,9 +69,7 @@ def refused(
 
 
 @pytest.mark.slow
-def test_a_trained_model_becomes_a_small_int8_file_as_far_as_accuracy_allows(
-    place: Path, digits: Dataset
-) -> None:
+def test_a_trained_model_becomes_a_small_int8_file_as_far_as_accuracy_allows(place: Path) -> None:
     settings = "prune.epochs=4 cluster.epochs=1 quantize.epochs=2"
     words = ("my.keras", "--data", "digits", "--max-accuracy-drop", "0.02", "--set", settings)
     ended = command(*words, place=place)
@@ -87,7 +85,9 @@ def test_a_trained_model_becomes_a_small_int8_file_as_far_as_accuracy_allows(
     assert stages["export"].metrics["sparsity"] >= 0.3
     assert stages["export"].metrics["distinct_weights"] <= 64
     assert stages["quantize"].metrics["parity_agreement"] >= 0.97
-    hits = metrics.tflite_hits(Runner(content), digits.test)
+    runner = Runner(content)
+    as_stated = datasets.load(DataConfig(source="digits", fit=runner.form.fit), 0)
+    hits = metrics.tflite_hits(runner, as_stated.test)
     assert hits.mean() == stages["export"].metrics["test_accuracy"]
     again = command(*words, place=place)
     assert again.stderr.count(": done before,") == len(stages)

@@ -160,6 +160,19 @@ def test_validation_images_come_out_of_the_train_part(
     assert loaded.val.index.max() < 40
 
 
+def test_of_many_images_no_more_are_kept_for_validation_than_tell_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_cache(monkeypatch, tmp_path)
+    few = datasets.load(DataConfig(source=npz(tmp_path / "a.npz", [0, 1] * 2000)), seed=0)
+    assert (len(few.val), len(few.train)) == (600, 3400)  # 15%
+    source = npz(tmp_path / "b.npz", [0, 1] * 20_000)
+    many = datasets.load(DataConfig(source=source), seed=0)
+    assert (len(many.val), len(many.train)) == (5000, 35_000)
+    asked = datasets.load(DataConfig(source=source, val_fraction=0.15), seed=0)
+    assert len(asked.val) == 6000
+
+
 def test_a_class_of_two_is_enough_where_the_source_has_a_test_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,27 @@ def test_a_network_grows_until_nothing_can_within_the_budget(
             assert (made["a/width"], made["a/depth"]) == (width, depth)
 
 
+def test_kernels_and_the_early_stride_grow_last() -> None:
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("family", ["a"])
+    choices = {"width": [1, 2], "depth_1": [1, 2], "kernel_1": [3, 5], "stem_stride": [2, 1]}
+    for name, values in choices.items():
+        hp.Choice(f"a/{name}", values)
+    start = {"family": "a", **{f"a/{name}": values[0] for name, values in choices.items()}}
+
+    def grown(steps: int, seed: int, in_turn: bool) -> set[str]:
+        made = repair.raised(
+            *(hp, start, np.random.default_rng(seed)),
+            lambda values: sum(values[name] != start[name] for name in start) <= steps,
+            in_turn,
+        )
+        return {name for name in start if made[name] != start[name]}
+
+    assert all(grown(2, seed, True) == {"a/width", "a/depth_1"} for seed in range(20))
+    assert any(grown(2, seed, False) == {"a/width", "a/kernel_1"} for seed in range(20))
+    assert len(grown(3, 0, True)) == 3
+
+
 def test_a_walk_goes_down_to_the_cheapest_and_up_to_the_dearest() -> None:
     hp = keras_tuner.HyperParameters()
     hp.Choice("family", ["a", "b"])

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.search import timing as module
 from pipeline.search.oracles.base import Span
-from pipeline.search.timing import FINALIST, SAFETY, Timing
+from pipeline.search.timing import FINALIST, HALVING, SAFETY, START, WHOLE, Timing, long_enough
 
 
 def row(trial_id: str, epochs: int, each: float, start: float) -> dict[str, Any]:
@@ -66,3 +67,43 @@ def test_what_fits_follows_from_the_trials_so_far() -> None:
     assert timing.foreseen(9) == 2 + int(timing.left() / (4 + 9 * 3))
     timing.before = 94.0
     assert timing.is_up()
+
+
+def test_a_unit_lets_the_planned_trials_fit_into_the_time() -> None:
+    until = time.monotonic() + 1000
+    for (units, starts), workers in ((HALVING, 1), (HALVING, 2), (WHOLE, 1)):
+        timing = Timing([], until=until)
+        timing.divide((units, starts), workers, 1e9)
+        took = (units * (timing.unit or 0) + starts * START) / workers
+        assert took == pytest.approx(SAFETY * 1000, abs=1)
+    timing.divide(HALVING, 1, 12.5)
+    assert timing.unit == 12.5
+    short = Timing([], until=time.monotonic() + 5)
+    short.divide(HALVING, 1, 1e9)
+    assert short.unit == 1.0
+
+
+def test_the_brackets_of_hyperband_are_those_that_are_planned() -> None:
+    first, goes_on, second = 3 * 2, 1 * 4, 2 * 6
+    assert (first + goes_on + second, 3 + 1 + 2) == HALVING
+    assert WHOLE == (12 * 6, 12)
+
+
+def test_slices_are_as_long_as_the_epochs_that_they_stand_for() -> None:
+    timing = Timing([], until=time.monotonic() + 1000)
+    assert timing.slice(Span(0, 2)) is None
+    timing.unit = 10.0
+    assert timing.slice(Span(0, 2)) == 20
+    assert timing.slice(Span(2, 6)) == 40
+    # this trial took 11 s to start and 20 s of training, however long its epochs were
+    timing.rows.append(row("0", 1, 300.0, 0.0) | {"seconds": 31.0, "slice_seconds": 20.0})
+    assert timing.pace("0") == (11.0, 10.0)
+    timing.until = time.monotonic() + 30
+    assert timing.slice(Span(2, 6)) == pytest.approx(30 - 11, abs=0.5)
+
+
+def test_a_unit_need_not_be_longer_than_makes_a_network_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module.speed, "flops_per_second", lambda: 1e9)
+    assert long_enough(2e6, 1000) == pytest.approx(30 * 1000 * 3 * 2e6 / 2e9)

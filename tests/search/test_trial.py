@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,18 @@ def test_a_learning_rate_that_is_far_too_high_is_a_result_with_its_error(run: Ru
 
 def test_settings_that_do_not_exist_are_a_result_with_their_error(run: Run) -> None:
     assert "momentun" in run(tiny, optimizer="momentun")["error"]
+
+
+def test_a_trial_of_so_many_seconds_takes_them_whatever_its_epochs(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = trial.Task
+    monkeypatch.setattr(trial, "Task", partial(plain, seconds=2.0))
+    found = run(tiny)
+    assert found["error"] is None
+    assert 1.5 < found["slice_seconds"] < 3
+    assert found["epochs"] == len(found["history"]["val/loss"]) > 2
+    assert 0 < found["epoch_seconds"] < 1
 
 
 def test_ctrl_c_is_not_a_result(run: Run, tmp_path: Path) -> None:

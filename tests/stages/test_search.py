@@ -1,5 +1,6 @@
 """The stage `search`: what it refuses, what it hands to the search, and what it leaves of it."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,23 @@ def filled_in(photos: str, **changes: Any) -> DataConfig:
     """The data of `recipe=mobile`, as its search fills them in."""
     loaded = recipe.load("mobile", {"data.source": photos, **changes})
     return form.resolved(loaded, Path("nowhere")).data
+
+
+@pytest.mark.slow
+def test_in_limited_time_networks_are_compared_after_equal_times(ctx: Context) -> None:
+    until = time.monotonic() + 90
+    config = Config(families=("lenet", "vgg"), workers=1, finalists=1)
+    assert config.left_to_time() == {"trials", "epochs"}
+    source = Artifact(stage="data", fingerprint="f", directory=ctx.directory)
+    made = search.run(source, config, replace(ctx, until=until))
+    assert time.monotonic() < until
+    trials = made.details.trials
+    assert [row["family"] for row in trials[:2]] == ["lenet", "vgg"]
+    first = [row["slice_seconds"] for row in trials if row["parent"] is None][:3]
+    assert max(first) < 1.5 * min(first)
+    told = [(row["epochs"], len(row["history"]["val/loss"])) for row in trials]
+    assert [asked for asked, _ in told] == [done for _, done in told]
+    assert len({row["epochs"] for row in trials}) > 1
 
 
 def test_photographs_get_the_size_that_the_budget_leaves_room_for_and_a_line_says_so(

@@ -1,5 +1,6 @@
 """Training for a given time: how many epochs fit, and where the schedule ends."""
 
+import math
 import time
 from typing import Any
 
@@ -82,6 +83,18 @@ def test_an_epoch_that_does_not_fit_is_cut_with_its_schedule_completed(
     assert made.cut
     assert watch.now <= 80  # an update of 20 s goes on
     assert rates == [pytest.approx(0, abs=0.02)]
+
+
+def test_seconds_are_counted_from_the_end_of_the_first_update() -> None:
+    watch = Watch()
+    made = Pace(math.inf, None, 30, STEPS, seconds=40.0, clock=watch)
+    rates = trained(compiled(30), made, watch, [500.0, 4.0])  # the first is traced: 100 s an update
+    assert watch.now == 200  # the second update ends it
+    watch = Watch()
+    made = Pace(math.inf, None, 30, STEPS, seconds=40.0, clock=watch)
+    rates = trained(compiled(30), made, watch, [4.0])
+    assert 0.8 + 40 - 2 * 4 < watch.now <= 0.8 + 40
+    assert rates[-1] < 0.01
 
 
 @pytest.mark.parametrize("schedule", ["constant", "plateau"])

@@ -22,7 +22,8 @@ Values = Mapping[str, Any]
 Fits = Callable[[Values], bool]
 Pick = Callable[[Any, int], Any]  # of a choice and a seed, a value
 NEVER = 10**9
-GROWN = 3  # ways in which a network is made larger, of which the largest is kept
+GROWN = (True, True, False)  # ways in which a network is made larger: in turn, or in any order
+GAIN = 1.25  # how much larger the last of them has to be
 
 
 class Span(NamedTuple):
@@ -174,7 +175,7 @@ class BudgetOracle(keras_tuner.Oracle):
         return {"status": status, "values": values}
 
     def _random_values(
-        self, fits: Fits | None = None, pick: Pick = _anything
+        self, fits: Fits | None = None, pick: Pick = _anything, family: str | None = None
     ) -> dict[str, Any] | None:
         """Draw points until one fits, else make one that does; None if there is no new one.
 
@@ -184,11 +185,12 @@ class BudgetOracle(keras_tuner.Oracle):
         Args:
             fits: What they have to fit; None: all of the budget.
             pick: Draws the value of a choice.
+            family: Of which they are; None: of any.
         """
         first = self.hyperparameters.space[0]
         values = list(getattr(first, "values", [None])) if isinstance(first, Choice) else [None]
         np.random.default_rng(self._seed_state).shuffle(values)
-        for value in values:
+        for value in values if family is None else [family]:
             fixed = {} if value is None else {first.name: value}
             for _ in range(max(1, self.attempts // len(values))):
                 drawn = self._drawn(fixed, pick)
@@ -209,11 +211,15 @@ class BudgetOracle(keras_tuner.Oracle):
         """Make a network as large as the budget allows, unless that has been tried."""
         if values is None or self.size is None:
             return values
-        rng = self._rng()
+        rng, size = self._rng(), self.size
         ways = [
-            repair.raised(self.hyperparameters, values, rng, self._may_fit) for _ in range(GROWN)
+            repair.raised(self.hyperparameters, values, rng, self._may_fit, in_turn)
+            for in_turn in GROWN
         ]
-        made = max(ways, key=self.size)
+        *ordered, free = ways
+        made = max(ordered, key=size)
+        if size(free) > GAIN * size(made):
+            made = free
         return made if made != values and self._admit(made) else values
 
     def _drawn(self, fixed: Values, pick: Pick = _anything) -> dict[str, Any]:

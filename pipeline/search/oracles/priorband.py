@@ -1,9 +1,9 @@
 """PriorBand: Hyperband whose networks are partly random, partly usual, partly like the best so far.
 
-The first network is what a good hand would try. Of the others that begin in rung `r`, from 0, a
-share of `1 / (1 + 3^r)` is drawn evenly. The rest come from the prior or are like the best network,
-in the proportion in which either explains the best third of those that trained longest. Networks of
-both are made as large as the budget allows; what is drawn evenly may be small.
+The first network of each family is what a good hand would try. Of the others that begin in rung
+`r`, from 0, a share of `1 / (1 + 3^r)` is drawn evenly. The rest come from the prior or are like
+the best network, in the proportion in which either explains the best third of those that trained
+longest. Networks of both are made as large as the budget allows; what is drawn evenly may be small.
 
 Source: Mallik et al. 2023, https://arxiv.org/abs/2306.12370, algorithms 1 to 4.
 """
@@ -11,6 +11,7 @@ Source: Mallik et al. 2023, https://arxiv.org/abs/2306.12370, algorithms 1 to 4.
 from typing import Any
 
 import numpy as np
+from keras_tuner.engine.hyperparameters import Choice
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from pipeline.search.oracles import hyperband
@@ -25,8 +26,9 @@ class Oracle(hyperband.Oracle):
 
     def _sample(self, rung: int) -> dict[str, Any] | None:
         """Draw a network: by chance, from the prior or like the best so far."""
-        if not self.trials:
-            return self._grown(self._random_values(pick=self.prior.mode))
+        for family in self._untried():
+            if made := self._random_values(pick=self.prior.mode, family=family):
+                return self._grown(made)
         rng = self._rng()
         if rng.random() < 1 / (1 + hyperband.FACTOR**rung):
             return self._random_values()
@@ -37,6 +39,13 @@ class Oracle(hyperband.Oracle):
             if made is not None:
                 return self._grown(made)
         return self._grown(self._random_values(pick=self.prior.draw))
+
+    def _untried(self) -> list[str]:
+        """Families without a trial, in the order in which they were given."""
+        first = self.hyperparameters.space[0]
+        every = first.values if isinstance(first, Choice) and first.name == "family" else []
+        tried = {trial.hyperparameters.values["family"] for trial in self.trials.values()}
+        return [family for family in every if family not in tried]
 
     def _longest(self) -> list[Trial]:
         """Completed trials of the highest rung that has at least three, the best first."""

@@ -19,7 +19,7 @@ def test_networks_are_as_large_as_the_budget_allows(tmp_path: Path) -> None:
     oracle = Search(tmp_path / "trials", 20, 700, oracle="prior", likely=LIKELY).run()
     costs = [cost(values) for values in values_of(oracle)]
     assert {*costs} <= {640, 500, 270}  # a network of 270 grows to 500 by way of a smaller one
-    assert costs.count(270) <= 2
+    assert costs.count(270) <= 4
 
 
 def test_rates_lie_near_the_usual_one(tmp_path: Path) -> None:

@@ -33,6 +33,16 @@ def test_the_first_network_is_the_usual_one_as_large_as_the_budget_allows(tmp_pa
         assert cost(first) == (640 if first["family"] == "wide" else 500)
 
 
+def test_each_family_begins_with_its_usual_network(tmp_path: Path) -> None:
+    for seed in range(4):
+        place = tmp_path / f"trials{seed}"
+        search = Search(place, 2, 700, oracle="priorband", likely=RIGHT, seed=seed)
+        first, second = sampled(search.run())
+        assert [first["family"], second["family"]] == ["wide", "deep"]
+        assert first["rate"] == second["rate"] == 1e-3
+        assert [cost(first), cost(second)] == [640, 500]
+
+
 def test_half_of_the_networks_with_the_fewest_epochs_are_drawn_evenly(tmp_path: Path) -> None:
     oracle = Search(tmp_path / "trials", 9, 700, oracle="priorband", likely=RIGHT).run()
     small = [values for values in sampled(oracle) if cost(values) not in (640, 500)]
