@@ -10,6 +10,7 @@ from pipeline import stage
 from pipeline.budget import Budget
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset
+from pipeline.data.filling import KEEPING
 from pipeline.errors import DataError
 from pipeline.stage import StageConfig
 
@@ -17,16 +18,18 @@ Arrays = tuple[Any, Any] | tuple[tuple[Any, Any], tuple[Any, Any]]
 Data = str | Dataset | Arrays  # what every function takes as its `data`
 
 
-def load_data(
+def load_data(  # noqa: PLR0913 - the settings of a recipe
     source: str | Arrays,
     *,
     image_size: int | tuple[int, int] | None = None,
     channels: Literal[1, 3] | None = None,
     fit: Literal["auto", "crop", "pad", "stretch"] = "auto",
-    val_fraction: float = 0.15,
+    val_fraction: float | None = None,
     test_fraction: float = 0.2,
     seed: int = 0,
     data_dir: str | None = None,
+    skip_unreadable: bool = False,
+    cache: int | str = KEEPING.limit_bytes,
 ) -> Dataset:
     """Load images and divide them into `train`, `val` and `test`.
 
@@ -40,10 +43,14 @@ def load_data(
         channels: 1 converts to grey and 3 to RGB; None: as the images are.
         fit: What becomes of images of other proportions: "crop" cuts the centre out, "pad" adds
             black, "stretch" changes the proportions as Keras does; "auto" is "crop".
-        val_fraction: Fraction of the images for validation, if the source has no such part.
+        val_fraction: Fraction of the images for validation, if the source has no such part; None:
+            0.15, but no more than 5,000 images.
         test_fraction: Fraction of the images for testing, if the source has no such part.
         seed: Decides which images go where.
         data_dir: Where tensorflow-datasets keeps prepared data sets; None: its default.
+        skip_unreadable: Leave out pictures that cannot be read; False: an error names them.
+        cache: Most bytes of the decoded images on disk, such as `"4G"`; what is more is compressed
+            without loss, and beyond that decoded anew each time.
 
     Returns:
         The data set, with `train`, `val`, `test`, `class_names`, `image_shape` and `num_classes`.
@@ -64,6 +71,8 @@ def load_data(
         val_fraction=val_fraction,
         test_fraction=test_fraction,
         data_dir=data_dir,
+        skip_unreadable=skip_unreadable,
+        cache=cache,
     )
     if isinstance(source, str):
         return datasets.load(config, seed)

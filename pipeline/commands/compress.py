@@ -2,9 +2,10 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pipeline.commands import run
+from pipeline.details import Objective
 
 RECIPE = "compress"
 
@@ -33,7 +34,13 @@ def add(commands: Any) -> None:
         "--max-accuracy-drop",
         type=float,
         metavar="FRACTION",
-        help="largest loss of validation accuracy, a fraction (default: 0.01, as in the recipe)",
+        help="largest loss of the objective on validation images, a fraction (default: 0.01, as in "
+        "the recipe)",
+    )
+    compress.add_argument(
+        "--objective",
+        choices=get_args(Objective),
+        help="the score that has to be kept (default: accuracy)",
     )
     run.add_shared(compress, "prune.epochs=12 cluster.clusters=16", "runs/compress-MODEL")
     compress.set_defaults(call=call)
@@ -47,5 +54,7 @@ def call(args: argparse.Namespace) -> int:
     overrides["load.model"] = args.model
     if args.max_accuracy_drop is not None:
         overrides["max_accuracy_drop"] = args.max_accuracy_drop
+    if args.objective is not None:
+        overrides["objective"] = args.objective
     loaded = recipe.load(RECIPE, overrides)
     return run.execute(loaded, args.out or f"runs/{RECIPE}-{Path(args.model).stem}", args)

@@ -135,10 +135,15 @@ def batch(
     split: Split, count: int, seed: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
     """Choose `count` images (all, if there are fewer), the classes as evenly as possible."""
+    at = chosen(split, count, seed)
+    return np.asarray(split.images[split.index[at]]), split.labels[at]
+
+
+def chosen(split: Split, count: int, seed: int) -> Rows:
+    """The places of the images that `batch` chooses."""
     shuffled = np.random.default_rng(seed).permutation(len(split))
     labels = split.labels[shuffled]
     turn = np.empty(len(split), np.int64)  # 0 for the first image of its class, 1 for the next ...
     for label in np.unique(labels):
         turn[labels == label] = np.arange(np.count_nonzero(labels == label))
-    chosen = shuffled[np.argsort(turn, kind="stable")][:count]
-    return np.asarray(split.images[split.index[chosen]]), split.labels[chosen]
+    return np.asarray(shuffled[np.argsort(turn, kind="stable")][:count])

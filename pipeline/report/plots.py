@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifact import Artifact
+from pipeline.objective import TITLES
 from pipeline.report.verdict import label, listed, percent, shown
 from pipeline.system import numbers
 
@@ -114,10 +115,12 @@ def _sensitivity(artifact: Artifact) -> list[Figure]:
     if not curves:
         return []
     worst = min(curves, key=lambda name: sum(accuracy for _, accuracy in curves[name]))
-    caption = "Accuracy on val images when one kernel is pruned alone, before any training"
+    score = TITLES[artifact.details.objective]
+    title = f"{score[0].upper()}{score[1:]}"
+    caption = f"{title} on val images when one kernel is pruned alone, before any training"
     return [
         {
-            "svg": sensitivity(f"{label(artifact)} sensitivity", curves),
+            "svg": sensitivity(f"{label(artifact)} sensitivity", curves, score),
             "alt": f"{caption}, for {len(curves)} kernels; {worst} is the most sensitive.",
             "caption": f"{caption}; the most sensitive kernels are named.",
         }
@@ -201,12 +204,15 @@ def learning_curve(name: str, quantity: str, curves: Mapping[str, Sequence[float
     return "".join(text)
 
 
-def sensitivity(name: str, curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """Draw the accuracy that is left when one kernel has zeros; the most sensitive in colour.
+def sensitivity(
+    name: str, curves: Mapping[str, Sequence[tuple[float, float]]], score: str = "accuracy"
+) -> str:
+    """Draw the score that is left when one kernel has zeros; the most sensitive in colour.
 
     Args:
         name: tells this plot from the others of the same page.
-        curves: pairs of sparsity and accuracy, both 0..1, by kernel.
+        curves: pairs of sparsity and score, both 0..1, by kernel.
+        score: what the axis calls it.
 
     Returns:
         An `<svg>` element that uses the CSS variables of `VARIABLES`.
@@ -225,7 +231,7 @@ def sensitivity(name: str, curves: Mapping[str, Sequence[tuple[float, float]]]) 
             style = {"color": MUTED, "linewidth": 0.7, "zorder": 2}
             style["label"] = None if i else f"{len(others)} other{'s' * (len(others) > 1)}"
             axes.plot(*zip(*curves[key], strict=True), **style)
-        _percent_axis(axes, "Validation accuracy")
+        _percent_axis(axes, f"Validation {score}")
         _percent_axis(axes, "Zeros in the kernel", axis="x")
         figure.legend(loc="outside upper left", ncols=columns)
     return "".join(text)

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.datasets import Dataset
-from pipeline.data.stream import batch
+from pipeline.data.stream import chosen
 
 log = logging.getLogger("flopsmith")
 IMAGES = 6000  # that are looked at, of the train part; a third of them are asked for
+TOGETHER = 500  # images that are in memory at once
 SIDE = 12  # coarse pixels across and down
 ENOUGH = 48  # pixels of the shorter side that are read
 RIDGE = 0.1  # penalty, as a fraction of the images: features have variance 1
@@ -52,8 +53,11 @@ def judged(dataset: Dataset, seed: int) -> Judgement:
         dataset: Images of any number of channels.
         seed: Decides which images are looked at.
     """
-    images, labels = batch(dataset.train, IMAGES, seed)
-    features, mirrored = (_coarse(side) for side in (images, images[:, :, ::-1]))
+    split = dataset.train
+    at = chosen(split, IMAGES, seed)
+    labels, parts = split.labels[at], np.array_split(split.index[at], -(-len(at) // TOGETHER))
+    both = [_both_ways(np.asarray(split.images[rows])) for rows in parts]
+    features, mirrored = (np.concatenate(one) for one in zip(*both, strict=True))
     asked = np.arange(len(labels)) % 3 == 0
     np.random.default_rng(seed).shuffle(asked)
     answers = _classifier(features[~asked], labels[~asked], dataset.num_classes)
@@ -86,6 +90,10 @@ def _lost(plain: Any, turned: Any, chance: float, share: float) -> bool:
     error = differences.std() / math.sqrt(len(differences))
     most = share * max(float(plain.mean()) - chance, 0.0)
     return bool(differences.mean() > most + ERRORS * error)
+
+
+def _both_ways(images: Any) -> tuple[Any, Any]:
+    return _coarse(images), _coarse(images[:, :, ::-1])
 
 
 def _coarse(images: Any) -> Any:

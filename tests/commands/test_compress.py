@@ -123,3 +123,12 @@ def test_a_model_of_other_classes_is_refused(
 
 def test_a_model_that_is_not_there_is_refused(refused: Callable[[str], str]) -> None:
     assert "no such file" in refused("none.keras")
+
+
+def test_the_score_to_keep_is_that_of_the_command(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    words = ["compress", "my.keras", "--data", "digits", "--objective", "macro_f1", "--dry-run"]
+    assert main(words) == 0
+    assert "objective: macro F1 on val decides" in capsys.readouterr().out

@@ -49,3 +49,10 @@ def test_the_winner_is_ringed_though_an_earlier_trial_of_its_network_is_as_accur
     page = plain(artifact("01-search", None, trials=rows, winner="1"))
     assert "The winner is ringed." in page.text
     assert "another of its trials is better" in page.row("0")[2]
+
+
+def test_sensitivity_is_of_the_objective() -> None:
+    curves = {"conv": [(0.5, 0.9), (0.9, 0.4)]}
+    page = plain(artifact("02-prune", None, sensitivity=curves, objective="macro_f1"))
+    assert "Macro F1 on val images when one kernel is pruned alone" in page.text
+    assert "Accuracy on val images" in plain(artifact("02-prune", None, sensitivity=curves)).text

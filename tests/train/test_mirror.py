@@ -1,6 +1,7 @@
 """Whether images may be mirrored: photographs may, digits, letters and arrows may not."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,23 @@ def arrows(classes: int, rng: np.random.Generator, count: int = 1200) -> Dataset
         images[labels == label] = rng.normal(128, 25, images[labels == label].shape)
         images[labels == label, 20, half] = 250
     return replace(made, **{n: Split(images, labels, made.train.index) for n in ("train", "val")})
+
+
+def test_no_more_images_than_needed_are_in_memory_at_once() -> None:
+    class Counted(np.ndarray):
+        most = 0
+
+        def __getitem__(self, rows: Any) -> Any:
+            found = super().__getitem__(rows)
+            if isinstance(rows, np.ndarray):
+                Counted.most = max(Counted.most, len(rows))
+            return np.asarray(found)
+
+    made = scenes(4, 3, np.random.default_rng(0), count=1300)
+    split = made.train
+    counted = replace(made, train=Split(split.images.view(Counted), split.labels, split.index))
+    assert mirror.judged(counted, 0) == mirror.judged(made, 0)
+    assert 0 < Counted.most <= 500
 
 
 def test_digits_are_not_mirrored() -> None:
