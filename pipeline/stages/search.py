@@ -203,7 +203,7 @@ def _with_transfer(config: Config, ctx: Context, costs: "Costs", space: "Space")
     asked = config.transfer and family.FAMILY not in config.families
     if not asked or config.preprocessing != "fixed" or not family.suits(ctx.data.image_shape):
         return space.families
-    both = dataclasses.replace(space, families=(*space.families, family.FAMILY))
+    both = dataclasses.replace(space, families=(family.FAMILY, *space.families))
     try:
         both.check()
         costs.fitting([family.FAMILY], ctx.targets, both.cheapest)
@@ -211,7 +211,7 @@ def _with_transfer(config: Config, ctx: Context, costs: "Costs", space: "Space")
         log.info("search: no network with ImageNet weights is tried: %s", error)
         return space.families
     log.info(
-        "search: family %s is tried as well, since these are photographs and ImageNet weights are "
+        "search: family %s is tried first, since these are photographs and ImageNet weights are "
         "installed (search.transfer: false leaves it out)",
         family.FAMILY,
     )
