@@ -26,8 +26,8 @@ from pipeline.system.progress import duration
 
 # How what is left beyond the least is shared; stages that are not named get the least.
 SHARES = {
-    "search": 2.5,
-    "finetune": 4.5,
+    "search": 2.0,
+    "finetune": 5.0,
     "pretrain": 2.0,
     "prune": 1.5,
     "slim": 1.5,

@@ -190,9 +190,10 @@ class BudgetOracle(keras_tuner.Oracle):
         first = self.hyperparameters.space[0]
         values = list(getattr(first, "values", [None])) if isinstance(first, Choice) else [None]
         np.random.default_rng(self._seed_state).shuffle(values)
+        share = max(1, self.attempts // len(values))
         for value in values if family is None else [family]:
             fixed = {} if value is None else {first.name: value}
-            for _ in range(max(1, self.attempts // len(values))):
+            for _ in range(share):
                 drawn = self._drawn(fixed, pick)
                 if self._admit(drawn, fits):
                     return drawn

@@ -3,7 +3,8 @@
 The first network of each family is what a good hand would try. Of the others that begin in rung
 `r`, from 0, a share of `1 / (1 + 3^r)` is drawn evenly. The rest come from the prior or are like
 the best network, in the proportion in which either explains the best third of those that trained
-longest. Networks of both are made as large as the budget allows; what is drawn evenly may be small.
+longest; of those from the prior, three in five are of the family that leads. Networks of both are
+made as large as the budget allows; what is drawn evenly may be small.
 
 Source: Mallik et al. 2023, https://arxiv.org/abs/2306.12370, algorithms 1 to 4.
 """
@@ -16,7 +17,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 from pipeline.search.oracles import hyperband
 from pipeline.search.oracles.base import Values, chosen
-from pipeline.search.prior import Prior
+from pipeline.search.prior import SURE, Prior
 
 CHANGED = 0.5  # share of the choices that a mutation draws anew, around what they were
 
@@ -26,8 +27,8 @@ class Oracle(hyperband.Oracle):
 
     def _sample(self, rung: int) -> dict[str, Any] | None:
         """Draw a network: by chance, from the prior or like the best so far."""
-        for family in self._untried():
-            if made := self._random_values(pick=self.prior.mode, family=family):
+        for untried in self._untried():
+            if made := self._random_values(pick=self.prior.mode, family=untried):
                 return self._grown(made)
         rng = self._rng()
         if rng.random() < 1 / (1 + hyperband.FACTOR**rung):
@@ -38,7 +39,9 @@ class Oracle(hyperband.Oracle):
             made = child if self._admit(child) else self._repaired(child)
             if made is not None:
                 return self._grown(made)
-        return self._grown(self._random_values(pick=self.prior.draw))
+        family = self._leading() if rng.random() < SURE else None
+        made = self._random_values(pick=self.prior.draw, family=family) if family else None
+        return self._grown(made or self._random_values(pick=self.prior.draw))
 
     def _untried(self) -> list[str]:
         """Families without a trial, in the order in which they were given."""
@@ -46,6 +49,11 @@ class Oracle(hyperband.Oracle):
         every = first.values if isinstance(first, Choice) and first.name == "family" else []
         tried = {trial.hyperparameters.values["family"] for trial in self.trials.values()}
         return [family for family in every if family not in tried]
+
+    def _leading(self) -> str | None:
+        """The family of the best network so far; None: there are no families, or no results."""
+        best = next(iter(self.best_first(self.ended())), None)
+        return None if best is None else best.hyperparameters.values.get("family")
 
     def _longest(self) -> list[Trial]:
         """Completed trials of the highest rung that has at least three, the best first."""
