@@ -74,22 +74,22 @@ def sample(hp: Choices) -> Arch:
 def build(arch: Arch, input_shape: Shape, num_classes: int) -> keras.Model:
     """Construct the untrained network: images in 0..255 `[B, H, W, C]` -> scores `[B, K]`."""
     inputs, x = pixels(input_shape)
-    style, depths = arch.style, _depths(arch)
+    style, blocks = arch.style, depths(arch)
     if arch.shrink > 1:
         x = layers.AveragePooling2D(arch.shrink, padding="same", name="shrink")(x)
     x = conv(x, arch.stem, 3, arch.stem_stride, name="stem", style=style)
     done = 0
-    for i, (group, depth) in enumerate(zip(arch.groups, depths, strict=True), 1):
+    for i, (group, depth) in enumerate(zip(arch.groups, blocks, strict=True), 1):
         filters = round_channels(group.width * arch.width)
         for j in range(depth):
             stride, name = (1 if j else group.stride), f"group{i}_block{j + 1}"
-            x = _block(x, filters, stride, group, style, name, done / sum(depths))
+            x = _block(x, filters, stride, group, style, name, done / sum(blocks))
             done += 1
     x = conv(x, arch.head, 1, name="head", style=style)
     return network(inputs, scores(x, num_classes, style), name="efficientnet_lite")
 
 
-def _depths(arch: Arch) -> list[int]:
+def depths(arch: Arch) -> list[int]:
     """Blocks per group: scaled and rounded up, except in the first and last group."""
     last = len(arch.groups) - 1
     return [

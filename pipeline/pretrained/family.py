@@ -1,6 +1,6 @@
 """The family `pretrained` of `search_spaces`: its networks start from trained weights."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,8 +9,32 @@ from pipeline.errors import ModelError
 from pipeline.pretrained import efficientnet_lite, narrow
 from search_spaces.base import Shape
 
-FAMILY = "pretrained"
+FAMILY, CHOICE = "pretrained", "backbone"
 SMALLEST = 64  # pixels a side, below which features of photographs of 224 tell little
+
+
+def installed(choices: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """Limit the backbones of the family to those whose weights are installed.
+
+    Args:
+        choices: `search.choices` of a recipe: values by `choice` or `family/choice`.
+
+    Returns:
+        `choices`; if they name no backbones, with those that are installed.
+
+    Raises:
+        ModelError: none is installed, or one that `choices` name is not; says how to install it.
+    """
+    own = f"{FAMILY}/{CHOICE}"
+    asked = choices.get(own, choices.get(CHOICE))
+    if asked is None:
+        if not (there := efficientnet_lite.available()):
+            efficientnet_lite.installed()  # says how to install it
+        return {**choices, own: there}
+    for name in asked:
+        if name in efficientnet_lite.PACKAGES:
+            efficientnet_lite.installed(name)
+    return dict(choices)
 
 
 def check(families: Iterable[str], channels: int) -> None:
@@ -25,7 +49,7 @@ def check(families: Iterable[str], channels: int) -> None:
     """
     if FAMILY not in families:
         return
-    efficientnet_lite.installed()
+    installed({})
     if channels not in (1, 3):
         raise ModelError(
             f"family {FAMILY} takes images of 1 or 3 channels. Received: channels={channels}. "
@@ -38,11 +62,7 @@ def suits(image_shape: Shape) -> bool:
     height, width, channels = image_shape
     if channels != 3 or min(height, width) < SMALLEST:
         return False
-    try:
-        efficientnet_lite.installed()
-    except ModelError:
-        return False
-    return True
+    return bool(efficientnet_lite.available())
 
 
 def fill(model: keras.Model, family: str, arch: Mapping[str, Any]) -> list[str]:
@@ -61,10 +81,10 @@ def fill(model: keras.Model, family: str, arch: Mapping[str, Any]) -> list[str]:
     """
     if family != FAMILY:
         return []
-    if arch["backbone"] != efficientnet_lite.NETWORK:
+    if arch[CHOICE] not in efficientnet_lite.PACKAGES:
         raise ModelError(
-            f"no weights for this backbone. Received: {arch['backbone']!r}. "
-            f"Known: {efficientnet_lite.NETWORK}"
+            f"no weights for this backbone. Received: {arch[CHOICE]!r}. "
+            f"Known: {', '.join(efficientnet_lite.PACKAGES)}"
         )
     model.get_layer("rescaling").offset = efficientnet_lite.OFFSET
-    return narrow.copy(efficientnet_lite.load(), model, leave=("logits",))
+    return narrow.copy(efficientnet_lite.load(arch[CHOICE]), model, leave=("logits",))

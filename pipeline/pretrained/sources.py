@@ -14,7 +14,8 @@ from pipeline.graph.plain import Trainable
 from pipeline.pretrained import applications, efficientnet_lite, heads
 from search_spaces import published
 
-KNOWN = f"{efficientnet_lite.NETWORK}, applications:NAME, PATH.keras, PATH.h5, runs/DIR, mlflow:URI"
+FORMS = ("applications:NAME", "PATH.keras", "PATH.h5", "runs/DIR", "mlflow:URI")
+KNOWN = ", ".join((*efficientnet_lite.PACKAGES, *FORMS))
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,9 @@ def load(source: str, weights: bool = True, trainable: Trainable = "all") -> Loa
     """Load a trained network.
 
     Args:
-        source: `efficientnet_lite0`, `applications:NAME`, `PATH.keras`, `PATH.h5`, the directory of
-            a run or of one of its stages, or `mlflow:URI` of a logged model or `.keras` file.
+        source: `efficientnet_lite0`, `1` or `2`, `applications:NAME`, `PATH.keras`, `PATH.h5`, the
+            directory of a run or of one of its stages, or `mlflow:URI` of a logged model or
+            `.keras` file.
         weights: False where only the cost of the network counts: nothing large is downloaded from
             Keras, and weights may be random.
         trainable: Of a file, which layers can be trained further, see `pipeline.graph.plain.of`.
@@ -43,8 +45,8 @@ def load(source: str, weights: bool = True, trainable: Trainable = "all") -> Loa
     """
     kind, _, rest = source.partition(":")
     path = Path(source)
-    if source == efficientnet_lite.NETWORK:
-        return _lite(weights)
+    if source in efficientnet_lite.PACKAGES:
+        return _lite(source, weights)
     if kind == "applications":
         return Loaded(applications.load(rest, weights), imagenet=True)
     if kind == "mlflow":
@@ -64,11 +66,11 @@ def _plain(loaded: Loaded, trainable: Trainable) -> Loaded:
     return replace(loaded, model=made.model, notes=made.notes)
 
 
-def _lite(weights: bool) -> Loaded:
-    path = efficientnet_lite.installed()
-    model = efficientnet_lite.load(path) if weights else efficientnet_lite.untrained()
-    family, net = published.find(efficientnet_lite.NETWORK)
-    return Loaded(model, True, family, net.arch.model_dump(mode="json"))
+def _lite(network: str, weights: bool) -> Loaded:
+    efficientnet_lite.installed(network)
+    made = efficientnet_lite.load if weights else efficientnet_lite.untrained
+    family, net = published.find(network)
+    return Loaded(made(network), True, family, net.arch.model_dump(mode="json"))
 
 
 def _of_run(directory: Path) -> Loaded:

@@ -26,7 +26,7 @@ RATES = {"sgd": 0.1, "momentum": 0.1, "nesterov": 0.1, "adagrad": 0.02}
 ADAPTIVE_RATE = 2e-3  # of all other rules
 # Choices whose first, cheapest value is likely: what they save goes into width.
 # `benchmarks/shapes.py` compares such networks.
-CHEAP = ("depth", "kernel", "stem_stride")
+CHEAP = ("depth", "kernel", "stem_stride", "backbone")
 PENALTIES = {"l2": 1.5e-4, "weight_decay": 2e-3, "l1": 1e-5}
 
 

@@ -41,8 +41,8 @@ class Config(StageConfig):
 
     model: ModelPath | None = Field(
         None,
-        description="A trained network: efficientnet_lite0, applications:NAME, PATH.keras, "
-        "PATH.h5, runs/DIR or mlflow:URI",
+        description="A trained network: efficientnet_lite0, efficientnet_lite1, "
+        "efficientnet_lite2, applications:NAME, PATH.keras, PATH.h5, runs/DIR or mlflow:URI",
     )
     network: str | None = Field(
         None,
@@ -142,7 +142,7 @@ def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, 
             f"load: {config.model or config.network} does not fit the budget. Received: {needs}, "
             f"for {'x'.join(map(str, dataset.image_shape))} images. Raise the budget ({more}), set "
             "a smaller data.image_size, or search: {families: [pretrained]}, which narrows "
-            "efficientnet_lite0"
+            "EfficientNet-Lite"
         )
 
 

@@ -175,10 +175,10 @@ def _searcher(config: Config, ctx: Context) -> "Searcher":
         log.warning(
             "search: no network of %s fits the budget and the targets", ", ".join(sorted(out))
         )
-    kept = _with_transfer(config, ctx, costs, dataclasses.replace(whole, families=kept))
+    space = _with_transfer(config, ctx, costs, dataclasses.replace(whole, families=kept))
     same = {"oracle", "epochs", "epoch_images", "grace", "preprocessing"}
     if config.flips == "auto":
-        whole = dataclasses.replace(whole, flips=(mirror.decided(ctx.data, ctx.seed),))
+        space = dataclasses.replace(space, flips=(mirror.decided(ctx.data, ctx.seed),))
     is_timed = ctx.budget.latency_ms is not None or against == "latency_ms"
     workers, threads = crew.size(config.workers, config.trials, is_timed)
     plan = Plan(
@@ -193,29 +193,29 @@ def _searcher(config: Config, ctx: Context) -> "Searcher":
         fixed=config.model_dump(include={"class_weights", "sampling"}, exclude_defaults=True),
         score=f"val_{ctx.objective}",
     )
-    return Searcher(dataclasses.replace(whole, families=kept), costs, ctx, plan)
+    return Searcher(space, costs, ctx, plan)
 
 
-def _with_transfer(config: Config, ctx: Context, costs: "Costs", space: "Space") -> tuple[str, ...]:
+def _with_transfer(config: Config, ctx: Context, costs: "Costs", space: "Space") -> "Space":
     """Add networks that start from trained weights where they may win, and say so."""
     from pipeline.pretrained import family
 
     asked = config.transfer and family.FAMILY not in config.families
     if not asked or config.preprocessing != "fixed" or not family.suits(ctx.data.image_shape):
-        return space.families
-    both = dataclasses.replace(space, families=(family.FAMILY, *space.families))
+        return space
+    both: Space = _space(config, (family.FAMILY, *space.families), ctx.targets)
     try:
         both.check()
         costs.fitting([family.FAMILY], ctx.targets, both.cheapest)
     except (BudgetError, RecipeError) as error:
         log.info("search: no network with ImageNet weights is tried: %s", error)
-        return space.families
+        return space
     log.info(
         "search: family %s is tried first, since these are photographs and ImageNet weights are "
         "installed (search.transfer: false leaves it out)",
         family.FAMILY,
     )
-    return both.families
+    return both
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
@@ -288,10 +288,13 @@ def _guessing(best: Any, trials: int, ctx: Context) -> str:
 
 
 def _space(config: Config, kept: tuple[str, ...], targets: tuple[str, ...]) -> Any:
+    from pipeline.pretrained import family
     from pipeline.search.space import Space
 
     shared = {f.name for f in dataclasses.fields(Space)} & set(Config.model_fields)
     given = config.model_dump(include=shared)
     if config.flips == "auto":  # costs nothing to count
         given |= {"flips": (False,)}
+    if family.FAMILY in kept:
+        given["choices"] = family.installed(config.choices)
     return Space(**{**given, "families": kept, "targets": targets})

@@ -99,8 +99,7 @@ def fit(
     lessons = lessons or Lessons()
     with layer_rates.held(model, settings):
         view, noted = _compiled(model, dataset, settings, lessons, session.objective)
-        limits = session.until, session.seconds, session.most
-        pace = pacing.pace(view, dataset, settings, *limits)
+        pace = pacing.pace(view, dataset, settings, session.until, session.seconds, session.most)
         average = Average(view, settings.ema) if settings.ema else None
         guessing = chance(session.objective, dataset.val.labels)
         course = session.course(settings, guessing, pace)

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: the weights of the package compute what PyTorch computes with them."""
+"""EfficientNet-Lite: the weights of the packages compute what PyTorch computes with them."""
 
 import functools
 import json
@@ -14,7 +14,11 @@ from support.pretrained import has_weights, lite0, pixels
 from pipeline.errors import ModelError
 from pipeline.pretrained import efficientnet_lite, torch_pickle
 
-REFERENCE = json.loads((Path(__file__).parent / "efficientnet_lite0_logits.json").read_text())
+
+def reference(network: str) -> list[float]:
+    """What `benchmarks/efficientnet_lite.py` found."""
+    path = Path(__file__).parent / f"{network}_logits.json"
+    return list(json.loads(path.read_text())["logits"])
 
 
 @functools.cache
@@ -27,11 +31,19 @@ def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 @has_weights
-def test_the_logits_are_those_of_pytorch() -> None:
-    y, x, c = np.indices((224, 224, 3))
+@pytest.mark.parametrize(
+    ("network", "side"),
+    [
+        ("efficientnet_lite0", 224),
+        pytest.param("efficientnet_lite1", 240, marks=pytest.mark.slow),
+        ("efficientnet_lite2", 260),
+    ],
+)
+def test_the_logits_are_those_of_pytorch(network: str, side: int) -> None:
+    y, x, c = np.indices((side, side, 3))
     image = (y * (3 + c) + x * (5 - c) + x * y * (c + 1) // 16) % 256
-    found = logits(lite0(), image[None].astype("float32"))[0]
-    assert np.max(np.abs(found - REFERENCE["logits"])) < 1e-3
+    found = logits(efficientnet_lite.load(network), image[None].astype("float32"))[0]
+    assert np.max(np.abs(found - reference(network))) < 1e-3
     assert len(found) == 1000
 
 
@@ -76,9 +88,26 @@ def test_weights_of_another_architecture_are_refused(change: Any, reason: str) -
     assert re.search(reason, str(error.value)), error.value
 
 
+@pytest.mark.slow
+@has_weights
+def test_weights_of_a_sibling_are_refused() -> None:
+    made = efficientnet_lite.untrained("efficientnet_lite2")
+    with pytest.raises(ModelError, match=r"another architecture.*as of efficientnet_lite2"):
+        efficientnet_lite.fill(made, state(), "efficientnet_lite2")
+
+
+@pytest.mark.parametrize(
+    ("network", "extra"),
+    [
+        ("efficientnet_lite0", "pretrained"),
+        ("efficientnet_lite1", "pretrained-large"),
+        ("efficientnet_lite2", "pretrained-large"),
+    ],
+)
 def test_a_missing_package_is_an_error_with_the_pip_command(
-    monkeypatch: pytest.MonkeyPatch,
+    network: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"pip install 'flopsmith\[pretrained\]'"):
-        efficientnet_lite.load()
+    with pytest.raises(ModelError, match=rf"{network} .*pip install 'flopsmith\[{extra}\]'$"):
+        efficientnet_lite.load(network)
+    assert efficientnet_lite.available() == ()

@@ -1,4 +1,4 @@
-"""The family that is cut out of EfficientNet-Lite0: its networks start from what is left."""
+"""The family that is cut out of EfficientNet-Lite: its networks start from what is left."""
 
 from pathlib import Path
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from support.pretrained import has_weights, lite0, pixels
+from support.pretrained import has_weights, lite0, only, pixels
 
 from pipeline.data.datasets import Dataset
 from pipeline.errors import ModelError
-from pipeline.graph import channels, importance
-from pipeline.pretrained import narrow
+from pipeline.graph import channels, complexity, importance
+from pipeline.pretrained import efficientnet_lite, narrow
 from pipeline.pretrained.adaptation import adapt
-from pipeline.pretrained.family import check, fill
+from pipeline.pretrained.family import check, fill, installed, suits
 from pipeline.search import trial
-from search_spaces import base, family
+from search_spaces import base, family, published
 
 
 def cut(**numbers: Any) -> dict[str, Any]:
@@ -33,6 +33,46 @@ def test_the_whole_network_has_all_weights_but_those_of_the_new_head() -> None:
     assert new == ["logits"]
     model.get_layer("logits").set_weights(lite0().get_layer("logits").get_weights())
     np.testing.assert_allclose(model(pixels(224, 224, 3)), lite0()(pixels(224, 224, 3)), atol=1e-6)
+
+
+@pytest.mark.parametrize("backbone", efficientnet_lite.PACKAGES)
+def test_the_whole_backbone_costs_what_the_published_network_does_without_any_weights(
+    backbone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(monkeypatch)
+    _, net = published.find(backbone)
+    whole = family("pretrained").Arch(backbone=backbone)
+    found, own = (
+        complexity.count(name, arch, net.input_shape, 1000)
+        for name, arch in (("pretrained", whole), ("efficientnet_lite", net.arch))
+    )
+    assert (found.macs, found.params) == (own.macs, own.params)
+
+
+def test_a_network_that_was_saved_before_there_were_other_backbones_is_the_same() -> None:
+    saved = {"width": 0.75, "groups": 5, "shrink": 2}
+    made = family("pretrained").Arch.model_validate(saved)
+    lite = family("pretrained").lite(made)
+    assert (lite["stem"], lite["head"], lite["width"], lite["depth"]) == (24, 352, 0.75, 1.0)
+    assert [group["depth"] for group in lite["groups"]] == [1, 2, 2, 3, 3]
+
+
+@pytest.mark.slow
+@has_weights
+def test_a_larger_backbone_is_cut_with_all_blocks_of_the_groups_that_stay() -> None:
+    arch = cut(backbone="efficientnet_lite2", groups=5, width=0.75)
+    model, new = filled(arch, (64, 64, 3), 7)
+    assert new == ["head", "head_norm", "logits"]
+    trained = efficientnet_lite.load("efficientnet_lite2")
+    own, theirs = (
+        [layer.name for layer in net.layers if layer.name.endswith("_depthwise")]
+        for net in (model, trained)
+    )
+    assert own == [name for name in theirs if int(name[len("group")]) <= 5]
+    last = "group5_block4_project_norm"
+    kept, whole = (np.asarray(net.get_layer(last).gamma) for net in (model, trained))
+    assert 0 < len(kept) < len(whole)
+    assert set(kept) < set(whole)
 
 
 @pytest.mark.slow
@@ -108,6 +148,35 @@ def test_networks_of_other_families_stay_as_they_are() -> None:
     assert fill(model, "lenet", {}) == []
     for now, then in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+@has_weights
+def test_backbones_are_those_that_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+    assert installed({})["pretrained/backbone"] == every
+    only(monkeypatch, "efficientnet_lite2", "efficientnet_lite0")
+    found = installed({"width": (0.5,)})
+    assert found == {
+        "width": (0.5,),
+        "pretrained/backbone": ("efficientnet_lite0", "efficientnet_lite2"),
+    }
+    only(monkeypatch, "efficientnet_lite1")
+    assert suits((64, 64, 3))
+    check(("pretrained",), channels=3)
+    only(monkeypatch)
+    assert not suits((64, 64, 3))
+
+
+@has_weights
+@pytest.mark.parametrize("choice", ["backbone", "pretrained/backbone"])
+def test_backbones_that_are_asked_for_stay_and_have_to_be_installed(
+    choice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {choice: ("efficientnet_lite1",)}
+    assert installed(asked) == asked
+    only(monkeypatch, "efficientnet_lite0")
+    with pytest.raises(ModelError, match=r"lite1 are not .*'flopsmith\[pretrained-large\]'"):
+        installed(asked)
 
 
 def test_a_missing_package_is_an_error_only_where_the_family_is_searched(

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
-from support.pretrained import classifier, pixels, same
+from support.pretrained import classifier, has_weights, pixels, same
 
 from pipeline.artifact import Artifact
 from pipeline.errors import ModelError
@@ -32,6 +33,19 @@ def test_a_file_is_loaded(tmp_path: Path) -> None:
     assert (loaded.imagenet, loaded.family) == (False, None)
 
 
+@pytest.mark.slow
+@has_weights
+@pytest.mark.parametrize("weights", [False, True])
+def test_a_network_of_a_package_is_loaded_at_its_own_size(weights: bool) -> None:
+    loaded = sources.load("efficientnet_lite2", weights)
+    assert loaded.model.input_shape == (None, 260, 260, 3)
+    assert (loaded.imagenet, loaded.family) == (True, "efficientnet_lite")
+    assert loaded.arch is not None
+    assert loaded.arch["width"] == 1.1
+    trained = np.ptp(loaded.model.get_layer("stem_norm").gamma) > 0
+    assert trained == weights
+
+
 def test_of_a_run_the_last_keras_model_is_loaded(tmp_path: Path) -> None:
     saved(tmp_path, "search", 1, family="vgg", arch={"width": 1})
     saved(tmp_path, "finetune", 2, family="resnet", arch={"width": 8})
@@ -49,7 +63,7 @@ def test_of_a_run_the_last_keras_model_is_loaded(tmp_path: Path) -> None:
         ("none.keras", "no such file"),
         ("empty", r"no Keras model in the run. Received: empty, finished stages: none"),
         ("broken.keras", "not a .keras file"),
-        ("efficientnet_lite9", r"unknown source of weights.*Expected: efficientnet_lite0, app"),
+        ("efficientnet_lite9", r"unknown source.*: efficientnet_lite0, .*_lite2, app"),
         ("mlflow:runs:/none/model.keras", r"MLflow has no such model. Received: mlflow:runs:/none"),
     ],
 )

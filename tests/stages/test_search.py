@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from support.faked import KILLED
 from support.pretended import ctx as ctx
 from support.pretended import fake as fake
+from support.pretrained import only
 
 from pipeline import recipe
 from pipeline.artifact import Artifact
@@ -20,7 +21,7 @@ from pipeline.budget import Budget
 from pipeline.context import Context
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset, Split
-from pipeline.errors import BudgetError, RecipeError
+from pipeline.errors import BudgetError, ModelError, RecipeError
 from pipeline.plan import form
 from pipeline.search import trial
 from pipeline.search.space import Space
@@ -111,6 +112,37 @@ def test_photographs_get_trained_networks_where_the_budget_has_room(
     if flops == "2M":
         assert "no network with ImageNet weights is tried" in caplog.text
         assert "pretrained needs flops=" in caplog.text
+
+
+@pytest.mark.parametrize("asked", [("pretrained",), ("mobilenet_v1",)])
+def test_the_backbone_is_a_choice_among_those_that_are_installed(
+    asked: tuple[str, ...], ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Config(families=asked)
+    own = replace(ctx, data=photographs(64), budget=Budget(flops="60M"))
+    only(monkeypatch, "efficientnet_lite0", "efficientnet_lite2")
+    choice = search._searcher(config, own).space.hyperparameters()
+    backbones = [hp.values for hp in choice.space if hp.name == "pretrained/backbone"]
+    assert backbones == [["efficientnet_lite0", "efficientnet_lite2"]]
+    only(monkeypatch, "efficientnet_lite0")
+    alone = search._searcher(config, own).space.hyperparameters()
+    assert "pretrained/width" in {hp.name for hp in alone.space}
+    assert "pretrained/backbone" not in {hp.name for hp in alone.space}
+
+
+def test_a_backbone_that_is_asked_for_is_the_only_one_and_has_to_be_installed(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Config(
+        families=("pretrained",), choices={"pretrained/backbone": ("efficientnet_lite1",)}
+    )
+    data = photographs(64)
+    search.check(config, data, Budget(), ())
+    made = search._searcher(config, replace(ctx, data=data, budget=Budget(flops="60M")))
+    assert made.space.cheapest("pretrained").backbone == "efficientnet_lite1"  # type: ignore[attr-defined]
+    only(monkeypatch, "efficientnet_lite0")
+    with pytest.raises(ModelError, match=r"lite1 are not installed.*\[pretrained-large\]"):
+        search.check(config, data, Budget(), ())
 
 
 @pytest.mark.usefixtures("fake")

