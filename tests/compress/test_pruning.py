@@ -44,6 +44,7 @@ def missed(found: Sequence[kernels.Kernel], goals: dict[str, float]) -> list[str
 # while it is trained
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["unstructured", "2:4", "balanced-3"])
 @pytest.mark.parametrize("steps", [0, 7])
 def test_the_targets_are_met_whatever_the_number_of_steps(text: str, steps: int) -> None:

@@ -94,6 +94,7 @@ def test_trials_that_fail_one_after_the_other_do_not_end_the_search(
     assert [trial.status for trial in oracle.ended()][:6] == ["FAILED"] * 5 + ["COMPLETED"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"random"}))
 @pytest.mark.parametrize("kills", [(7,), (51, 3)])
 def test_a_killed_search_goes_on_as_if_it_had_not_been_killed(

@@ -133,6 +133,7 @@ def test_random_samples_build_and_their_scores_add_up_to_one(name: str) -> None:
         assert np.isfinite(scores).all()
 
 
+@pytest.mark.slow
 @slowly()
 def test_a_step_of_training_gives_a_finite_loss(name: str) -> None:
     for arch in samples(name, 2, Styled):

@@ -124,6 +124,7 @@ def agrees(name: str, arch: ArchBase, shape: tuple[int, int, int]) -> None:
     assert counted == complexity.profile(model).peak_memory_bytes == in_file(model), arch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_counting_shapes_gives_exactly_the_peak_of_the_file(name: str) -> None:
     agrees(name, search_spaces.family(name).sample(Cheapest()), (28, 28, 1))

@@ -136,6 +136,7 @@ def found(model: keras.Model) -> dict[str, Kept]:
     return {path: kind for path, kind in each.items() if kind}
 
 
+@pytest.mark.slow
 def test_all_kernels_with_structure_keep_it_in_training() -> None:
     model = network()
     before = found(model)

@@ -43,6 +43,7 @@ def test_the_scores_are_those_of_the_model_that_was_given(name: str, digits: Dat
     assert (ending.logits(made.outputs[0]) is not None) == (name in CUT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_the_scores_of_the_files_are_those_of_the_model(name: str, digits: Dataset) -> None:
     head, model = HEADS[name], network(name, digits)

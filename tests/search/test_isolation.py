@@ -97,6 +97,7 @@ def test_an_error_of_the_caller_ends_the_process(tmp_path: Path) -> None:
     assert gone(pids[0])
 
 
+@pytest.mark.slow
 def test_a_killed_caller_leaves_no_process_behind(tmp_path: Path) -> None:
     script = (
         "from pathlib import Path\n"

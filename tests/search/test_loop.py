@@ -120,6 +120,7 @@ def test_a_refined_search_in_limited_time_has_both_rounds(
     assert 0 < len(second) < len(found.rows)
 
 
+@pytest.mark.slow
 def test_a_promoted_network_goes_on_from_its_weights(
     ctx: Context, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -168,6 +168,7 @@ def test_in_limited_time_the_best_network_is_trained_to_the_end(
     assert len(found.rows) > 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fake")
 def test_nothing_within_the_bounds_says_what_refused_it(ctx: Context) -> None:
     found = search(replace(ctx, budget=Budget(flops="2M", tflite_bytes=1, flops_at_least=0.2)))

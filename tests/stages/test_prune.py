@@ -100,6 +100,7 @@ def test_the_rows_say_what_was_pruned_and_why_the_rest_was_not(run: Callable[...
     assert rows["conv"]["sparsity"] == sparsities(made)["conv"] == 0.25
 
 
+@pytest.mark.slow
 def test_all_kernels_together_have_the_sparsity(run: Callable[..., Any]) -> None:
     for allocation in ("deviation", "sensitivity"):
         found = sparsities(run(allocation, epochs=2, sparsity=0.8, allocation=allocation))

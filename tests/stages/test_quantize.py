@@ -87,6 +87,7 @@ def scores(source: Artifact, images: np.ndarray) -> np.ndarray:
 # weights of 4 bits
 
 
+@pytest.mark.slow
 def test_weights_of_convolutions_and_dense_layers_have_4_bits(
     quantized: Callable[[str], Artifact],
 ) -> None:

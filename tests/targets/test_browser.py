@@ -30,6 +30,7 @@ def floating() -> Verdict:
     return targets.check("browser", convert.convert_float(network()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "allowed"), [("int8", 1 / 256), ("floating", 1e-5)])
 def test_a_browser_gives_the_scores_of_litert(
     kind: str, allowed: float, request: pytest.FixtureRequest

@@ -136,6 +136,7 @@ def test_parameters_beyond_the_memory_of_the_chip_are_streamed(verdict: Convert)
     assert "do not fit on the chip" in found.extras["warnings"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["group", "layer", "instance"])
 def test_of_normalization_by_image_only_what_comes_before_it_is_mapped(
     norm: base.Norm, tmp_path: Path

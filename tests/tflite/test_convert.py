@@ -50,6 +50,7 @@ def for_edge_tpu(
     return convert.convert_int8(place, ranges, io="int8", per_channel_dense=False)
 
 
+@pytest.mark.slow
 def test_an_int8_file_has_int8_ends_if_asked_to(
     for_edge_tpu: bytes, int8: bytes, images: np.ndarray
 ) -> None:

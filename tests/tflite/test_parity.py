@@ -152,6 +152,7 @@ def test_scores_are_those_of_the_reference_and_of_the_runtime(
 # where they part
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", LAYERS)
 def test_the_layer_that_was_broken_is_named(pair: Pair, layer: str, images: np.ndarray) -> None:
     content = broken(pair.content, layer, lambda kernel: kernel[::-1])

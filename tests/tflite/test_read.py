@@ -29,6 +29,7 @@ def test_every_operator_of_a_float_file_is_a_float_operator(floating: bytes) -> 
     assert graph.float_operators == graph.operators
 
 
+@pytest.mark.slow
 @slowly()
 def test_a_family_has_as_many_macs_in_the_file_as_in_keras(name: str) -> None:
     model = build(name, search_spaces.family(name).sample(Cheapest()), (32, 32, 3), 10)

@@ -188,6 +188,7 @@ def test_one_output_counts_as_the_second_class_above_the_half(
     assert float(metric.result()) == right
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("units", [1, 2])
 @pytest.mark.parametrize("mixed", [{}, {"augmentation": {"mixup": 0.4}, "label_smoothing": 0.1}])
 def test_sigmoids_learn(units: int, mixed: Any, squares: Dataset) -> None:

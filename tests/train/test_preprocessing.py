@@ -86,6 +86,7 @@ def test_a_channel_without_contrast_is_no_division_by_zero(colours: Dataset) -> 
     np.testing.assert_allclose(model.get_layer("rescaling")(images.astype("float32")), 0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_statistics_are_saved_with_the_model(
     colours: Dataset, tmp_path: Path, kind: str

@@ -73,6 +73,7 @@ def test_the_last_weights_stay_if_it_never_settles(scripted: Callable[..., Any])
     assert scripted([GOOD, FAINT, BAD], settle=3)[0] == BAD
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lines", "options", "epochs"),
     [

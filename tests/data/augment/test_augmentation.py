@@ -71,6 +71,7 @@ def epochs(count: int, seed: int = 3, first: int = 0) -> list[tuple[np.ndarray, 
     ]
 
 
+@pytest.mark.slow
 def test_an_epoch_is_the_same_whether_or_not_others_went_before() -> None:
     straight, later = epochs(4), epochs(2, first=2)
     for (images, labels), (again, same) in zip(straight[2:], later, strict=True):

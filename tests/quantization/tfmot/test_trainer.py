@@ -78,6 +78,7 @@ def trained(dataset: Dataset, seed: int = 0, **options: Any) -> tuple[tf_keras.M
 # which weights are kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lines", "kept"),
     [

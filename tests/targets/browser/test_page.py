@@ -88,6 +88,7 @@ def text(page: Tab, selector: str) -> list[str]:
     return list(page.evaluate(script))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PICTURES)
 def test_a_page_sees_the_pixels_that_predict_sees(page: Tab, tmp_path: Path, kind: str) -> None:
     *what, allowed = PICTURES[kind]
@@ -96,6 +97,7 @@ def test_a_page_sees_the_pixels_that_predict_sees(page: Tab, tmp_path: Path, kin
     assert np.max(np.abs(choose(page, file)["pixels"].reshape(SHAPE) - expected)) <= allowed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fit", ["pad", "stretch"])
 def test_a_page_fits_pictures_as_the_model_says(tmp_path: Path, fit: pictures.Fit) -> None:
     form = Form(fit=fit, levels=(0, 4095))

@@ -94,6 +94,7 @@ def test_the_verdict_says_what_it_is_for(resnet8: Verdict) -> None:
     assert shown["memory_mode"] == "Shared_Sram"
 
 
+@pytest.mark.slow
 @needs_vela
 @pytest.mark.parametrize("kind", ["hard_swish", "gelu", "swish", "tanh", "sigmoid"])
 def test_activations_that_the_edge_tpu_lacks_run_on_the_npu(kind: str) -> None:
@@ -140,6 +141,7 @@ def test_a_float_file_is_left_to_the_cpu_with_the_names_that_its_tensors_have() 
     assert not any("tensor-" in str(op.reason) for op in verdict.operators)
 
 
+@pytest.mark.slow
 @needs_vela
 @pytest.mark.parametrize("name", ["resnet", "mobilenet_v1", "mobilenet", "alexnet"])
 def test_what_is_searched_for_the_npu_runs_on_it_as_a_whole(name: str) -> None:
