@@ -2,10 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pipeline.commands import run
-from pipeline.details import Objective
 
 RECIPE = "compress"
 
@@ -39,8 +38,9 @@ def add(commands: Any) -> None:
     )
     compress.add_argument(
         "--objective",
-        choices=get_args(Objective),
-        help="the score that has to be kept (default: accuracy)",
+        metavar="SCORE",
+        help="the score that has to be kept: accuracy, balanced_accuracy, macro_f1 or auc "
+        "(default: accuracy)",
     )
     run.add_shared(compress, "prune.epochs=12 cluster.clusters=16", "runs/compress-MODEL")
     compress.set_defaults(call=call)

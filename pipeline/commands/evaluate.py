@@ -8,7 +8,9 @@ from typing import Any
 from pipeline.errors import RecipeError
 from pipeline.system import quiet
 
-FRACTIONS = {"val": 0.15, "test": 0.2}  # the defaults of `data.datasets.DataConfig`
+# the defaults of `data.datasets.DataConfig`, and how the help puts them
+FRACTIONS = {"val": None, "test": 0.2}
+SHOWN = {"val": "0.15, at most 5,000 images", "test": "0.2"}
 
 
 def add(commands: Any) -> None:
@@ -41,7 +43,7 @@ def add(commands: Any) -> None:
             f"--{part}-fraction",
             type=float,
             default=default,
-            help=f"fraction of the images in the {part} part (default: {default})",
+            help=f"fraction of the images in the {part} part (default: {SHOWN[part]})",
         )
     evaluate.add_argument("--data-dir", help="where tensorflow-datasets keeps prepared sets")
     parts = ("train", "val", "test")

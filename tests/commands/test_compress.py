@@ -132,3 +132,14 @@ def test_the_score_to_keep_is_that_of_the_command(
     words = ["compress", "my.keras", "--data", "digits", "--objective", "macro_f1", "--dry-run"]
     assert main(words) == 0
     assert "objective: macro F1 on val decides" in capsys.readouterr().out
+
+
+def test_a_score_that_does_not_exist_is_refused_with_those_that_do(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    assert main(["compress", "my.keras", "--data", "digits", "--objective", "f2"]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "objective" in said
+    assert "macro_f1" in said
+    assert "Received: 'f2'" in said

@@ -28,6 +28,9 @@ def test_help_tells_the_fractions_that_a_recipe_has_by_default() -> None:
     fields = datasets.DataConfig.model_fields
     defaults = {part: fields[f"{part}_fraction"].default for part in ("val", "test")}
     assert defaults == evaluate.FRACTIONS
+    whole, most = datasets.VAL_FRACTION, datasets.VAL_IMAGES
+    shown = {"val": f"{whole}, at most {most:,} images", "test": f"{defaults['test']}"}
+    assert shown == evaluate.SHOWN
 
 
 @pytest.mark.parametrize("content", [b"", b"no model"])
