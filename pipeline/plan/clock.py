@@ -19,10 +19,11 @@ from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset
 from pipeline.errors import RecipeError
 from pipeline.plan import before, work
-from pipeline.plan.estimate import BACKWARD, BATCH, STEP, Machine
+from pipeline.plan.estimate import BATCH, STEP, Machine
 from pipeline.recipe import Recipe, Step
 from pipeline.search.timing import FINALIST
 from pipeline.system.progress import duration
+from pipeline.train.speed import BACKWARD, PLAIN
 
 # How what is left beyond the least is shared; stages that are not named get the least.
 SHARES = {
@@ -41,8 +42,6 @@ TRACED = 6.0  # seconds until the first step of a training
 MEASURED = 3.0  # seconds of measuring a model, besides those of the images
 EPOCH = {"prune": 1.2, "cluster": 1.3, "quantize": 1.5}  # seconds of an epoch, per plain epoch
 SPEED = 5e9  # FLOPs of a forward pass per second of training, of two idle cores
-# how many times more FLOPs a second a network of plain convolutions alone gets through
-PLAIN = 5.0
 FASTEST = 0.5  # of the fixed seconds, on whatever machine
 SAFETY = 1.2  # factor on what is kept for later stages: a machine is not always equally fast
 LOADS = (0.5, 30.0)  # of which `load` cannot be out: one model says little of all that comes

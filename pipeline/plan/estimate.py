@@ -8,7 +8,8 @@ such as building it, adds seconds to every training. The numbers were fitted to 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-BACKWARD = 3.0  # FLOPs of training an image, per FLOP of its forward pass
+from pipeline.train.speed import BACKWARD
+
 SPREAD = (0.8, 1.3)  # how far a stage may be from the estimate
 STEP = 0.004  # seconds of an update beside its arithmetic
 BATCH = 32  # images per update

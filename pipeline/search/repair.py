@@ -62,8 +62,9 @@ def raised(
     ladders = {k: v for k, v in _ladders(space, values).items() if k not in style}
     names = sorted(ladders)
     while names:
-        turns = [_turn(name, 2 if in_turn else 1) for name in names]
-        now = [name for name, turn in zip(names, turns, strict=True) if turn == min(turns)]
+        turns = {name: _turn(name, 2 if in_turn else 1) for name in names}
+        first = min(turns.values())
+        now = [name for name in names if turns[name] == first]
         name = now[rng.integers(len(now))]
         up = _moved(at, name, ladders[name], 1)
         if up and fits(at | up):

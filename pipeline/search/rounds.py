@@ -75,7 +75,6 @@ class Round:
         span = self.oracle.span(proposed)
         point = self.space.candidate(proposed.hyperparameters.values)
         parent = self.oracle.trial_dir(span.parent) if span.parent else None
-        slice_ = self.time.slice(span)
         epochs, is_part = self._epochs(directory, span, parent)
         more = {"grace": self.plan.grace, "epoch_images": self.plan.epoch_images} | self.plan.fixed
         return trial.Task(
@@ -89,7 +88,7 @@ class Round:
             last=span.last if is_part else None,
             preprocessing=self.plan.preprocessing,
             deadline=self.time.deadline(),
-            seconds=slice_,
+            seconds=self.time.slice(span),
             objective=self.ctx.objective,
             threads=self.plan.threads,
         )

@@ -24,8 +24,7 @@ HALVING, WHOLE = (22, 6), (72, 12)
 START = 8.0  # seconds to start a trial, until the first is known
 SHORTEST = 1.0  # second of a unit
 LONG = 30  # epochs that are enough for a trial: more time is for more networks
-TRAINING = 3.0  # FLOPs of training on an image, per FLOP of its forward pass
-PLAIN = 2.0  # networks are up to five times as fast as `train.speed` measures; between the two
+TYPICAL = 2.0  # times the measured speed: between that and `speed.PLAIN`
 FINALIST = 5.0  # seconds to quantize one of the best and measure its file, on an idle machine
 
 
@@ -147,4 +146,4 @@ def long_enough(flops: float, images: int) -> float:
         flops: Of a forward pass.
         images: To train on.
     """
-    return LONG * images * TRAINING * flops / (PLAIN * speed.flops_per_second())
+    return LONG * images * speed.BACKWARD * flops / (TYPICAL * speed.flops_per_second())
