@@ -24,7 +24,7 @@ class Quantized:
     """An int8 network, and what another file of it can be made of."""
 
     content: bytes  # with the names of its tensors
-    saved_model: Path
+    saved_model: Path | None  # None: the numbers of the file are those that were trained
     method: Literal["qat", "ptq"]
     images: npt.NDArray[np.uint8]  # train images that ranges were measured with
 
@@ -36,12 +36,13 @@ def earlier(source: Artifact, dataset: Dataset, seed: int) -> Quantized:
         ModelError: the stage left nothing that can be converted again; says why.
     """
     details, path = source.details, source.model_path
-    saved_model = source.directory / "saved_model"
+    found = source.directory / "saved_model"
+    saved_model = found if found.is_dir() else None
     if details.passed_on:
         raise ModelError(f"{source.stage} passed its input on: {details.passed_on}")
     if (
         path is None
-        or not saved_model.is_dir()
+        or (saved_model is None and details.method != "qat")
         or details.calibration_images is None
         or details.calibration_sha256 is None
         or details.method is None
@@ -70,6 +71,8 @@ def for_edgetpu(quantized: Quantized, model: Path | None) -> bytes:
     Raises:
         ModelError: the converter refuses, or finds a scale per channel in training.
     """
+    if quantized.saved_model is None:
+        return _per_tensor(write.signed_ends(quantized.content))
     if quantized.method == "ptq":
         seen = convert.calibration(quantized.images)
         return _per_tensor(convert.convert_int8(quantized.saved_model, seen, "int8", False))

@@ -12,7 +12,7 @@ from pipeline.graph import scores, walk
 # Layers and operations that change no value of a vector of scores.
 SAME = (
     *("ActivityRegularization", "AlphaDropout", "Cast", "Copy", "Dropout", "GaussianDropout"),
-    *("GaussianNoise", "Identity", "SpatialDropout1D", "SpatialDropout2D", "StopGradient"),
+    *("GaussianNoise", "Identity", "Range", "SpatialDropout1D", "SpatialDropout2D", "StopGradient"),
 )
 SHAPES = ("ExpandDims", "Flatten", "Reshape", "Squeeze")  # the same, of one place alone
 ALONE = ("softmax", "sigmoid")  # functions whose values are probabilities
@@ -164,7 +164,9 @@ def _behind(model: keras.Model) -> list[tuple[Any, str, list[Any]]]:
         if type(layer).__name__ == "ReLU" and layer.max_value is not None:
             function = "relu6"
         found.append((layer, function, sources))
-        if not getattr(layer, "weights", None) and function not in BOUNDED:
+        if (type(layer).__name__ in SAME or not getattr(layer, "weights", None)) and (
+            function not in BOUNDED
+        ):
             waiting += sources
     return found
 

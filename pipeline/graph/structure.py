@@ -62,6 +62,14 @@ def of(kernel: Array, axis: int = -1) -> Kept | None:
     return "zeros" if np.any(kernel == 0) else None
 
 
+def clustered(model: keras.Model) -> bool:
+    """Whether the channels of any kernel of a model share a few values."""
+    return any(
+        of(np.asarray(kernel), channel_axis(layer)) == "clusters"
+        for layer, kernel in kernels(model)
+    )
+
+
 def constraint(kernel: Array, kept: Kept, axis: int = -1) -> Constraint:
     """The function that is applied to a kernel after every update, in keras and in tf_keras.
 

@@ -18,7 +18,9 @@ from pydantic import Field, model_validator
 from pipeline.artifact import Artifact
 from pipeline.context import Context
 from pipeline.details import Details
+from pipeline.errors import RecipeError
 from pipeline.stage import Kind, Ladder, StageConfig
+from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.settings import mending
 
 log = logging.getLogger("flopsmith")
@@ -44,8 +46,19 @@ class Config(StageConfig):
         description="ptq: quantize after training, with measured ranges; qat: train with int8 "
         "simulated; auto: try both and keep the better on val, but only qat if clustered",
     )
+    engine: Literal["native", "tfmot"] = Field(
+        "native",
+        description="What simulates int8 in training: native, the operators of the file in Keras "
+        "3; tfmot, the layers of tensorflow-model-optimization, which must be installed",
+    )
     epochs: int = Field(4, ge=1, description="Epochs of quantization-aware training")
     learning_rate: float = Field(3e-4, gt=0, description="Peak learning rate")
+    float_layers: Literal["refuse", "keep"] = Field(
+        "refuse",
+        description="What becomes of a layer that int8 has no operator for, as a layer "
+        "normalization: refuse, an error that names it; keep, it computes in float, which a CPU "
+        "runs and the Edge TPU does not",
+    )
     calibration_images: int = Field(
         100,
         ge=1,
@@ -92,16 +105,15 @@ def foresee(config: Config, source: Artifact, before: Sequence[str]) -> None:
         ways.discard("ptq")
     if ways == {"qat"}:
         from pipeline.graph import keras_file
-        from pipeline.quantization.tfmot import quantization
 
-        quantization.require(keras_file.load(source.model_path))
+        _engine(config).foresee(keras_file.load(source.model_path), _form(config))
 
 
 class Made(NamedTuple):
     """A converted network."""
 
     content: bytes  # the `.tflite` file
-    saved_model: Path  # what it was converted from
+    saved_model: Path | None  # what it was converted from; None: nothing else is needed
     details: dict[str, Any]  # fields of `Details`
 
 
@@ -111,16 +123,15 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
 
     from pipeline.data.stream import batch
     from pipeline.errors import ModelError
-    from pipeline.graph import keras_file
+    from pipeline.graph import keras_file, structure
     from pipeline.measure import metrics
     from pipeline.objective import of_part
-    from pipeline.quantization.tfmot import quantization
     from pipeline.tflite.classifier import Runner
 
     model = keras_file.load(source.model_path)
     images, _ = batch(ctx.data.train, config.calibration_images, ctx.seed)
     makers = {"qat": _trained, "ptq": _measured}
-    methods, refused = _methods(config, quantization.clustered(model))
+    methods, refused = _methods(config, structure.clustered(model))
     made, scores = {}, {}
     for name in methods:
         try:
@@ -139,9 +150,11 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     kept = max(made, key=lambda name: scores[name][best])  # the first of equals: trained
     saved_model = ctx.directory / "saved_model"
     shutil.rmtree(saved_model, ignore_errors=True)
-    made[kept].saved_model.rename(saved_model)
-    for other in made.values():
-        shutil.rmtree(other.saved_model, ignore_errors=True)
+    for name, one in made.items():
+        if one.saved_model is not None and name == kept:
+            one.saved_model.rename(saved_model)
+        elif one.saved_model is not None:
+            shutil.rmtree(one.saved_model, ignore_errors=True)
     details = Details(
         method=kept,
         precision=config.precision,
@@ -176,36 +189,52 @@ def _methods(config: Config, clustered: bool) -> tuple[list[str], dict[str, str]
     return methods, refused
 
 
+def _engine(config: Config) -> Any:
+    """The module that trains in simulated int8; see `pipeline.quantization.job`.
+
+    Raises:
+        RecipeError: its packages are not installed.
+    """
+    if config.engine == "native":
+        from pipeline.quantization import native
+
+        return native
+    try:
+        from pipeline.quantization.tfmot import engine
+    except ModuleNotFoundError as error:
+        raise RecipeError(
+            f"quantize.engine=tfmot needs a package that is not installed. Received: {error.name}. "
+            "Install flopsmith[tfmot], or leave engine out"
+        ) from error
+    return engine
+
+
+def _form(config: Config) -> Any:
+    from pipeline.quantization.job import Form
+
+    return Form(4 if config.precision == "int4" else 8, config.float_layers)
+
+
 def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images: Any) -> Made:
     """Quantization-aware training."""
-    import numpy as np
+    from pipeline.quantization.job import Job
+    from pipeline.tflite import parity
+    from pipeline.train import training
 
-    from pipeline.errors import ModelError
-    from pipeline.graph import ending
-    from pipeline.quantization.tfmot import bridge, quantization, trainer
-    from pipeline.tflite import convert, parity
-    from pipeline.train import prospects
-
-    bits = 4 if config.precision == "int4" else 8
+    session = training.Session(
+        "quantize",
+        ctx.curve,
+        ctx.directory / CHECKPOINT,
+        deadline=ctx.until,
+        objective=ctx.objective,
+        goal=ctx.goal,
+    )
     settings = mending(source.settings, config.epochs, config.learning_rate)
-
-    def prepare(images: Any) -> Any:
-        return bridge.rescaled(model, images)
-
-    limits = prospects.Limits(ctx.goal, ctx.until)
-    known = (ctx.curve, ending.kind(model), ctx.objective, limits)
-    train = trainer.Trainer(ctx.data, settings, ctx.seed, prepare, *known)
-    quantized, layers = quantization.quantize_aware(model, train, images, bits)
-    saved_model = ctx.directory / "qat"
-    quantization.save(quantized, saved_model)
-    try:
-        content = convert.convert_int8(saved_model)
-    except ModelError:  # an operator within a layer has no range
-        ranges = bridge.rescaled(model, images.astype(np.float32))
-        content = convert.convert_int8(saved_model, ranges)
-    same = parity.checked(content, quantization.simulation(quantized, model), ctx.data, ctx.seed)
-    details = {"history": train.history, "layers": layers, "parity": same}
-    return Made(content, saved_model, details)
+    job = Job(ctx.data, settings, ctx.seed, session, images, ctx.directory, _form(config))
+    done = _engine(config).quantize(model, job)
+    same = parity.checked(done.content, done.reference, ctx.data, ctx.seed)
+    details = {"history": done.history, "layers": done.layers, "parity": same}
+    return Made(done.content, done.saved_model, details)
 
 
 def _measured(model: Any, source: Artifact, config: Config, ctx: Context, images: Any) -> Made:

@@ -105,6 +105,55 @@ def attached(model: bytes) -> dict[str, bytes]:
         ) from error
 
 
+def signed_ends(model: bytes) -> bytes:
+    """Let a file take and give int8, where it converts its input from uint8 and its output to it.
+
+    Raises:
+        ModelError: it does not begin and end with such an operator.
+    """
+    ops = read(model).operators
+    first, last = ops[0], ops[-1]
+    ends = [(op.inputs[0].dtype, op.outputs[0].dtype) for op in (first, last)]
+    if first.name != "QUANTIZE" or ends != [("UINT8", "INT8"), ("INT8", "UINT8")]:
+        raise ModelError(f"not a file of uint8 around int8. Received: {ends}. Convert it again")
+
+    def change(root: Any) -> None:
+        graph = root.subgraphs[0]
+        begin, end = graph.operators[0], graph.operators[-1]
+        moved = {
+            int(begin.inputs[0]): int(begin.outputs[0]),
+            int(end.outputs[0]): int(end.inputs[0]),
+        }
+        for outer, inner in moved.items():  # the ends keep their places and names
+            tensor, name = graph.tensors[outer], graph.tensors[outer].name
+            graph.tensors[outer] = graph.tensors[inner]
+            graph.tensors[inner], graph.tensors[outer].name = tensor, name
+        inward = {inner: outer for outer, inner in moved.items()}
+        graph.operators = graph.operators[1:-1]
+        for op in graph.operators:
+            op.inputs = np.array([inward.get(int(i), int(i)) for i in op.inputs], np.int32)
+            op.outputs = np.array([inward.get(int(i), int(i)) for i in op.outputs], np.int32)
+        _drop_unused_tensors(root, graph)
+        _drop_unused_buffers(root)
+
+    return changed(model, change)
+
+
+def _drop_unused_tensors(root: Any, graph: Any) -> None:
+    used = {*_indices(graph.inputs), *_indices(graph.outputs)}
+    for op in graph.operators:
+        used |= {*_indices(op.inputs), *_indices(op.outputs)} - {-1}
+    kept = sorted(used)
+    places = {old: new for new, old in enumerate(kept)} | {-1: -1}
+    graph.tensors = [graph.tensors[old] for old in kept]
+    for holder in (graph, *graph.operators):
+        holder.inputs = np.array([places[i] for i in _indices(holder.inputs)], np.int32)
+        holder.outputs = np.array([places[i] for i in _indices(holder.outputs)], np.int32)
+    for signature in root.signatureDefs or ():
+        for end in (*(signature.inputs or ()), *(signature.outputs or ())):
+            end.tensorIndex = places[end.tensorIndex]
+
+
 def stripped(model: bytes) -> bytes:
     """Remove what no runtime reads: names of inner tensors, float ranges, metadata of tools.
 

@@ -117,14 +117,6 @@ def require(model: keras.Model) -> None:
         rules.config(layer, None)
 
 
-def clustered(model: keras.Model) -> bool:
-    """Whether the channels of any kernel of a Keras 3 model share a few values."""
-    return any(
-        structure.of(np.asarray(kernel), structure.channel_axis(layer)) == "clusters"
-        for layer, kernel in structure.kernels(model)
-    )
-
-
 def simulation(quantized: tf_keras.Model, model: keras.Model) -> parity.Reference:
     """The scores and layer outputs of a simulation of `model`, as functions of raw images."""
     nodes = [n for _, same in sorted(quantized._nodes_by_depth.items())[::-1] for n in same]

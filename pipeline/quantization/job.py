@@ -1,0 +1,52 @@
+"""What an engine of quantization-aware training is given, and what it gives back.
+
+An engine is a module with two functions: `quantize(model, job) -> Quantized`, and
+`foresee(model, job)`, which raises a `ModelError` for a model that `quantize` would refuse.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy.typing as npt
+
+from pipeline.data.datasets import Dataset
+from pipeline.tflite.parity import Reference
+from pipeline.train.losses import Lessons
+from pipeline.train.settings import Settings
+from pipeline.train.training import Session
+
+FloatLayers = Literal["refuse", "keep"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """Which numbers the file is to have."""
+
+    bits: int = 8  # of the weights of convolutions and dense layers
+    float_layers: FloatLayers = "refuse"  # what becomes of layers that int8 lacks
+
+
+@dataclass(frozen=True)
+class Job:
+    """One quantization-aware training."""
+
+    dataset: Dataset
+    settings: Settings
+    seed: int
+    session: Session
+    images: npt.NDArray[Any]  # raw [N, H, W, C], which the first ranges are measured on
+    directory: Path  # for files that the engine leaves
+    form: Form = field(default_factory=Form)
+    lessons: Lessons | None = None
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A trained and converted network."""
+
+    content: bytes  # the `.tflite` file
+    layers: list[dict[str, Any]]  # `layer`, `kind`, `treatment`, `reason`
+    history: dict[str, list[float]]
+    reference: Reference  # what training simulated
+    saved_model: Path | None = None  # to convert again; None: the file itself serves

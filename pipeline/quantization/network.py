@@ -1,0 +1,274 @@
+"""A network as its `.tflite` file has it: the operators that will run, with their constants.
+
+The converter decides which layers become one operator: it folds normalizations into kernels and
+activations into the operator before them. Quantization works on what it leaves, so that what is
+trained is what the file computes, and every number that the file rounds is rounded in training.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import ModelError
+from pipeline.graph import rebuild
+from pipeline.tflite import assembly, convert
+from pipeline.tflite.read import KERNEL_OPERATORS, Tensor, named_after, read
+
+Array = npt.NDArray[Any]
+NO_ACTIVATION = 0  # of the schema's `ActivationFunctionType`
+VALID = 1  # of its `Padding`
+ELEMENTWISE = ("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM")
+WHITE = 255  # the largest value of a pixel
+
+
+@dataclass(eq=False)
+class Value:
+    """A tensor: the result of a step, the image, or a constant."""
+
+    name: str
+    shape: tuple[int, ...]  # of one image: the first side is 1
+    data: Array | None = None  # of a constant
+    is_float: bool = False  # whether the file has it as float32
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether its numbers are known before any image is."""
+        return self.data is not None
+
+
+@dataclass(eq=False)
+class Step:
+    """One operator."""
+
+    kind: str  # its name in the schema: CONV_2D, ADD, ...
+    reads: list[Value]
+    makes: list[Value]
+    options: Any = None  # of the schema's object API
+    layer: str = ""  # the Keras layer that it is the last part of
+    version: int = 1  # of the operator in float
+    is_float: bool = False  # whether it computes in float, between integers
+
+    @property
+    def name(self) -> str:
+        """Of its result, which no other step has."""
+        return self.makes[0].name
+
+    @property
+    def is_kernel(self) -> bool:
+        """Whether it multiplies with constant weights."""
+        return self.kind in KERNEL_OPERATORS and self.reads[1].is_constant
+
+    @property
+    def activation(self) -> int:
+        """The function that follows it inside the operator, a number of the schema."""
+        return int(getattr(self.options, "fusedActivationFunction", NO_ACTIVATION))
+
+
+@dataclass
+class Network:
+    """All steps, in the order of the file.
+
+    The image that the first step reads is `pixel * scale + offset` for a pixel of 0..255.
+    """
+
+    steps: list[Step]
+    image: Value
+    scores: Value
+    scale: float = 1.0
+    offset: float = 0.0
+    layers: dict[str, Any] = field(default_factory=dict)  # of the Keras model, by name
+
+    def readers(self, value: Value) -> list[Step]:
+        """The steps that read a value."""
+        return [step for step in self.steps if any(one is value for one in step.reads)]
+
+    @property
+    def kernels(self) -> Iterator[Step]:
+        """Steps with weights."""
+        return (step for step in self.steps if step.is_kernel)
+
+
+def of(model: keras.Model) -> Network:
+    """Convert a Keras model, and read what became of it.
+
+    Args:
+        model: Functional, one image in and one vector of scores out.
+
+    Raises:
+        ModelError: the converter refuses it.
+    """
+    found = _names(model)
+    graph = read(convert.convert_float(model))
+    values: dict[int, Value] = {}
+
+    def value(tensor: Tensor) -> Value:
+        if id(tensor) not in values:
+            values[id(tensor)] = Value(tensor.name, tensor.shape, tensor.data)
+        return values[id(tensor)]
+
+    steps = []
+    for op in graph.operators:
+        reads, makes = [value(t) for t in op.inputs], [value(t) for t in op.outputs]
+        owners = named_after(makes[0].name, found)
+        owner = owners[0] if owners else ""
+        steps.append(Step(op.name, reads, makes, op.options, owner, op.version))
+    network = Network(steps, value(graph.inputs[0]), value(graph.outputs[0]), layers=found)
+    _keep_images_apart(network)
+    _leave_out_scaling(network)
+    _join_affine(network)
+    return network
+
+
+def _names(model: keras.Model) -> dict[str, Any]:
+    """Layers and operations by the names that the converter has seen."""
+    found: dict[str, Any] = {}
+
+    def noted(layer: Any, name: str) -> Any:
+        found[name] = layer
+        return layer
+
+    rebuild.called(model, keras.Input(batch_shape=(1, *model.inputs[0].shape[1:])), noted)
+    return found
+
+
+def _keep_images_apart(network: Network) -> None:
+    """Give back the first side to vectors from which the converter took it, to add them to images.
+
+    It makes `[C]` of `[1, 1, 1, C]`, which is right for one image alone.
+    """
+    for step in network.steps:
+        made = step.makes[0]
+        readers = network.readers(made)
+        if step.kind != "RESHAPE" or not readers or len(made.shape) >= len(step.reads[0].shape):
+            continue
+        if all(reader.kind in ELEMENTWISE for reader in readers):
+            rank = max(len(reader.makes[0].shape) for reader in readers)
+            made.shape = (1,) * (rank - len(made.shape)) + made.shape
+            shape = np.array(made.shape, np.int32)
+            step.reads[1] = Value(f"{step.reads[1].name}/whole", (rank,), shape)
+
+
+def _leave_out_scaling(network: Network) -> None:
+    """Leave out the first steps that scale all pixels alike: the grid of the image does it.
+
+    `(x s1 + o1) s2 + o2` is `x (s1 s2) + (o1 s2 + o2)`. Zero has to be one of the 256 values of the
+    image, since padding is zero; where it is not, the steps stay.
+    """
+    scale, offset, left_out = 1.0, 0.0, 0
+    image = network.image
+    best = (1.0, 0.0, 0, image)
+    for step in network.steps:
+        number = _number(step, image)
+        if number is None or len(network.readers(image)) != 1 or step.makes[0] is network.scores:
+            break
+        if step.kind in ("MUL", "DIV"):
+            factor = number if step.kind == "MUL" else 1 / number
+            scale, offset = scale * factor, offset * factor
+        else:
+            offset += number if step.kind == "ADD" else -number
+        image, left_out = step.makes[0], left_out + 1
+        if scale > 0 and 0 <= -offset / scale <= WHITE:
+            best = (scale, offset, left_out, image)
+    network.scale, network.offset, count, network.image = best
+    network.steps = network.steps[count:]
+
+
+def _number(step: Step, image: Value) -> float | None:
+    """The number that a step scales or shifts the image by."""
+    if (
+        step.kind not in ("MUL", "DIV", "ADD", "SUB")
+        or step.activation
+        or step.reads[0] is not image
+    ):
+        return None
+    data = step.reads[1].data
+    return float(data.reshape(-1)[0]) if data is not None and data.size == 1 else None
+
+
+def _join_affine(network: Network) -> None:
+    """Make one depthwise convolution of a product and a sum with numbers per channel.
+
+    A normalization that follows no convolution (in DenseNet and ResNetV2, or as the first layer)
+    would be two operators, each of which rounds. A depthwise convolution of one pixel is one: its
+    factors are exact, because each channel has a scale of its own, and its sums are 32-bit.
+    """
+    kept: list[Step] = []
+    joined: set[int] = set()
+    for step in network.steps:
+        if id(step) in joined:
+            continue
+        kept.append(step)
+        factors = _per_channel(step, "MUL")
+        if factors is None:
+            continue
+        last, shifts = step, np.zeros_like(factors)
+        readers = network.readers(step.makes[0])
+        if len(readers) == 1 and not step.activation and step.makes[0] is not network.scores:
+            found = _per_channel(readers[0], "ADD")
+            if found is not None:
+                last, shifts = readers[0], found
+                joined.add(id(last))
+        options = assembly.options(
+            "DepthwiseConv2DOptions",
+            padding=VALID,
+            strideW=1,
+            strideH=1,
+            depthMultiplier=1,
+            dilationWFactor=1,
+            dilationHFactor=1,
+            fusedActivationFunction=last.activation,
+        )
+        name = last.makes[0].name
+        kernel = Value(f"{name}/kernel", (1, 1, 1, len(factors)), factors.reshape(1, 1, 1, -1))
+        bias = Value(f"{name}/bias", (len(factors),), shifts)
+        image = step.reads[0]
+        kept[-1] = Step(
+            "DEPTHWISE_CONV_2D",
+            [image, kernel, bias],
+            last.makes,
+            options,
+            last.layer or step.layer,
+        )
+    network.steps = kept
+
+
+def _per_channel(step: Step, kind: str) -> Array | None:
+    """The numbers `[C]` that a step multiplies or shifts the channels of images by."""
+    if step.kind != kind or len(step.makes[0].shape) != 4:
+        return None
+    if step.reads[0].is_constant or not step.reads[1].is_constant:
+        return None
+    data, channels = step.reads[1].data, step.makes[0].shape[-1]
+    if data is None or data.size not in (1, channels) or step.reads[0].shape != step.makes[0].shape:
+        return None
+    if data.size != 1 and data.shape[-1] != channels:
+        return None
+    return np.broadcast_to(data.reshape(-1), (channels,)).astype(np.float32)
+
+
+def apart(network: Network) -> dict[str, int]:
+    """Layers that became several operators with weights, and how many."""
+    counts = Counter(step.layer for step in network.kernels if step.layer)
+    return {name: count for name, count in counts.items() if count > 1}
+
+
+def checked(step: Step) -> None:
+    """Refuse weights that are not numbers.
+
+    Raises:
+        ModelError: names the layer.
+    """
+    for value in step.reads:
+        data = value.data
+        if data is None or data.dtype.kind != "f" or np.all(np.isfinite(data)):
+            continue
+        raise ModelError(
+            f"layer {step.layer or step.name!r} has weights that are no numbers. Received: "
+            f"{int(np.sum(~np.isfinite(data)))} NaN or infinite of {data.size}. "
+            "Train the network again, at a lower learning rate"
+        )

@@ -1,0 +1,124 @@
+"""The operators of LiteRT: what each computes, and which grid its result has in int8.
+
+How to support another operator: add a rule to `RULES`.
+
+Source:  https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_spec.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from keras import ops
+
+from pipeline.quantization import computing
+from pipeline.quantization.computing import Compute
+from pipeline.quantization.network import Step
+
+
+class Fixed(NamedTuple):
+    """A grid that the operator prescribes: `scale (q - zero_point)` for q of -128..127."""
+
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How an operator is quantized.
+
+    Attributes:
+        compute: Makes the result, of the step and of what it reads.
+        grid: "own": of its result's range; "same": that of what it reads; or a fixed one.
+        rounds: With the grid of what it reads: whether results lie between its values.
+        version: Of the operator in int8, which tells runtimes whether they know it.
+    """
+
+    compute: Compute
+    grid: Literal["own", "same"] | Fixed = "own"
+    rounds: bool = False
+    version: int = 2
+
+
+def compute(step: Step, given: Sequence[Any]) -> Any:
+    """The result of a step, its activation included.
+
+    Args:
+        step: One with a rule.
+        given: What it reads, in order; of a kernel in the layout of Keras, see `kernels`.
+    """
+    made = RULES[step.kind].compute if step.kind in RULES else FLOAT[step.kind]
+    return computing.ACTIVATIONS[step.activation](made(step, given))
+
+
+def has_int8(step: Step) -> bool:
+    """Whether there is such an operator in int8."""
+    return step.kind in RULES
+
+
+def is_known(step: Step) -> bool:
+    """Whether it is known what the operator computes, at least in float."""
+    return step.kind in RULES or step.kind in FLOAT
+
+
+SCORES = Fixed(1 / 256, -128)
+SIGNED = Fixed(1 / 128, 0)
+RULES: dict[str, Rule] = {
+    # kernels
+    "CONV_2D": Rule(computing.convolution, version=3),
+    "DEPTHWISE_CONV_2D": Rule(computing.depthwise, version=3),
+    "FULLY_CONNECTED": Rule(computing.dense, version=4),
+    "TRANSPOSE_CONV": Rule(computing.transposed, version=3),
+    # arithmetic
+    "ADD": Rule(computing.pairs(ops.add)),
+    "SUB": Rule(computing.pairs(ops.subtract)),
+    "MUL": Rule(computing.pairs(ops.multiply)),
+    "SQUARED_DIFFERENCE": Rule(computing.pairs(lambda a, b: ops.square(a - b))),
+    "BATCH_MATMUL": Rule(computing.matmul, version=4),
+    "MEAN": Rule(computing.over(ops.mean)),
+    "SUM": Rule(computing.over(ops.sum)),
+    "REDUCE_MAX": Rule(computing.over(ops.max), "same"),
+    "MAXIMUM": Rule(computing.pairs(ops.maximum), "same"),
+    "MINIMUM": Rule(computing.pairs(ops.minimum), "same"),
+    "ABS": Rule(computing.each(ops.abs)),
+    # activations
+    "RELU": Rule(computing.each(ops.relu)),
+    "RELU6": Rule(computing.each(ops.relu6)),
+    "LEAKY_RELU": Rule(computing.leaky),
+    "PRELU": Rule(computing.prelu, version=1),
+    "ELU": Rule(computing.each(ops.elu), version=1),
+    "GELU": Rule(computing.gelu),
+    "HARD_SWISH": Rule(computing.each(ops.hard_silu), version=1),
+    "LOGISTIC": Rule(computing.each(ops.sigmoid), SCORES),
+    "TANH": Rule(computing.each(ops.tanh), SIGNED),
+    "SOFTMAX": Rule(computing.softmax, SCORES),
+    # shapes
+    "MAX_POOL_2D": Rule(computing.pool("max_pool"), "same"),
+    "AVERAGE_POOL_2D": Rule(computing.pool("average_pool"), "same", rounds=True),
+    "RESHAPE": Rule(computing.reshape, "same", version=1),
+    "SQUEEZE": Rule(computing.reshape, "same"),
+    "EXPAND_DIMS": Rule(computing.reshape, "same"),
+    "CONCATENATION": Rule(computing.concatenate, "same"),
+    "PAD": Rule(computing.pad, "same"),
+    "TRANSPOSE": Rule(computing.transpose, "same"),
+    "STRIDED_SLICE": Rule(computing.sliced, "same"),
+    "SLICE": Rule(computing.cut, "same"),
+    "RESIZE_BILINEAR": Rule(computing.resized("bilinear"), "same", rounds=True, version=3),
+    "RESIZE_NEAREST_NEIGHBOR": Rule(computing.resized("nearest"), "same", version=3),
+    # between grids
+    "QUANTIZE": Rule(computing.each(lambda x: x), version=1),
+    "DEQUANTIZE": Rule(computing.each(lambda x: x)),
+}
+# Operators that have no int8, and what they compute where they stay in float.
+FLOAT: dict[str, Compute] = {
+    "NEG": computing.each(ops.negative),
+    "RSQRT": computing.each(ops.rsqrt),
+    "SQRT": computing.each(ops.sqrt),
+    "SQUARE": computing.each(ops.square),
+    "EXP": computing.each(ops.exp),
+    "LOG": computing.each(ops.log),
+    "ERF": computing.each(ops.erf),
+    "DIV": computing.pairs(ops.divide),
+    "POW": computing.pairs(ops.power),
+    "LOG_SOFTMAX": computing.each(ops.log_softmax),
+}

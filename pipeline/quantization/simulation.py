@@ -1,0 +1,123 @@
+"""A Keras model that computes what the int8 file of a network will compute, and can be trained."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from pipeline.quantization import grids, grouping, operators
+from pipeline.quantization.grids import Grid, Range
+from pipeline.quantization.grouping import Group, has_numbers
+from pipeline.quantization.job import Form
+from pipeline.quantization.kernels import IMAGE, Kernel
+from pipeline.quantization.network import Network, Step, Value
+
+LAST = {  # functions that make scores, as layers that training can look behind
+    "SOFTMAX": lambda: keras.layers.Softmax(name="scores"),
+    "LOGISTIC": lambda: keras.layers.Activation("sigmoid", name="scores"),
+}
+
+
+@dataclass
+class Simulation:
+    """The trainable model, and what of it becomes what in the file."""
+
+    network: Network
+    model: keras.Model  # raw images `[B, H, W, C]` of 0..255 -> scores
+    groups: dict[int, Group]  # by id of a value
+    kernels: dict[int, Kernel]  # by id of a step
+    tensors: dict[int, Any]  # of the model, by id of a value
+    form: Form
+
+    def grid(self, value: Value) -> Grid:
+        """The grid of a value."""
+        group = self.groups[id(value)]
+        if group.fixed is not None or group.range is None:
+            return group.fixed or grids.between(0.0, 0.0)
+        return group.range.grid
+
+    @property
+    def ranges(self) -> list[Range]:
+        """All ranges, each once."""
+        found = {id(group.range): group.range for group in self.groups.values() if group.range}
+        return list(found.values())
+
+
+def build(net: Network, form: Form) -> Simulation:
+    """Make the model that simulates a network in int8; its ranges are not measured yet.
+
+    Args:
+        net: The network; its steps may become more.
+        form: Bits of the weights, and what becomes of layers that int8 lacks.
+
+    Raises:
+        ModelError: an operator cannot be int8.
+    """
+    grouping.require(net, form)
+    grouping.part(net)
+    return _Builder(net, grouping.grouped(net), form).run()
+
+
+@dataclass
+class _Builder:
+    net: Network
+    groups: dict[int, Group]
+    form: Form
+
+    def run(self) -> Simulation:
+        net = self.net
+        pixels = keras.Input(net.image.shape[1:], name="image")
+        zero = grouping.image_grid(net).zero_point - grids.LOWEST
+        image = self._rounded(net.image, (pixels - float(zero)) * net.scale, "pixels")
+        tensors, made = {id(net.image): image}, dict[int, Kernel]()
+        names: dict[str, int] = {}
+        for step in net.steps:
+            name = _name(step, names)
+            if step.makes[0] is net.scores and step.kind in LAST:  # not rounded here
+                tensors[id(net.scores)] = LAST[step.kind]()(tensors[id(step.reads[0])])
+                continue
+            if step.is_kernel:
+                bits = 8 if step.kind in ("DEPTHWISE_CONV_2D", "TRANSPOSE_CONV") else self.form.bits
+                made[id(step)] = layer = Kernel(step, net, bits, name)
+                reads = step.reads[IMAGE.get(step.kind, 0)]
+                result = layer(tensors[id(reads)], self.groups[id(reads)].scale)
+            else:
+                given = [tensors.get(id(read), _constant(step, read)) for read in step.reads]
+                result = operators.compute(step, given)
+            tensors[id(step.makes[0])] = self._settled(step, result, f"{name}_range")
+        model = keras.Model(pixels, tensors[id(net.scores)], name="int8")
+        return Simulation(net, model, self.groups, made, tensors, self.form)
+
+    def _settled(self, step: Step, result: Any, name: str) -> Any:
+        """The result on its grid, where it is not on it anyway."""
+        if step.makes[0].is_float:
+            return result
+        rule = operators.RULES[step.kind]
+        if rule.grid == "same" and not rule.rounds and not has_numbers(step):
+            return result
+        return self._rounded(step.makes[0], result, name, step.kind == "AVERAGE_POOL_2D")
+
+    def _rounded(self, value: Value, result: Any, name: str, pooled: bool = False) -> Any:
+        group = self.groups[id(value)]
+        if group.range is None:
+            group.range = Range(group.fixed, name)
+        values, group.scale = group.range(result, pooled=pooled)
+        return values
+
+
+def _constant(step: Step, read: Value) -> Any:
+    """A number that an operator reads, on the grid that it has in the file."""
+    data = read.data
+    if data is None or data.dtype.kind != "f" or step.is_float:
+        return data
+    if operators.RULES[step.kind].grid == "same":  # the result is rounded
+        return data
+    grid = grids.of_constant(data)
+    return grid.values(grid.numbers(data))
+
+
+def _name(step: Step, names: dict[str, int]) -> str:
+    """A name for the layer of a step that no other has."""
+    own = (step.layer or step.kind.lower()).replace("/", "_")
+    names[own] = names.get(own, 0) + 1
+    return own if names[own] == 1 else f"{own}_{names[own]}"
