@@ -14,6 +14,7 @@ from pipeline.quantization import grids, kernels, operators
 from pipeline.quantization.grids import Grid
 from pipeline.quantization.network import Step, Value
 from pipeline.quantization.simulation import Simulation
+from pipeline.tflite import assembly
 from pipeline.tflite.assembly import Assembly, Scales
 
 Array = npt.NDArray[Any]
@@ -23,6 +24,8 @@ SIGNED = -grids.LOWEST  # what a number of uint8 is larger by than that of int8
 # small a step as this allows.
 LEAST_RATIO = 2.0**-30
 MOST_BIAS = 2.0**30
+DENSE = "FULLY_CONNECTED"
+NARROW = {4: 10, 2: 14}  # version of the dense operator by the bits of its weights
 
 
 def write_int8(simulation: Simulation, ends: Ends = "uint8") -> bytes:
@@ -71,8 +74,29 @@ class _Writer:
         else:
             made = self._activation(result, self.simulation.grid(result))
         self.places[id(result)] = made
-        version = step.version if step.is_float else operators.RULES[step.kind].version
-        self.made.operator(step.kind, version, reads, [made], step.options)
+        kind, version, options = self._operator(step)
+        self.made.operator(kind, version, reads, [made], options)
+
+    def _operator(self, step: Step) -> tuple[str, int, Any]:
+        """Name, version and options of the operator that a step becomes."""
+        if step.is_float:
+            return step.kind, step.version, step.options
+        if step.is_kernel and self._is_narrow(step):
+            options = assembly.options(
+                "FullyConnectedOptions",
+                keepNumDims=getattr(step.options, "keepNumDims", True),
+                fusedActivationFunction=step.activation,
+            )
+            return DENSE, NARROW[self.simulation.kernels[id(step)].bits], options
+        return step.kind, operators.RULES[step.kind].version, step.options
+
+    def _is_narrow(self, step: Step) -> bool:
+        """Whether the file has the weights of a step in less than a byte, in a dense operator.
+
+        LiteRT has fast kernels of few bits for dense layers alone; a convolution of one pixel is
+        one for every pixel.
+        """
+        return self.simulation.kernels[id(step)].bits < 8 and kernels.is_dense(step)
 
     def _read(self, step: Step, read: Value) -> int:
         """The tensor that an operator without weights reads."""
@@ -93,14 +117,18 @@ class _Writer:
         image = step.reads[kernels.IMAGE.get(step.kind, 0)]
         into = self.simulation.grid(image).scale
         out = self.simulation.grid(step.makes[0]).scale
-        bias = np.asarray(layer.bias, np.float32)
+        bias = np.asarray(layer.bias(), np.float32)
         numbers, steps = (np.asarray(x, np.float32) for x in layer.rounded())
         numbers, steps = _representable(numbers, steps, bias, out / into, into)
         scales = steps.reshape(-1)
         axis = kernels.LAYOUTS[step.kind].scales if scales.size > 1 else 0
-        kernel = kernels.to_file(step, numbers.astype(np.int8))
+        kernel, dtype = kernels.to_file(step, numbers.astype(np.int8)), "INT8"
+        if self._is_narrow(step):
+            kernel, dtype = kernel.reshape(len(kernel), -1), f"INT{layer.bits}"
+        elif layer.weights_form == "int4":
+            dtype = "INT4"
         of_kernel = Scales(scales, np.zeros(scales.size, np.int64), axis)
-        name, dtype = step.reads[1].name, f"INT{layer.bits}"
+        name = step.reads[1].name
         weights = self.made.tensor(name, kernel.shape, dtype, kernel, of_kernel)
         both = np.float32(into) * scales
         whole = np.round(bias / both).astype(np.int32)

@@ -11,20 +11,25 @@ from typing import Any, Literal
 import numpy.typing as npt
 
 from pipeline.data.datasets import Dataset
+from pipeline.quantization.rounding import Weights
 from pipeline.tflite.parity import Reference
 from pipeline.train.losses import Lessons
 from pipeline.train.settings import Settings
 from pipeline.train.training import Session
 
 FloatLayers = Literal["refuse", "keep"]
+Reach = Literal["fast", "all"]
 
 
 @dataclass(frozen=True)
 class Form:
     """Which numbers the file is to have."""
 
-    bits: int = 8  # of the weights of convolutions and dense layers
+    weights: Weights = "int8"
+    reach: Reach = "fast"  # which kernels have fewer bits than 8
+    exempt: tuple[str, ...] = ()  # layers whose kernels have 8
     float_layers: FloatLayers = "refuse"  # what becomes of layers that int8 lacks
+    live_norms: bool = False  # normalizations that were folded normalize in training
 
 
 @dataclass(frozen=True)

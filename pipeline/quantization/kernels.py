@@ -13,13 +13,14 @@ import numpy.typing as npt
 from keras import ops
 
 from pipeline.graph import structure
-from pipeline.quantization import operators
+from pipeline.quantization import operators, rounding
 from pipeline.quantization.network import Network, Step
+from pipeline.quantization.rounding import SMALLEST, Rounded, Weights
 from pipeline.tflite.read import named_after
 
 Array = npt.NDArray[Any]
 Scope = Literal["channel", "shared", "tensor"]
-SMALLEST = 1e-12  # least step; avoids a division by zero
+BITS: dict[Weights, int] = {"int8": 8, "int4": 4, "ternary": 2, "binary": 2}
 CLOSE = 1e-4  # of the largest weight: what folding may differ by
 
 
@@ -65,6 +66,19 @@ def to_file(step: Step, kernel: Array) -> Array:
     return kernel.reshape(1, *kernel.shape[:2], -1)
 
 
+def is_dense(step: Step) -> bool:
+    """Whether a step is a dense layer, or a convolution that is one for every pixel."""
+    if step.kind == "FULLY_CONNECTED":
+        return True
+    kernel, options = step.reads[1].shape, step.options
+    return (
+        step.kind == "CONV_2D"
+        and tuple(kernel[1:3]) == (1, 1)
+        and options.strideH == options.strideW == 1
+        and kernel[3] == step.reads[0].shape[-1]
+    )
+
+
 def bias_of(step: Step, channels: int) -> Array:
     """The bias `[out]` of a step, zeros where it has none."""
     place = BIAS.get(step.kind, 2)
@@ -79,6 +93,8 @@ class Folded:
     kernel: Array  # as the layer has it
     gain: Array  # broadcast over the kernel
     kept: structure.Kept | None  # what pruning or clustering left in it
+    norm: Any = None  # the normalization that the gain comes from, where it is known
+    bias: Array | float = 0.0  # `[out]`, of the layer before the normalization
 
     @property
     def is_plain(self) -> bool:
@@ -108,91 +124,135 @@ def folded(step: Step, network: Network) -> Folded:
             if np.max(np.abs(weights * gain - whole)) <= CLOSE * np.max(np.abs(whole)):
                 axis = structure.channel_axis(network.layers[name])
                 step.layer = name
-                return Folded(weights, gain, structure.of(weights, axis))
+                layer = network.layers[name]
+                norm = network.norms.get(id(layer))
+                own_bias = getattr(layer, "bias", None) if norm is not None else None
+                bias = 0.0 if own_bias is None else np.asarray(own_bias, np.float32)
+                return Folded(weights, gain, structure.of(weights, axis), norm, bias)
     gain = np.ones([side if i in channels else 1 for i, side in enumerate(whole.shape)], np.float32)
     return Folded(whole, gain, structure.of(whole, channels[-1]))
 
 
-class Rounded(NamedTuple):
-    """A kernel on its grid: `values = numbers * steps`."""
-
-    numbers: Any  # whole, in the layout of Keras
-    steps: Any  # broadcast over them
-
-
 @keras.saving.register_keras_serializable("flopsmith")
 class Kernel(keras.layers.Layer):  # type: ignore[misc]
-    """An operator with weights, which it rounds to `2^bits - 1` values of each channel."""
+    """An operator with weights, which are rounded, and with a bias."""
 
-    def __init__(self, step: Step, network: Network, bits: int, name: str) -> None:
+    def __init__(self, step: Step, network: Network, weights: Weights, live: bool, name: str):
+        """Take over the weights of a step.
+
+        Args:
+            step: The operator.
+            network: Knows the layer that the operator was made of.
+            weights: How they are rounded.
+            live: Whether a normalization that was folded into the kernel goes on to normalize each
+                batch in training; else, its factors and shifts are trained as they are.
+            name: Of the layer.
+        """
         super().__init__(name=name)
-        self.step, self.bits = step, bits
+        self.step, self.weights_form = step, weights
         self.folded = folded(step, network)
+        self._norm_config = self.folded.norm.get_config() if live and self.folded.norm else None
+        self.norm: Any = None
         self.scope = self._scope()
 
     def _scope(self) -> Scope:
         """The weights that share a range: a channel, all of them, or all but for their gain.
 
         Clusters keep as many numbers as they have values only where one range serves all channels.
-        Dense layers have one range, since not all runtimes read more.
+        Dense layers of 8 bits have one range, since not all runtimes read more.
         """
-        shared = self.folded.kept == "clusters"
+        shared = self.folded.kept == "clusters" and self.weights_form in ("int8", "int4")
         equal = np.ptp(np.abs(self.folded.gain)) == 0
-        if self.step.kind == "FULLY_CONNECTED" and self.bits == 8:
+        dense = self.step.kind == "FULLY_CONNECTED" and self.weights_form == "int8"
+        if dense and self._norm_config is None:
             return "tensor" if equal or not shared else "shared"
         return "shared" if shared else "channel"
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, *_: Any) -> None:
         """Create the weights, with the values that they have in the file."""
         kernel, gain = self.folded.kernel, self.folded.gain
         count = int(np.prod(gain.shape))
         self.kernel = self.add_weight(name="kernel", shape=kernel.shape)
-        self.gain = None if self.folded.is_plain else self.add_weight(name="gain", shape=gain.shape)
-        self.bias = self.add_weight(name="bias", shape=(count,))
         self.kernel.assign(kernel)
-        if self.gain is not None:
-            self.gain.assign(gain)
-        self.bias.assign(bias_of(self.step, count))
+        self.gain = None
+        if self._norm_config:
+            config = {**self._norm_config, "axis": -1, "name": "norm"}
+            self.norm = keras.layers.BatchNormalization.from_config(config)
+            self.norm.build((None, count))
+            self.norm.set_weights(self.folded.norm.get_weights())
+        else:
+            if not self.folded.is_plain:
+                self.gain = self.add_weight(name="gain", shape=gain.shape)
+                self.gain.assign(gain)
+            self.shift = self.add_weight(name="bias", shape=(count,))
+            self.shift.assign(bias_of(self.step, count))
         if self.folded.kept:
             axis = LAYOUTS[self.step.kind].channels[-1]
             self.kernel.constraint = structure.constraint(kernel, self.folded.kept, axis)
 
     @property
-    def largest(self) -> int:
-        """The largest number of a weight; the least is its negative."""
-        return int(2 ** (self.bits - 1) - 1)
+    def bits(self) -> int:
+        """Of a weight in the file."""
+        return BITS[self.weights_form]
+
+    def factors(self) -> Any:
+        """What the channels of the kernel are multiplied by, broadcast over it; None: nothing."""
+        if self.norm is None:
+            return self.gain
+        gain = ops.rsqrt(self.norm.moving_variance + self.norm.epsilon)
+        gain = gain if self.norm.gamma is None else gain * self.norm.gamma
+        return ops.reshape(gain, self.folded.gain.shape)
+
+    def bias(self) -> Any:
+        """What is added to the channels `[out]`."""
+        if self.norm is None:
+            return self.shift
+        moved = (self.folded.bias - self.norm.moving_mean) * ops.reshape(self.factors(), (-1,))
+        return moved if self.norm.beta is None else moved + self.norm.beta
+
+    def plain(self) -> Rounded:
+        """The kernel of the layer, before anything is folded into it, rounded."""
+        axes = range(len(self.kernel.shape))
+        channels = LAYOUTS[self.step.kind].channels if self.scope == "channel" else ()
+        rest = [axis for axis in axes if axis not in channels]
+        return rounding.METHODS[self.weights_form](self.kernel, rest)
 
     def whole(self) -> Any:
         """The kernel that the operator has, not rounded."""
-        return self.kernel if self.gain is None else self.kernel * self.gain
+        gain = self.factors()
+        return self.kernel if gain is None else self.kernel * gain
 
     def rounded(self) -> Rounded:
-        """The whole numbers of the kernel, and their steps."""
-        whole = self.whole()
-        if self.scope == "shared":
-            gain = 1.0 if self.gain is None else ops.abs(self.gain)
-            most = ops.max(ops.abs(self.kernel)) * gain
-        else:
-            channels = () if self.scope == "tensor" else LAYOUTS[self.step.kind].channels
-            rest = [axis for axis in range(len(whole.shape)) if axis not in channels]
-            most = ops.max(ops.abs(whole), axis=rest, keepdims=True)
-        steps = ops.maximum(most / self.largest, SMALLEST)
-        return Rounded(ops.round(whole / steps), steps)
+        """The whole numbers of the kernel of the operator, and their steps."""
+        gain = self.factors()
+        if gain is None:
+            return self.plain()
+        if self.scope == "tensor":
+            whole = self.whole()
+            return rounding.METHODS[self.weights_form](whole, range(len(whole.shape)))
+        numbers, steps = self.plain()
+        return Rounded(numbers * ops.sign(gain), ops.maximum(steps * ops.abs(gain), SMALLEST))
 
-    def call(self, image: Any, scale: Any) -> Any:
+    def call(self, image: Any, scale: Any, training: bool = False) -> Any:
         """Compute; gradients pass the rounding unchanged (Bengio et al. 2013).
 
         Args:
             image: What the operator reads.
             scale: Of its grid; that of the bias is the product with the step of the channel.
+            training: Whether a live normalization takes its statistics from the batch.
         """
-        whole, (numbers, steps) = self.whole(), self.rounded()
-        kernel = _passing(whole, numbers * steps)
+        if training and self.norm is not None:
+            numbers, steps = self.plain()
+            kernel = _passing(self.kernel, numbers * steps)
+            raw = compute(self.step, image, kernel, self.folded.bias, active=False)
+            return operators.activated(self.step, self.norm(raw, training=True))
+        numbers, steps = self.rounded()
+        kernel = _passing(self.whole(), numbers * steps)
         fine = scale * (ops.reshape(steps, (-1,)) if len(steps.shape) else steps)
-        bias = _passing(self.bias, ops.round(self.bias / fine) * fine)
-        return compute(self.step, image, kernel, bias)
+        bias = self.bias()
+        return compute(self.step, image, kernel, _passing(bias, ops.round(bias / fine) * fine))
 
-    def compute_output_spec(self, image: Any, scale: Any) -> Any:
+    def compute_output_spec(self, image: Any, scale: Any, training: bool = False) -> Any:
         """The shape of the result, for any number of images."""
         return keras.KerasTensor((None, *self.step.makes[0].shape[1:]), "float32")
 
@@ -202,8 +262,10 @@ def _passing(given: Any, rounded: Any) -> Any:
     return given + ops.stop_gradient(rounded - given)
 
 
-def compute(step: Step, image: Any, kernel: Any, bias: Any) -> Any:
-    """The result of a step with a kernel, in the layout of Keras."""
-    shape: list[Any] = [None] if step.kind == "TRANSPOSE_CONV" else []
-    given = [*shape, kernel, image] if shape else [image, kernel]
-    return operators.compute(step, [*given, bias])
+def compute(step: Step, image: Any, kernel: Any, bias: Any, active: bool = True) -> Any:
+    """The result of a step with a kernel, in the layout of Keras, and its activation if asked."""
+    given = [image, kernel, bias]
+    if step.kind == "TRANSPOSE_CONV":
+        given = [None, kernel, image, bias]
+    made = operators.RULES[step.kind].compute(step, given)
+    return operators.activated(step, made) if active else made

@@ -56,7 +56,8 @@ def rows(made: Simulation) -> list[dict[str, Any]]:
     net, found = made.network, []
     for name, layer in net.layers.items():
         steps = [step for step in net.steps if step.layer == name]
-        bits = {made.kernels[id(s)].bits for s in steps if s.is_kernel} - {made.form.bits}
+        forms = {made.kernels[id(s)].weights_form for s in steps if s.is_kernel}
+        others = forms - {made.form.weights}
         treatment, reason = "quantized", None
         if not steps:
             if not getattr(layer, "weights", None):
@@ -64,8 +65,8 @@ def rows(made: Simulation) -> list[dict[str, Any]]:
             reason = "part of another operator"
         elif all(step.is_float for step in steps):
             treatment, reason = "skipped", "int8 has no such operator, so it stays in float"
-        elif bits:
-            reason = f"weights of {min(bits)} bits"
+        elif others:
+            reason = "weights of 8 bits"
         row = {"layer": name, "kind": type(layer).__name__, "treatment": treatment}
         found.append({**row, "reason": reason})
     return found

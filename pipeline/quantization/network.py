@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ModelError
-from pipeline.graph import rebuild
+from pipeline.graph import rebuild, walk
 from pipeline.tflite import assembly, convert
 from pipeline.tflite.read import KERNEL_OPERATORS, Tensor, named_after, read
 
@@ -82,6 +82,7 @@ class Network:
     scale: float = 1.0
     offset: float = 0.0
     layers: dict[str, Any] = field(default_factory=dict)  # of the Keras model, by name
+    norms: dict[int, Any] = field(default_factory=dict)  # behind a layer, by its id
 
     def readers(self, value: Value) -> list[Step]:
         """The steps that read a value."""
@@ -117,7 +118,9 @@ def of(model: keras.Model) -> Network:
         owners = named_after(makes[0].name, found)
         owner = owners[0] if owners else ""
         steps.append(Step(op.name, reads, makes, op.options, owner, op.version))
-    network = Network(steps, value(graph.inputs[0]), value(graph.outputs[0]), layers=found)
+    network = Network(
+        steps, value(graph.inputs[0]), value(graph.outputs[0]), layers=found, norms=_norms(model)
+    )
     _keep_images_apart(network)
     _leave_out_scaling(network)
     _join_affine(network)
@@ -133,6 +136,21 @@ def _names(model: keras.Model) -> dict[str, Any]:
         return layer
 
     rebuild.called(model, keras.Input(batch_shape=(1, *model.inputs[0].shape[1:])), noted)
+    return found
+
+
+def _norms(model: keras.Model) -> dict[int, Any]:
+    """The batch normalization that alone reads the result of a layer, by the id of the layer."""
+    calls = list(walk.calls(model))
+    often = Counter(id(layer) for layer, _, _ in calls)
+    found = {}
+    for layer, _, output in calls:
+        readers = [other for other, read, _ in calls if any(t is output for t in read)]
+        alone = len(readers) == 1 and often[id(layer)] == often[id(readers[0])] == 1
+        if alone and type(readers[0]) is keras.layers.BatchNormalization:
+            function = getattr(layer, "activation", None)
+            if function in (None, keras.activations.linear):
+                found[id(layer)] = readers[0]
     return found
 
 

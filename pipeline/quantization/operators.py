@@ -48,7 +48,12 @@ def compute(step: Step, given: Sequence[Any]) -> Any:
         given: What it reads, in order; of a kernel in the layout of Keras, see `kernels`.
     """
     made = RULES[step.kind].compute if step.kind in RULES else FLOAT[step.kind]
-    return computing.ACTIVATIONS[step.activation](made(step, given))
+    return activated(step, made(step, given))
+
+
+def activated(step: Step, values: Any) -> Any:
+    """The function that follows a step inside the operator, of its result."""
+    return computing.ACTIVATIONS[step.activation](values)
 
 
 def has_int8(step: Step) -> bool:

@@ -9,8 +9,9 @@ from pipeline.quantization import grids, grouping, operators
 from pipeline.quantization.grids import Grid, Range
 from pipeline.quantization.grouping import Group, has_numbers
 from pipeline.quantization.job import Form
-from pipeline.quantization.kernels import IMAGE, Kernel
+from pipeline.quantization.kernels import IMAGE, Kernel, is_dense
 from pipeline.quantization.network import Network, Step, Value
+from pipeline.quantization.rounding import Weights
 
 LAST = {  # functions that make scores, as layers that training can look behind
     "SOFTMAX": lambda: keras.layers.Softmax(name="scores"),
@@ -77,10 +78,10 @@ class _Builder:
                 tensors[id(net.scores)] = LAST[step.kind]()(tensors[id(step.reads[0])])
                 continue
             if step.is_kernel:
-                bits = 8 if step.kind in ("DEPTHWISE_CONV_2D", "TRANSPOSE_CONV") else self.form.bits
-                made[id(step)] = layer = Kernel(step, net, bits, name)
-                reads = step.reads[IMAGE.get(step.kind, 0)]
-                result = layer(tensors[id(reads)], self.groups[id(reads)].scale)
+                weights, live = _weights(step, self.form), self.form.live_norms
+                made[id(step)] = layer = Kernel(step, net, weights, live, name)
+                read = step.reads[IMAGE.get(step.kind, 0)]
+                result = layer(tensors[id(read)], self.groups[id(read)].scale)
             else:
                 given = [tensors.get(id(read), _constant(step, read)) for read in step.reads]
                 result = operators.compute(step, given)
@@ -103,6 +104,13 @@ class _Builder:
             group.range = Range(group.fixed, name)
         values, group.scale = group.range(result, pooled=pooled)
         return values
+
+
+def _weights(step: Step, form: Form) -> Weights:
+    """How the weights of a step are rounded: as asked for, where that is worth it."""
+    if step.layer in form.exempt or step.kind in ("DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"):
+        return "int8"
+    return form.weights if form.reach == "all" or is_dense(step) else "int8"
 
 
 def _constant(step: Step, read: Value) -> Any:

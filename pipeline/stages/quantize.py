@@ -21,12 +21,19 @@ from pipeline.details import Details
 from pipeline.errors import RecipeError
 from pipeline.stage import Kind, Ladder, StageConfig
 from pipeline.train.checkpoint import CHECKPOINT
-from pipeline.train.settings import mending
+from pipeline.train.settings import Exempt, mending
 
 log = logging.getLogger("flopsmith")
 CLUSTERED = "would undo the clustering, whose values it rounds channel by channel"
-METHODS = {"int4": ("qat",), "int8": ("qat", "ptq"), "int16x8": ("ptq",)}  # by precision
-COARSE = "4 bits cost too much accuracy without training"
+METHODS = {  # by precision
+    "binary": ("qat",),
+    "ternary": ("qat",),
+    "int4": ("qat",),
+    "int8": ("qat", "ptq"),
+    "int16x8": ("ptq",),
+}
+FEW = ("ternary", "binary")  # normalizations have to follow what they make of a network
+COARSE = "so few bits cost too much accuracy without training"
 FINE = "training does not simulate activations of 16 bits"
 
 
@@ -35,12 +42,19 @@ class Config(StageConfig):
 
     leaves: ClassVar[Kind | None] = "tflite"
 
-    precision: Literal["int4", "int8", "int16x8"] = Field(
+    precision: Literal["int8", "int4", "ternary", "binary", "int16x8"] = Field(
         "int8",
-        description="int8: weights and activations of 8 bits; int4: weights of convolutions and "
-        "dense layers of 4 bits, activations of 8, only by qat; int16x8: activations of 16 bits, "
-        "weights of 8, only by ptq, with float32 input and output",
+        description="int8: weights and activations of 8 bits; int4: weights of 4 bits; ternary: "
+        "weights of -1, 0 and 1 times a scale per channel, of 2 bits; binary: -1 and 1, of 2 bits, "
+        "these three only by qat; int16x8: activations of 16 bits, weights of 8, only by ptq, with "
+        "float32 input and output",
     )
+    low_bits: Literal["fast", "all"] = Field(
+        "fast",
+        description="Which kernels have fewer bits than 8: fast, dense layers and convolutions of "
+        "one pixel, which phones run faster so; all, every one that is not depthwise",
+    )
+    exempt: Exempt = ()
     method: Literal["auto", "ptq", "qat"] = Field(
         "auto",
         description="ptq: quantize after training, with measured ranges; qat: train with int8 "
@@ -77,9 +91,15 @@ class Config(StageConfig):
             )
         return self
 
+    @property
+    def weights(self) -> Any:
+        """How weights are rounded, in the words of `pipeline.quantization.rounding`."""
+        return "int8" if self.precision == "int16x8" else self.precision
+
     def undoes(self) -> tuple[str, ...]:
-        """Clustering, where there is no training to keep it."""
-        return ("cluster",) if METHODS[self.precision] == ("ptq",) else self.before
+        """Clustering, where there is no training to keep it; zeros, where there are none."""
+        undone = ("cluster",) if METHODS[self.precision] == ("ptq",) else self.before
+        return ("prune",) if self.precision == "binary" else undone
 
 
 def ladder(config: Config) -> Ladder:
@@ -88,7 +108,7 @@ def ladder(config: Config) -> Ladder:
         return Ladder((config,), start=0, vital=True)
     slow = {"epochs": 2 * config.epochs, "learning_rate": config.learning_rate / 10}
     rungs = [config.model_copy(update=slow), config]
-    if config.precision == "int4":
+    if config.precision != "int8":
         rungs = [one.model_copy(update={"precision": "int8"}) for one in rungs] + rungs
     # a file of float32 is not what was asked for: there is always time for one epoch
     return Ladder(tuple(rungs), len(rungs) - 1, vital=True)
@@ -106,7 +126,7 @@ def foresee(config: Config, source: Artifact, before: Sequence[str]) -> None:
     if ways == {"qat"}:
         from pipeline.graph import keras_file
 
-        _engine(config).foresee(keras_file.load(source.model_path), _form(config))
+        _engine(config).foresee(keras_file.load(source.model_path), _form(config, source))
 
 
 class Made(NamedTuple):
@@ -177,7 +197,7 @@ def _methods(config: Config, clustered: bool) -> tuple[list[str], dict[str, str]
 
     if config.method != "auto":
         return [config.method], {}
-    refused = {"int4": {"ptq": COARSE}, "int8": {}, "int16x8": {"qat": FINE}}[config.precision]
+    refused = {"int8": {}, "int16x8": {"qat": FINE}}.get(config.precision, {"ptq": COARSE})
     if clustered:
         refused = {"ptq": CLUSTERED, **refused}
     methods = [name for name in ("qat", "ptq") if name not in refused]
@@ -209,10 +229,11 @@ def _engine(config: Config) -> Any:
     return engine
 
 
-def _form(config: Config) -> Any:
+def _form(config: Config, source: Artifact) -> Any:
     from pipeline.quantization.job import Form
 
-    return Form(4 if config.precision == "int4" else 8, config.float_layers)
+    live = config.precision in FEW and not source.settings.get("fix_norms")
+    return Form(config.weights, config.low_bits, config.exempt, config.float_layers, live)
 
 
 def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images: Any) -> Made:
@@ -230,7 +251,7 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
         goal=ctx.goal,
     )
     settings = mending(source.settings, config.epochs, config.learning_rate)
-    job = Job(ctx.data, settings, ctx.seed, session, images, ctx.directory, _form(config))
+    job = Job(ctx.data, settings, ctx.seed, session, images, ctx.directory, _form(config, source))
     done = _engine(config).quantize(model, job)
     same = parity.checked(done.content, done.reference, ctx.data, ctx.seed)
     details = {"history": done.history, "layers": done.layers, "parity": same}

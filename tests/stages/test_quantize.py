@@ -55,7 +55,7 @@ def quantized(
         if precision not in made:
             place = tmp_path_factory.mktemp(precision)
             method = "auto" if precision == "int16x8" else "qat"
-            settings = {"precision": precision, "method": method, "epochs": 2}
+            settings = {"precision": precision, "method": method, "epochs": 2, "low_bits": "all"}
             made[precision] = run("quantize", source, few_digits, place, **settings)
         return made[precision]
 
@@ -128,21 +128,6 @@ def test_litert_computes_what_training_with_4_bits_simulated(
     expected = scores(source, images)
     assert np.mean(np.argmax(found, -1) == np.argmax(expected, -1)) > 0.8
     assert np.mean(np.abs(found - expected)) < 0.1
-
-
-def test_what_the_file_holds_is_the_trained_kernel_rounded(
-    quantized: Callable[[str], Artifact],
-) -> None:
-    import tensorflow as tf
-
-    made = quantized("int4")
-    simulated = tf.saved_model.load(str(made.directory / "saved_model"))
-    (trained,) = (v.numpy() for v in simulated.owned if v.shape == (3, 3, 8, 15))
-    kernel = graph(made).kernels[2]
-    assert kernel.data is not None
-    stored = kernel.data * kernel.scales.reshape(-1, 1, 1, 1)
-    difference = np.abs(stored - trained.transpose(3, 0, 1, 2))
-    assert np.all(difference <= 0.501 * kernel.scales.reshape(-1, 1, 1, 1))
 
 
 def test_a_file_with_4_bits_runs_on_a_phone(quantized: Callable[[str], Artifact]) -> None:
@@ -252,7 +237,7 @@ def test_the_edge_tpu_takes_neither(precision: str, quantized: Callable[[str], A
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"precision": "int4", "method": "ptq"}, "int4 needs method qat: 4 bits.*method=ptq"),
+        ({"precision": "int4", "method": "ptq"}, "int4 needs method qat: so few bits.*method=ptq"),
         ({"precision": "int16x8", "method": "qat"}, "int16x8 needs method ptq.*method=qat"),
     ],
 )
@@ -282,7 +267,9 @@ def test_zeros_and_clusters_stay_in_weights_of_4_bits(
 ) -> None:
     pruned = run("prune", source, few_digits, tmp_path, sparsity=0.5, epochs=2)
     clustered = run("cluster", pruned, few_digits, tmp_path, clusters=8, epochs=1)
-    made = run("quantize", clustered, few_digits, tmp_path, precision="int4", epochs=1)
+    made = run(
+        "quantize", clustered, few_digits, tmp_path, precision="int4", epochs=1, low_bits="all"
+    )
     model = keras.models.load_model(clustered.model_path, compile=False)
     rows = {row["layer"]: row for row in ledger.of_keras(model)}
     found = ledger.named(ledger.of_tflite(graph(made)), list(rows.values()))

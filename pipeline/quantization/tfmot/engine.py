@@ -12,6 +12,8 @@ from pipeline.quantization.tfmot import bridge, quantization, trainer
 from pipeline.tflite import convert
 from pipeline.train.prospects import Limits
 
+BITS = {"int8": 8, "int4": 4}
+
 
 def foresee(model: keras.Model, form: Form) -> None:
     """Refuse a model that `quantize` would refuse, without training it.
@@ -37,11 +39,18 @@ def quantize(model: keras.Model, job: Job) -> Quantized:
         return bridge.rescaled(model, images)
 
     session = job.session
+    low = job.form.weights != "int8"
+    if job.form.weights not in BITS or (low and job.form.reach != "all"):
+        raise ModelError(
+            "tfmot has 8 bits, or 4 for all kernels that are not depthwise. Received: "
+            f"{job.form.weights}, {job.form.reach}. Use quantize.engine=native"
+        )
+    bits = BITS[job.form.weights]
     limits = Limits(session.goal, session.deadline)
     report = session.on_epoch or (lambda epoch, point: None)
     known = (report, ending.kind(model), session.objective, limits)
     train = trainer.Trainer(job.dataset, job.settings, job.seed, prepare, *known)
-    quantized, layers = quantization.quantize_aware(model, train, job.images, job.form.bits)
+    quantized, layers = quantization.quantize_aware(model, train, job.images, bits)
     saved_model = job.directory / "qat"
     quantization.save(quantized, saved_model)
     try:
