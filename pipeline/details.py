@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 from typing_extensions import TypedDict
 
 # `pipeline.objective` defines them
+Precision = Literal["int8", "int4", "ternary", "binary", "int16x8"]  # of quantized weights
 Objective = Literal["accuracy", "balanced_accuracy", "macro_f1", "auc"]
 Curves = dict[str, list[float | None]]  # "train/loss": a value per epoch, None where not finite
 
@@ -207,7 +208,7 @@ class Details(BaseModel):
 
     # set by quantize
     method: Literal["qat", "ptq"] | None = None
-    precision: Literal["int4", "int8", "int16x8"] = "int8"
+    precision: Precision = "int8"
     val_accuracy: dict[str, float] = {}  # by method
     calibration_images: int | None = None
     calibration_sha256: str | None = None  # of these images; None: there is nothing to convert

@@ -178,7 +178,7 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
         if self._norm_config:
             config = {**self._norm_config, "axis": -1, "name": "norm"}
             self.norm = keras.layers.BatchNormalization.from_config(config)
-            self.norm.build((None, count))
+            self.norm.build((None, *self.step.makes[0].shape[1:]))
             self.norm.set_weights(self.folded.norm.get_weights())
         else:
             if not self.folded.is_plain:

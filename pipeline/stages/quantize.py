@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from pipeline.artifact import Artifact
 from pipeline.context import Context
-from pipeline.details import Details
+from pipeline.details import Details, Precision
 from pipeline.errors import RecipeError
 from pipeline.stage import Kind, Ladder, StageConfig
 from pipeline.train.checkpoint import CHECKPOINT
@@ -42,7 +42,7 @@ class Config(StageConfig):
 
     leaves: ClassVar[Kind | None] = "tflite"
 
-    precision: Literal["int8", "int4", "ternary", "binary", "int16x8"] = Field(
+    precision: Precision = Field(
         "int8",
         description="int8: weights and activations of 8 bits; int4: weights of 4 bits; ternary: "
         "weights of -1, 0 and 1 times a scale per channel, of 2 bits; binary: -1 and 1, of 2 bits, "
