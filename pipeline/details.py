@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 from typing_extensions import TypedDict
 
 # `pipeline.objective` defines them
-Precision = Literal["int8", "int4", "ternary", "binary", "int16x8"]  # of quantized weights
+# of quantized weights
+Precision = Literal["auto", "mixed", "int8", "int4", "ternary", "binary", "int16x8"]
 Objective = Literal["accuracy", "balanced_accuracy", "macro_f1", "auc"]
 Curves = dict[str, list[float | None]]  # "train/loss": a value per epoch, None where not finite
 

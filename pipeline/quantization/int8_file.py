@@ -125,7 +125,7 @@ class _Writer:
         kernel, dtype = kernels.to_file(step, numbers.astype(np.int8)), "INT8"
         if self._is_narrow(step):
             kernel, dtype = kernel.reshape(len(kernel), -1), f"INT{layer.bits}"
-        elif layer.weights_form == "int4":
+        elif layer.form == "int4":
             dtype = "INT4"
         of_kernel = Scales(scales, np.zeros(scales.size, np.int64), axis)
         name = step.reads[1].name

@@ -1,6 +1,6 @@
-"""What an engine of quantization-aware training is given, and what it gives back.
+"""What a way to quantize is given, and what it gives back.
 
-An engine is a module with two functions: `quantize(model, job) -> Quantized`, and
+A way is a module with two functions: `quantize(model, job) -> Quantized`, and
 `foresee(model, job)`, which raises a `ModelError` for a model that `quantize` would refuse.
 """
 
@@ -26,15 +26,17 @@ class Form:
     """Which numbers the file is to have."""
 
     weights: Weights = "int8"
+    activation_bits: Literal[8, 16] = 8
     reach: Reach = "fast"  # which kernels have fewer bits than 8
     exempt: tuple[str, ...] = ()  # layers whose kernels have 8
+    bits: float | None = None  # of a weight on average, each kernel as many as it needs
     float_layers: FloatLayers = "refuse"  # what becomes of layers that int8 lacks
     live_norms: bool = False  # normalizations that were folded normalize in training
 
 
 @dataclass(frozen=True)
 class Job:
-    """One quantization-aware training."""
+    """One network to quantize, by training it or not."""
 
     dataset: Dataset
     settings: Settings
@@ -48,10 +50,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Quantized:
-    """A trained and converted network."""
+    """A quantized network."""
 
     content: bytes  # the `.tflite` file
     layers: list[dict[str, Any]]  # `layer`, `kind`, `treatment`, `reason`
     history: dict[str, list[float]]
-    reference: Reference  # what training simulated
+    reference: Reference  # what the file is to compute
     saved_model: Path | None = None  # to convert again; None: the file itself serves

@@ -149,21 +149,21 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
             name: Of the layer.
         """
         super().__init__(name=name)
-        self.step, self.weights_form = step, weights
+        self.step, self.form = step, weights
         self.folded = folded(step, network)
         self._norm_config = self.folded.norm.get_config() if live and self.folded.norm else None
         self.norm: Any = None
-        self.scope = self._scope()
 
-    def _scope(self) -> Scope:
+    @property
+    def scope(self) -> Scope:
         """The weights that share a range: a channel, all of them, or all but for their gain.
 
         Clusters keep as many numbers as they have values only where one range serves all channels.
         Dense layers of 8 bits have one range, since not all runtimes read more.
         """
-        shared = self.folded.kept == "clusters" and self.weights_form in ("int8", "int4")
+        shared = self.folded.kept == "clusters" and self.form in ("int8", "int4")
         equal = np.ptp(np.abs(self.folded.gain)) == 0
-        dense = self.step.kind == "FULLY_CONNECTED" and self.weights_form == "int8"
+        dense = self.step.kind == "FULLY_CONNECTED" and self.form == "int8"
         if dense and self._norm_config is None:
             return "tensor" if equal or not shared else "shared"
         return "shared" if shared else "channel"
@@ -193,7 +193,7 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
     @property
     def bits(self) -> int:
         """Of a weight in the file."""
-        return BITS[self.weights_form]
+        return BITS[self.form]
 
     def factors(self) -> Any:
         """What the channels of the kernel are multiplied by, broadcast over it; None: nothing."""
@@ -215,7 +215,7 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
         axes = range(len(self.kernel.shape))
         channels = LAYOUTS[self.step.kind].channels if self.scope == "channel" else ()
         rest = [axis for axis in axes if axis not in channels]
-        return rounding.METHODS[self.weights_form](self.kernel, rest)
+        return rounding.METHODS[self.form](self.kernel, rest)
 
     def whole(self) -> Any:
         """The kernel that the operator has, not rounded."""
@@ -229,7 +229,7 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
             return self.plain()
         if self.scope == "tensor":
             whole = self.whole()
-            return rounding.METHODS[self.weights_form](whole, range(len(whole.shape)))
+            return rounding.METHODS[self.form](whole, range(len(whole.shape)))
         numbers, steps = self.plain()
         return Rounded(numbers * ops.sign(gain), ops.maximum(steps * ops.abs(gain), SMALLEST))
 

@@ -11,7 +11,15 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.quantization import calibration, grouping, int8_file, network, simulation
+from pipeline.quantization import (
+    allocation,
+    calibration,
+    grouping,
+    int8_file,
+    kernels,
+    network,
+    simulation,
+)
 from pipeline.quantization.job import Form, Job, Quantized
 from pipeline.quantization.simulation import Simulation
 from pipeline.tflite.parity import LayerCall, Reference
@@ -45,6 +53,8 @@ def quantize(model: keras.Model, job: Job) -> Quantized:
         log.info("quantize: %r is called %d times; the file has a kernel for each", name, count)
     made = simulation.build(net, job.form)
     calibration.calibrate(made, job.images)
+    if job.form.bits is not None:
+        allocation.apply(made, job.images, job.form.bits)
     history = training.fit(
         made.model, job.dataset, job.settings, job.seed, job.session, lessons=job.lessons
     )
@@ -56,7 +66,7 @@ def rows(made: Simulation) -> list[dict[str, Any]]:
     net, found = made.network, []
     for name, layer in net.layers.items():
         steps = [step for step in net.steps if step.layer == name]
-        forms = {made.kernels[id(s)].weights_form for s in steps if s.is_kernel}
+        forms = {made.kernels[id(s)].form for s in steps if s.is_kernel}
         others = forms - {made.form.weights}
         treatment, reason = "quantized", None
         if not steps:
@@ -66,7 +76,7 @@ def rows(made: Simulation) -> list[dict[str, Any]]:
         elif all(step.is_float for step in steps):
             treatment, reason = "skipped", "int8 has no such operator, so it stays in float"
         elif others:
-            reason = "weights of 8 bits"
+            reason = f"weights of {max(kernels.BITS[form] for form in others)} bits"
         row = {"layer": name, "kind": type(layer).__name__, "treatment": treatment}
         found.append({**row, "reason": reason})
     return found

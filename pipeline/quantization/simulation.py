@@ -11,7 +11,6 @@ from pipeline.quantization.grouping import Group, has_numbers
 from pipeline.quantization.job import Form
 from pipeline.quantization.kernels import IMAGE, Kernel, is_dense
 from pipeline.quantization.network import Network, Step, Value
-from pipeline.quantization.rounding import Weights
 
 LAST = {  # functions that make scores, as layers that training can look behind
     "SOFTMAX": lambda: keras.layers.Softmax(name="scores"),
@@ -78,8 +77,9 @@ class _Builder:
                 tensors[id(net.scores)] = LAST[step.kind]()(tensors[id(step.reads[0])])
                 continue
             if step.is_kernel:
-                weights, live = _weights(step, self.form), self.form.live_norms
-                made[id(step)] = layer = Kernel(step, net, weights, live, name)
+                form = self.form
+                weights = form.weights if may_be_narrow(step, form) else "int8"
+                made[id(step)] = layer = Kernel(step, net, weights, form.live_norms, name)
                 read = step.reads[IMAGE.get(step.kind, 0)]
                 result = layer(tensors[id(read)], self.groups[id(read)].scale)
             else:
@@ -106,11 +106,11 @@ class _Builder:
         return values
 
 
-def _weights(step: Step, form: Form) -> Weights:
-    """How the weights of a step are rounded: as asked for, where that is worth it."""
+def may_be_narrow(step: Step, form: Form) -> bool:
+    """Whether the kernel of a step may have fewer bits than 8."""
     if step.layer in form.exempt or step.kind in ("DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"):
-        return "int8"
-    return form.weights if form.reach == "all" or is_dense(step) else "int8"
+        return False
+    return form.reach == "all" or is_dense(step)
 
 
 def _constant(step: Step, read: Value) -> Any:

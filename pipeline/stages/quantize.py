@@ -9,9 +9,9 @@ Source:  Jacob et al. 2018, https://arxiv.org/abs/1712.05877.
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -26,12 +26,16 @@ from pipeline.train.settings import Exempt, mending
 log = logging.getLogger("flopsmith")
 CLUSTERED = "would undo the clustering, whose values it rounds channel by channel"
 METHODS = {  # by precision
+    "auto": ("qat",),
+    "mixed": ("qat",),
     "binary": ("qat",),
     "ternary": ("qat",),
     "int4": ("qat",),
     "int8": ("qat", "ptq"),
     "int16x8": ("ptq",),
 }
+AUTO = (6.0, 4.0, 3.0, 2.0)  # bits of a weight on average, from mild to strong
+FIRST = 4.0  # of AUTO
 FEW = ("ternary", "binary")  # normalizations have to follow what they make of a network
 COARSE = "so few bits cost too much accuracy without training"
 FINE = "training does not simulate activations of 16 bits"
@@ -45,14 +49,21 @@ class Config(StageConfig):
     precision: Precision = Field(
         "int8",
         description="int8: weights and activations of 8 bits; int4: weights of 4 bits; ternary: "
-        "weights of -1, 0 and 1 times a scale per channel, of 2 bits; binary: -1 and 1, of 2 bits, "
-        "these three only by qat; int16x8: activations of 16 bits, weights of 8, only by ptq, with "
-        "float32 input and output",
+        "weights of -1, 0 and 1 times a scale per channel, of 2 bits; binary: -1 and 1, of 2 bits; "
+        "mixed: kernels of 8, 4 or 2 bits, fewest where the scores change least; auto: mixed, as "
+        "few bits as accuracy allows; int16x8: activations of 16 bits, weights of 8, only by ptq, "
+        "with float32 input and output. Fewer bits than 8 are only by qat",
     )
     low_bits: Literal["fast", "all"] = Field(
         "fast",
         description="Which kernels have fewer bits than 8: fast, dense layers and convolutions of "
         "one pixel, which phones run faster so; all, every one that is not depthwise",
+    )
+    bits: float = Field(
+        4.0,
+        ge=2,
+        le=8,
+        description="mixed: bits of a weight on average, where it may have fewer than 8",
     )
     exempt: Exempt = ()
     method: Literal["auto", "ptq", "qat"] = Field(
@@ -94,7 +105,7 @@ class Config(StageConfig):
     @property
     def weights(self) -> Any:
         """How weights are rounded, in the words of `pipeline.quantization.rounding`."""
-        return "int8" if self.precision == "int16x8" else self.precision
+        return self.precision if self.precision in ("int4", *FEW) else "int8"
 
     def undoes(self) -> tuple[str, ...]:
         """Clustering, where there is no training to keep it; zeros, where there are none."""
@@ -107,6 +118,11 @@ def ladder(config: Config) -> Ladder:
     if METHODS[config.precision] == ("ptq",) or config.method == "ptq":
         return Ladder((config,), start=0, vital=True)
     slow = {"epochs": 2 * config.epochs, "learning_rate": config.learning_rate / 10}
+    if config.precision == "auto":
+        widths = [{"precision": "mixed", "bits": bits} for bits in AUTO]
+        widths = [{"precision": "int8"}, *widths]
+        every = tuple(config.model_copy(update=width) for width in widths)
+        return Ladder(every, 1 + AUTO.index(FIRST), vital=True)
     rungs = [config.model_copy(update=slow), config]
     if config.precision != "int8":
         rungs = [one.model_copy(update={"precision": "int8"}) for one in rungs] + rungs
@@ -126,15 +142,7 @@ def foresee(config: Config, source: Artifact, before: Sequence[str]) -> None:
     if ways == {"qat"}:
         from pipeline.graph import keras_file
 
-        _engine(config).foresee(keras_file.load(source.model_path), _form(config, source))
-
-
-class Made(NamedTuple):
-    """A converted network."""
-
-    content: bytes  # the `.tflite` file
-    saved_model: Path | None  # what it was converted from; None: nothing else is needed
-    details: dict[str, Any]  # fields of `Details`
+        _way(config, "qat").foresee(keras_file.load(source.model_path), _form(config, source))
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
@@ -146,17 +154,27 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     from pipeline.graph import keras_file, structure
     from pipeline.measure import metrics
     from pipeline.objective import of_part
+    from pipeline.tflite import parity
     from pipeline.tflite.classifier import Runner
 
     model = keras_file.load(source.model_path)
+    kernels = [layer.name for layer, _ in structure.kernels(model)]
+    if unknown := sorted({*config.exempt} - {*kernels}):
+        raise ModelError(
+            f"quantize.exempt: no kernel has this name. Received: {', '.join(unknown)}. Known: "
+            f"{', '.join(kernels)}"
+        )
     images, _ = batch(ctx.data.train, config.calibration_images, ctx.seed)
-    makers = {"qat": _trained, "ptq": _measured}
+    job = _job(source, config, ctx, images)
     methods, refused = _methods(config, structure.clustered(model))
-    made, scores = {}, {}
+    made, scores, same = {}, {}, {}
     for name in methods:
         try:
-            made[name] = makers[name](model, source, config, ctx, images)
+            made[name] = _way(config, name).quantize(model, job)
+            reference = made[name].reference
+            same[name] = parity.checked(made[name].content, reference, ctx.data, ctx.seed)
         except ModelError as error:
+            made.pop(name, None)
             if len(methods) == 1 or (name == "ptq" and not made):
                 raise
             refused[name] = str(error)
@@ -168,13 +186,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         scores[name] = of_part("val", ctx.objective, val.labels, found)
     best = f"val_{ctx.objective}"
     kept = max(made, key=lambda name: scores[name][best])  # the first of equals: trained
-    saved_model = ctx.directory / "saved_model"
-    shutil.rmtree(saved_model, ignore_errors=True)
-    for name, one in made.items():
-        if one.saved_model is not None and name == kept:
-            one.saved_model.rename(saved_model)
-        elif one.saved_model is not None:
-            shutil.rmtree(one.saved_model, ignore_errors=True)
+    _keep(made, kept, ctx.directory / "saved_model")
     details = Details(
         method=kept,
         precision=config.precision,
@@ -182,9 +194,21 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         refused=refused,
         calibration_images=len(images),
         calibration_sha256=hashlib.sha256(images.tobytes()).hexdigest(),
-        **made[kept].details,
+        history=made[kept].history,
+        layers=made[kept].layers,
+        parity=same[kept],
     )
     return ctx.save_tflite(made[kept].content, source, details=details, metrics=scores[kept])
+
+
+def _keep(made: Mapping[str, Any], kept: str, place: Path) -> None:
+    """Leave what the kept file can be converted from again, and nothing of the others."""
+    shutil.rmtree(place, ignore_errors=True)
+    for name, one in made.items():
+        if one.saved_model is not None and name == kept:
+            one.saved_model.rename(place)
+        elif one.saved_model is not None:
+            shutil.rmtree(one.saved_model, ignore_errors=True)
 
 
 def _methods(config: Config, clustered: bool) -> tuple[list[str], dict[str, str]]:
@@ -209,12 +233,16 @@ def _methods(config: Config, clustered: bool) -> tuple[list[str], dict[str, str]
     return methods, refused
 
 
-def _engine(config: Config) -> Any:
-    """The module that trains in simulated int8; see `pipeline.quantization.job`.
+def _way(config: Config, method: str) -> Any:
+    """The module that quantizes by a method; see `pipeline.quantization.job`.
 
     Raises:
         RecipeError: its packages are not installed.
     """
+    if method == "ptq":
+        from pipeline.quantization import ptq
+
+        return ptq
     if config.engine == "native":
         from pipeline.quantization import native
 
@@ -229,17 +257,8 @@ def _engine(config: Config) -> Any:
     return engine
 
 
-def _form(config: Config, source: Artifact) -> Any:
-    from pipeline.quantization.job import Form
-
-    live = config.precision in FEW and not source.settings.get("fix_norms")
-    return Form(config.weights, config.low_bits, config.exempt, config.float_layers, live)
-
-
-def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images: Any) -> Made:
-    """Quantization-aware training."""
+def _job(source: Artifact, config: Config, ctx: Context, images: Any) -> Any:
     from pipeline.quantization.job import Job
-    from pipeline.tflite import parity
     from pipeline.train import training
 
     session = training.Session(
@@ -251,32 +270,21 @@ def _trained(model: Any, source: Artifact, config: Config, ctx: Context, images:
         goal=ctx.goal,
     )
     settings = mending(source.settings, config.epochs, config.learning_rate)
-    job = Job(ctx.data, settings, ctx.seed, session, images, ctx.directory, _form(config, source))
-    done = _engine(config).quantize(model, job)
-    same = parity.checked(done.content, done.reference, ctx.data, ctx.seed)
-    details = {"history": done.history, "layers": done.layers, "parity": same}
-    return Made(done.content, done.saved_model, details)
+    form = _form(config, source)
+    return Job(ctx.data, settings, ctx.seed, session, images, ctx.directory, form)
 
 
-def _measured(model: Any, source: Artifact, config: Config, ctx: Context, images: Any) -> Made:
-    """Post-training quantization."""
-    from pipeline.graph import walk
-    from pipeline.tflite import convert, parity
+def _form(config: Config, source: Artifact) -> Any:
+    from pipeline.quantization.job import Form
 
-    saved_model = ctx.directory / "ptq"
-    convert.save_float(model, saved_model)
-    make = convert.convert_int16x8 if config.precision == "int16x8" else convert.convert_int8
-    content = make(saved_model, convert.calibration(images))
-    weighted = {id(layer): layer for layer, _, _ in walk.calls(model)}.values()
-    layers = [
-        {
-            "layer": layer.name,
-            "kind": type(layer).__name__,
-            "treatment": "quantized",
-            "reason": "after training",
-        }
-        for layer in weighted
-        if getattr(layer, "weights", None)
-    ]
-    same = parity.checked(content, parity.floating(model), ctx.data, ctx.seed)
-    return Made(content, saved_model, {"layers": layers, "parity": same})
+    is_mixed = config.precision in ("mixed", "auto")
+    few = is_mixed or config.precision in FEW
+    return Form(
+        config.weights,
+        16 if config.precision == "int16x8" else 8,
+        config.low_bits,
+        config.exempt,
+        config.bits if is_mixed else None,
+        config.float_layers,
+        live_norms=few and not source.settings.get("fix_norms"),
+    )
