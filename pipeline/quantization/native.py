@@ -5,6 +5,7 @@ resumes after an epoch like any other.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from pipeline.quantization import (
     allocation,
     calibration,
+    fidelity,
     grouping,
     int8_file,
     kernels,
@@ -22,9 +24,12 @@ from pipeline.quantization import (
 )
 from pipeline.quantization.job import Form, Job, Quantized
 from pipeline.quantization.simulation import Simulation
+from pipeline.system.files import write_atomic
 from pipeline.tflite.parity import LayerCall, Reference
 from pipeline.train import training
 
+OVERLAY = "model_explorer.json"  # node data for the file, in the directory of the stage
+COMPARED = 32  # images on which operators are compared with float
 log = logging.getLogger("flopsmith")
 
 
@@ -58,12 +63,20 @@ def quantize(model: keras.Model, job: Job) -> Quantized:
     history = training.fit(
         made.model, job.dataset, job.settings, job.seed, job.session, lessons=job.lessons
     )
-    return Quantized(int8_file.write_int8(made), rows(made), history, reference(made))
+    ratios = fidelity.signal_to_noise(made, job.images[:COMPARED])
+    write_atomic(job.directory / OVERLAY, fidelity.overlay(ratios).encode())
+    return Quantized(int8_file.write_int8(made), rows(made, ratios), history, reference(made))
 
 
-def rows(made: Simulation) -> list[dict[str, Any]]:
-    """What became of each layer that has weights or became an operator, in their order."""
+def rows(made: Simulation, ratios: Sequence[float]) -> list[dict[str, Any]]:
+    """What became of each layer that has weights or became an operator, in their order.
+
+    Args:
+        made: The trained simulation.
+        ratios: Signal to noise of each step of its network, in decibels.
+    """
     net, found = made.network, []
+    last = {step.layer: ratio for step, ratio in zip(net.steps, ratios, strict=True)}
     for name, layer in net.layers.items():
         steps = [step for step in net.steps if step.layer == name]
         forms = {made.kernels[id(s)].form for s in steps if s.is_kernel}
@@ -78,7 +91,7 @@ def rows(made: Simulation) -> list[dict[str, Any]]:
         elif others:
             reason = f"weights of {max(kernels.BITS[form] for form in others)} bits"
         row = {"layer": name, "kind": type(layer).__name__, "treatment": treatment}
-        found.append({**row, "reason": reason})
+        found.append({**row, "reason": reason, "snr_db": last.get(name)})
     return found
 
 

@@ -203,6 +203,15 @@ def test_layers_are_listed_with_the_reason_for_leaving_one_out(page: Page) -> No
     assert page.row("depthwise")[-1] == "tfmot never prunes depthwise kernels"
 
 
+def test_the_signal_to_noise_of_int8_layers_is_told_in_decibels() -> None:
+    row = {"kind": "Conv2D", "treatment": "quantized", "reason": None}
+    rows = [{**row, "layer": "stem", "snr_db": 38.26}, {**row, "layer": "norm", "snr_db": None}]
+    page = plain(artifact("02-quantize", INT8, layers=rows))
+    assert "Signal to noise (dB)" in page.text
+    assert page.row("stem")[-2:] == ["38.3", ""]
+    assert page.row("norm")[-2:] == ["", ""]
+
+
 def test_the_hardest_class_comes_first_and_only_of_the_last_stage_that_has_classes() -> None:
     first = artifact("01-finetune", FLOAT, per_class=[{"class": "old", "test_accuracy": 0.5}])
     page = plain(first, artifact("02-quantize", INT8, per_class=CLASSES))
