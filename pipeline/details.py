@@ -44,6 +44,7 @@ class KernelRow(TypedDict):
     distinct: NotRequired[int]
     channels_before: NotRequired[int | None]
     channels_after: NotRequired[int]
+    snr_db: NotRequired[float | None]  # of its int8 result against float
 
 
 # accuracy on the test images of one class; a class statement could have no field named `class`
