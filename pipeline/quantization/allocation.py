@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.quantization.kernels import BITS, Kernel, is_dense
-from pipeline.quantization.rounding import Weights
+from pipeline.quantization.kernels import Kernel, is_dense
+from pipeline.quantization.precisions import Weights
+from pipeline.quantization.rounding import METHODS
 from pipeline.quantization.simulation import Simulation, may_be_narrow
 from pipeline.system import progress
 
@@ -70,10 +71,10 @@ def apply(made: Simulation, images: npt.NDArray[Any], bits: float) -> None:
     found = allocate(choices, bits)
     for kernel in made.kernels.values():
         kernel.form = found.get(kernel.name, kernel.form)
-    counts = Counter(BITS[level] for level in found.values())
+    counts = Counter(_bits(level) for level in found.values())
     told = ", ".join(f"{counts[n]} of {n} bits" for n in sorted(counts, reverse=True))
     weights = sum(choice.weights for choice in choices.values())
-    used = sum(BITS[level] * choices[name].weights for name, level in found.items())
+    used = sum(_bits(level) * choices[name].weights for name, level in found.items())
     log.info("quantize: kernels: %s; %.2f bits a weight", told or "none", used / max(weights, 1))
 
 
@@ -112,12 +113,12 @@ def allocate(choices: Mapping[str, Choice], bits: float) -> dict[str, Weights]:
     most = bits * sum(choice.weights for choice in choices.values())
 
     def used() -> int:
-        return sum(BITS[level] * choices[name].weights for name, level in found.items())
+        return sum(_bits(level) * choices[name].weights for name, level in found.items())
 
     def price(move: tuple[str, Weights]) -> float:
         name, level = move
         costs, weights = choices[name].costs, choices[name].weights
-        saved = (BITS[found[name]] - BITS[level]) * weights
+        saved = (_bits(found[name]) - _bits(level)) * weights
         return (costs[level] - costs[found[name]]) / saved
 
     while used() > most:
@@ -125,10 +126,14 @@ def allocate(choices: Mapping[str, Choice], bits: float) -> dict[str, Weights]:
             (name, level)
             for name, now in found.items()
             for level in choices[name].costs
-            if BITS[level] < BITS[now]
+            if _bits(level) < _bits(now)
         ]
         if not moves:
             break
         name, level = min(moves, key=price)
         found[name] = level
     return found
+
+
+def _bits(level: Weights) -> int:
+    return METHODS[level].bits

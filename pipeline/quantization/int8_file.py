@@ -87,7 +87,7 @@ class _Writer:
                 keepNumDims=getattr(step.options, "keepNumDims", True),
                 fusedActivationFunction=step.activation,
             )
-            return DENSE, NARROW[self.simulation.kernels[id(step)].bits], options
+            return DENSE, NARROW[self.simulation.kernels[id(step)].method.bits], options
         return step.kind, operators.RULES[step.kind].version, step.options
 
     def _is_narrow(self, step: Step) -> bool:
@@ -96,7 +96,7 @@ class _Writer:
         LiteRT has fast kernels of few bits for dense layers alone; a convolution of one pixel is
         one for every pixel.
         """
-        return self.simulation.kernels[id(step)].bits < 8 and kernels.is_dense(step)
+        return self.simulation.kernels[id(step)].method.bits < 8 and kernels.is_dense(step)
 
     def _read(self, step: Step, read: Value) -> int:
         """The tensor that an operator without weights reads."""
@@ -124,7 +124,7 @@ class _Writer:
         axis = kernels.LAYOUTS[step.kind].scales if scales.size > 1 else 0
         kernel, dtype = kernels.to_file(step, numbers.astype(np.int8)), "INT8"
         if self._is_narrow(step):
-            kernel, dtype = kernel.reshape(len(kernel), -1), f"INT{layer.bits}"
+            kernel, dtype = kernel.reshape(len(kernel), -1), f"INT{layer.method.bits}"
         elif layer.form == "int4":
             dtype = "INT4"
         of_kernel = Scales(scales, np.zeros(scales.size, np.int64), axis)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy.typing as npt
 
 from pipeline.data.datasets import Dataset
-from pipeline.quantization.rounding import Weights
+from pipeline.quantization.precisions import Weights
 from pipeline.tflite.parity import Reference
 from pipeline.train.losses import Lessons
 from pipeline.train.settings import Settings

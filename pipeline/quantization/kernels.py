@@ -15,12 +15,13 @@ from keras import ops
 from pipeline.graph import structure
 from pipeline.quantization import operators, rounding
 from pipeline.quantization.network import Network, Step
-from pipeline.quantization.rounding import SMALLEST, Rounded, Weights
+from pipeline.quantization.precisions import Weights
+from pipeline.quantization.rounding import SMALLEST, Rounded, Rounding, passing
 from pipeline.tflite.read import named_after
 
 Array = npt.NDArray[Any]
 Scope = Literal["channel", "shared", "tensor"]
-BITS: dict[Weights, int] = {"int8": 8, "int4": 4, "ternary": 2, "binary": 2}
+WHOLE = ("int8", "int4")  # grids that hold as many values as there are clusters
 CLOSE = 1e-4  # of the largest weight: what folding may differ by
 
 
@@ -153,6 +154,7 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
         self.folded = folded(step, network)
         self._norm_config = self.folded.norm.get_config() if live and self.folded.norm else None
         self.norm: Any = None
+        self.state: dict[str, Any] = {}  # what the way to round needs besides the weights
 
     @property
     def scope(self) -> Scope:
@@ -161,7 +163,7 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
         Clusters keep as many numbers as they have values only where one range serves all channels.
         Dense layers of 8 bits have one range, since not all runtimes read more.
         """
-        shared = self.folded.kept == "clusters" and self.form in ("int8", "int4")
+        shared = self.folded.kept == "clusters" and self.form in WHOLE
         equal = np.ptp(np.abs(self.folded.gain)) == 0
         dense = self.step.kind == "FULLY_CONNECTED" and self.form == "int8"
         if dense and self._norm_config is None:
@@ -186,14 +188,29 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
                 self.gain.assign(gain)
             self.shift = self.add_weight(name="bias", shape=(count,))
             self.shift.assign(bias_of(self.step, count))
-        if self.folded.kept:
-            axis = LAYOUTS[self.step.kind].channels[-1]
-            self.kernel.constraint = structure.constraint(kernel, self.folded.kept, axis)
+        for name, (value, learns) in self.method.start(kernel, self._shared()).items():
+            self.state[name] = self.add_weight(name=name, shape=value.shape, trainable=learns)
+            self.state[name].assign(value)
+        if self.form == "binary_stochastic":
+            self.state["seed"] = keras.random.SeedGenerator(len(self.path))
+        self.kernel.constraint = self._constraint()
+
+    def _constraint(self) -> Any:
+        """What keeps the structure of the kernel, and what its way to round asks for."""
+        axis = LAYOUTS[self.step.kind].channels[-1]
+        kept = self.folded.kept
+        keep = structure.constraint(self.folded.kernel, kept, axis) if kept else lambda same: same
+        return lambda updated: self.method.bound(keep(updated), self.state)
 
     @property
-    def bits(self) -> int:
-        """Of a weight in the file."""
-        return BITS[self.form]
+    def method(self) -> Rounding:
+        """How the weights are rounded."""
+        return rounding.METHODS[self.form]
+
+    def _shared(self) -> list[int]:
+        """Axes of the kernel along which weights share a step."""
+        channels = LAYOUTS[self.step.kind].channels if self.scope == "channel" else ()
+        return [axis for axis in range(self.folded.kernel.ndim) if axis not in channels]
 
     def factors(self) -> Any:
         """What the channels of the kernel are multiplied by, broadcast over it; None: nothing."""
@@ -210,13 +227,6 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
         moved = (self.folded.bias - self.norm.moving_mean) * ops.reshape(self.factors(), (-1,))
         return moved if self.norm.beta is None else moved + self.norm.beta
 
-    def plain(self) -> Rounded:
-        """The kernel of the layer, before anything is folded into it, rounded."""
-        axes = range(len(self.kernel.shape))
-        channels = LAYOUTS[self.step.kind].channels if self.scope == "channel" else ()
-        rest = [axis for axis in axes if axis not in channels]
-        return rounding.METHODS[self.form](self.kernel, rest)
-
     def whole(self) -> Any:
         """The kernel that the operator has, not rounded."""
         gain = self.factors()
@@ -224,42 +234,39 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
 
     def rounded(self) -> Rounded:
         """The whole numbers of the kernel of the operator, and their steps."""
-        gain = self.factors()
-        if gain is None:
-            return self.plain()
+        gain, shared = self.factors(), self._shared()
         if self.scope == "tensor":
-            whole = self.whole()
-            return rounding.METHODS[self.form](whole, range(len(whole.shape)))
-        numbers, steps = self.plain()
+            return self.method.round(self.whole(), shared, self.state)
+        numbers, steps = self.method.round(self.kernel, shared, self.state)
+        if gain is None:
+            return Rounded(numbers, steps)
         return Rounded(numbers * ops.sign(gain), ops.maximum(steps * ops.abs(gain), SMALLEST))
 
     def call(self, image: Any, scale: Any, training: bool = False) -> Any:
-        """Compute; gradients pass the rounding unchanged (Bengio et al. 2013).
+        """Compute; gradients pass the rounding as the way to round says.
 
         Args:
             image: What the operator reads.
             scale: Of its grid; that of the bias is the product with the step of the channel.
             training: Whether a live normalization takes its statistics from the batch.
         """
+        learning = self.method.learning(self.kernel, self._shared(), self.state)
         if training and self.norm is not None:
-            numbers, steps = self.plain()
-            kernel = _passing(self.kernel, numbers * steps)
-            raw = compute(self.step, image, kernel, self.folded.bias, active=False)
+            raw = compute(self.step, image, learning, self.folded.bias, active=False)
             return operators.activated(self.step, self.norm(raw, training=True))
+        gain = self.factors()
         numbers, steps = self.rounded()
-        kernel = _passing(self.whole(), numbers * steps)
-        fine = scale * (ops.reshape(steps, (-1,)) if len(steps.shape) else steps)
+        if not training or self.scope == "tensor":
+            kernel = passing(self.whole(), numbers * steps)
+        else:
+            kernel = learning if gain is None else learning * gain
+        fine = scale * ops.reshape(steps, (-1,))
         bias = self.bias()
-        return compute(self.step, image, kernel, _passing(bias, ops.round(bias / fine) * fine))
+        return compute(self.step, image, kernel, passing(bias, ops.round(bias / fine) * fine))
 
     def compute_output_spec(self, image: Any, scale: Any, training: bool = False) -> Any:
         """The shape of the result, for any number of images."""
         return keras.KerasTensor((None, *self.step.makes[0].shape[1:]), "float32")
-
-
-def _passing(given: Any, rounded: Any) -> Any:
-    """`rounded`, with the gradient of `given`."""
-    return given + ops.stop_gradient(rounded - given)
 
 
 def compute(step: Step, image: Any, kernel: Any, bias: Any, active: bool = True) -> Any:

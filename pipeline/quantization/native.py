@@ -18,11 +18,11 @@ from pipeline.quantization import (
     fidelity,
     grouping,
     int8_file,
-    kernels,
     network,
     simulation,
 )
 from pipeline.quantization.job import Form, Job, Quantized
+from pipeline.quantization.rounding import METHODS
 from pipeline.quantization.simulation import Simulation
 from pipeline.system.files import write_atomic
 from pipeline.tflite.parity import LayerCall, Reference
@@ -89,7 +89,7 @@ def rows(made: Simulation, ratios: Sequence[float]) -> list[dict[str, Any]]:
         elif all(step.is_float for step in steps):
             treatment, reason = "skipped", "int8 has no such operator, so it stays in float"
         elif others:
-            reason = f"weights of {max(kernels.BITS[form] for form in others)} bits"
+            reason = f"weights of {max(METHODS[form].bits for form in others)} bits"
         row = {"layer": name, "kind": type(layer).__name__, "treatment": treatment}
         found.append({**row, "reason": reason, "snr_db": last.get(name)})
     return found

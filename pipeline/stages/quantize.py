@@ -19,26 +19,15 @@ from pipeline.artifact import Artifact
 from pipeline.context import Context
 from pipeline.details import Details, Precision
 from pipeline.errors import RecipeError
+from pipeline.quantization import precisions
 from pipeline.stage import Kind, Ladder, StageConfig
 from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.settings import Exempt, mending
 
 log = logging.getLogger("flopsmith")
 CLUSTERED = "would undo the clustering, whose values it rounds channel by channel"
-METHODS = {  # by precision
-    "auto": ("qat",),
-    "mixed": ("qat",),
-    "binary": ("qat",),
-    "ternary": ("qat",),
-    "int4": ("qat",),
-    "int8": ("qat", "ptq"),
-    "int16x8": ("ptq",),
-}
 AUTO = (6.0, 4.0, 3.0, 2.0)  # bits of a weight on average, from mild to strong
 FIRST = 4.0  # of AUTO
-FEW = ("ternary", "binary")  # normalizations have to follow what they make of a network
-COARSE = "so few bits cost too much accuracy without training"
-FINE = "training does not simulate activations of 16 bits"
 
 
 class Config(StageConfig):
@@ -53,6 +42,13 @@ class Config(StageConfig):
         "mixed: kernels of 8, 4 or 2 bits, fewest where the scores change least; auto: mixed, as "
         "few bits as accuracy allows; int16x8: activations of 16 bits, weights of 8, only by ptq, "
         "with float32 input and output. Fewer bits than 8 are only by qat",
+    )
+    rule: precisions.Rule = Field(
+        "scaled",
+        description="How ternary and binary weights are found: scaled, as close to the weights as "
+        "one scale per channel comes; trained, of ternary weights, two scales a layer that are "
+        "trained, stored in 8 bits; connect, of binary weights, their signs; stochastic, signs "
+        "drawn in training",
     )
     low_bits: Literal["fast", "all"] = Field(
         "fast",
@@ -93,29 +89,25 @@ class Config(StageConfig):
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:
-        methods = METHODS[self.precision]
+        precisions.weights(self.precision, self.rule)
+        methods = precisions.methods(self.precision)
         if self.method not in ("auto", *methods):
-            reason = COARSE if self.method == "ptq" else FINE
             raise ValueError(
-                f"precision {self.precision} needs method {' or '.join(methods)}: {reason}. "
+                f"precision {self.precision} needs method {' or '.join(methods)}: "
+                f"{precisions.WHY_NOT[self.method]}. "
                 f"Received: method={self.method}. Leave it out"
             )
         return self
 
-    @property
-    def weights(self) -> Any:
-        """How weights are rounded, in the words of `pipeline.quantization.rounding`."""
-        return self.precision if self.precision in ("int4", *FEW) else "int8"
-
     def undoes(self) -> tuple[str, ...]:
         """Clustering, where there is no training to keep it; zeros, where there are none."""
-        undone = ("cluster",) if METHODS[self.precision] == ("ptq",) else self.before
+        undone = ("cluster",) if precisions.methods(self.precision) == ("ptq",) else self.before
         return ("prune",) if self.precision == "binary" else undone
 
 
 def ladder(config: Config) -> Ladder:
     """As asked; if accuracy falls too far, longer training at a lower rate, then 8 bits for 4."""
-    if METHODS[config.precision] == ("ptq",) or config.method == "ptq":
+    if precisions.methods(config.precision) == ("ptq",) or config.method == "ptq":
         return Ladder((config,), start=0, vital=True)
     slow = {"epochs": 2 * config.epochs, "learning_rate": config.learning_rate / 10}
     if config.precision == "auto":
@@ -125,7 +117,8 @@ def ladder(config: Config) -> Ladder:
         return Ladder(every, 1 + AUTO.index(FIRST), vital=True)
     rungs = [config.model_copy(update=slow), config]
     if config.precision != "int8":
-        rungs = [one.model_copy(update={"precision": "int8"}) for one in rungs] + rungs
+        whole = {"precision": "int8", "rule": "scaled"}
+        rungs = [one.model_copy(update=whole) for one in rungs] + rungs
     # a file of float32 is not what was asked for: there is always time for one epoch
     return Ladder(tuple(rungs), len(rungs) - 1, vital=True)
 
@@ -136,7 +129,7 @@ def foresee(config: Config, source: Artifact, before: Sequence[str]) -> None:
     Raises:
         ModelError: names the layer.
     """
-    ways = {*METHODS[config.precision]} if config.method == "auto" else {config.method}
+    ways = {*precisions.methods(config.precision)} if config.method == "auto" else {config.method}
     if config.method == "auto" and "cluster" in before:
         ways.discard("ptq")
     if ways == {"qat"}:
@@ -221,7 +214,8 @@ def _methods(config: Config, clustered: bool) -> tuple[list[str], dict[str, str]
 
     if config.method != "auto":
         return [config.method], {}
-    refused = {"int8": {}, "int16x8": {"qat": FINE}}.get(config.precision, {"ptq": COARSE})
+    possible = precisions.methods(config.precision)
+    refused = {name: why for name, why in precisions.WHY_NOT.items() if name not in possible}
     if clustered:
         refused = {"ptq": CLUSTERED, **refused}
     methods = [name for name in ("qat", "ptq") if name not in refused]
@@ -277,10 +271,10 @@ def _job(source: Artifact, config: Config, ctx: Context, images: Any) -> Any:
 def _form(config: Config, source: Artifact) -> Any:
     from pipeline.quantization.job import Form
 
-    is_mixed = config.precision in ("mixed", "auto")
-    few = is_mixed or config.precision in FEW
+    is_mixed = config.precision in precisions.MIXED
+    few = is_mixed or config.precision in precisions.FEW
     return Form(
-        config.weights,
+        precisions.weights(config.precision, config.rule),
         16 if config.precision == "int16x8" else 8,
         config.low_bits,
         config.exempt,

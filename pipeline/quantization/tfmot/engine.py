@@ -1,5 +1,6 @@
 """The engine of tensorflow-model-optimization, which works in tf_keras."""
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -39,11 +40,12 @@ def quantize(model: keras.Model, job: Job) -> Quantized:
         return bridge.rescaled(model, images)
 
     session = job.session
-    low = job.form.weights != "int8"
-    if job.form.weights not in BITS or (low and job.form.reach != "all"):
+    form = job.form
+    whole = form.weights == "int8" or (form.weights == "int4" and form.reach == "all")
+    if not whole or replace(form, reach="all") != Form(form.weights, reach="all"):
         raise ModelError(
-            "tfmot has 8 bits, or 4 for all kernels that are not depthwise. Received: "
-            f"{job.form.weights}, {job.form.reach}. Use quantize.engine=native"
+            "tfmot has weights of 8 bits, or of 4 in all kernels that are not depthwise, and no "
+            f"other setting. Received: {form}. Use quantize.engine=native"
         )
     bits = BITS[job.form.weights]
     limits = Limits(session.goal, session.deadline)
