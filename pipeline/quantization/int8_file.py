@@ -70,7 +70,7 @@ class _Writer:
             reads = [self._read(step, read) for read in step.reads]
         result = step.makes[0]
         if result.is_float:
-            made = self.made.tensor(result.name, result.shape, "FLOAT32")
+            made = self.made.tensor(result.name, result.shape, result.dtype)
         else:
             made = self._activation(result, self.simulation.grid(result))
         self.places[id(result)] = made

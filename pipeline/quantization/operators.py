@@ -44,9 +44,14 @@ def compute(step: Step, given: Sequence[Any]) -> Any:
     """The result of a step, its activation included.
 
     Args:
-        step: One with a rule.
+        step: An operator.
         given: What it reads, in order; of a kernel in the layout of Keras, see `kernels`.
+
+    Raises:
+        ModelError: there is no rule for its operator.
     """
+    if not is_known(step):
+        raise computing.refusal(step, "there is no rule for its operator")
     made = RULES[step.kind].compute if step.kind in RULES else FLOAT[step.kind]
     return activated(step, made(step, given))
 
@@ -83,6 +88,7 @@ RULES: dict[str, Rule] = {
     "MEAN": Rule(computing.over(ops.mean)),
     "SUM": Rule(computing.over(ops.sum)),
     "REDUCE_MAX": Rule(computing.over(ops.max), "same"),
+    "REDUCE_MIN": Rule(computing.over(ops.min), "same"),
     "MAXIMUM": Rule(computing.pairs(ops.maximum), "same"),
     "MINIMUM": Rule(computing.pairs(ops.minimum), "same"),
     "ABS": Rule(computing.each(ops.abs)),
@@ -105,6 +111,10 @@ RULES: dict[str, Rule] = {
     "EXPAND_DIMS": Rule(computing.reshape, "same"),
     "CONCATENATION": Rule(computing.concatenate, "same"),
     "PAD": Rule(computing.pad, "same"),
+    "PADV2": Rule(computing.pad, "same"),
+    "MIRROR_PAD": Rule(computing.mirrored, "same"),
+    "TILE": Rule(computing.tiled, "same"),
+    "PACK": Rule(computing.stacked, "same"),
     "TRANSPOSE": Rule(computing.transpose, "same"),
     "STRIDED_SLICE": Rule(computing.sliced, "same"),
     "SLICE": Rule(computing.cut, "same"),
@@ -116,14 +126,19 @@ RULES: dict[str, Rule] = {
 }
 # Operators that have no int8, and what they compute where they stay in float.
 FLOAT: dict[str, Compute] = {
-    "NEG": computing.each(ops.negative),
     "RSQRT": computing.each(ops.rsqrt),
     "SQRT": computing.each(ops.sqrt),
-    "SQUARE": computing.each(ops.square),
     "EXP": computing.each(ops.exp),
     "LOG": computing.each(ops.log),
     "ERF": computing.each(ops.erf),
     "DIV": computing.pairs(ops.divide),
+    "GREATER": computing.pairs(ops.greater),
+    "GREATER_EQUAL": computing.pairs(ops.greater_equal),
+    "LESS": computing.pairs(ops.less),
+    "LESS_EQUAL": computing.pairs(ops.less_equal),
+    "SELECT": computing.select,
+    "SELECT_V2": computing.select,
+    "CAST": computing.each(lambda x: ops.cast(x, "float32")),
     "POW": computing.pairs(ops.power),
     "LOG_SOFTMAX": computing.each(ops.log_softmax),
 }
