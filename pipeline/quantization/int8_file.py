@@ -88,7 +88,7 @@ class _Writer:
                 fusedActivationFunction=step.activation,
             )
             return DENSE, NARROW[self.simulation.kernels[id(step)].bits], options
-        return step.kind, operators.RULES[step.kind].version, step.options
+        return step.kind, operators.version(step), step.options
 
     def _is_narrow(self, step: Step) -> bool:
         """Whether the file has the weights of a step in less than a byte, in a dense operator.

@@ -127,7 +127,7 @@ def folded(step: Step, network: Network) -> Folded:
                 layer = network.layers[name]
                 norm = network.norms.get(id(layer))
                 if norm is not None and not _explains(norm, gain):
-                    norm = None  # a scaling of the image was folded as well
+                    norm = None
                 own_bias = getattr(layer, "bias", None) if norm is not None else None
                 bias = 0.0 if own_bias is None else np.asarray(own_bias, np.float32)
                 return Folded(weights, gain, structure.of(weights, axis), norm, bias)
@@ -136,10 +136,14 @@ def folded(step: Step, network: Network) -> Folded:
 
 
 def _explains(norm: Any, gain: Array) -> bool:
-    """Whether a normalization alone makes the factors of the channels."""
+    """Whether a normalization alone makes the factors of the channels: it is of this kernel.
+
+    A separable convolution has two kernels, of which the second takes the normalization.
+    """
     own = 1 / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)
     own = own if norm.gamma is None else own * np.asarray(norm.gamma)
-    return bool(np.allclose(own, gain.reshape(-1), rtol=10 * CLOSE, atol=CLOSE))
+    same = own.size == gain.size
+    return same and bool(np.allclose(own, gain.reshape(-1), rtol=10 * CLOSE, atol=CLOSE))
 
 
 @keras.saving.register_keras_serializable("flopsmith")

@@ -126,7 +126,6 @@ def of(model: keras.Model) -> Network:
     network.layers, network.norms = found, _norms(model)
     _keep_images_apart(network)
     _leave_out_scaling(network)
-    _join_affine(network)
     return network
 
 
@@ -210,12 +209,13 @@ def _number(step: Step, image: Value) -> float | None:
     return float(data.reshape(-1)[0]) if data is not None and data.size == 1 else None
 
 
-def _join_affine(network: Network) -> None:
+def join_affine(network: Network) -> None:
     """Make one depthwise convolution of a product and a sum with numbers per channel.
 
     A normalization that follows no convolution (in DenseNet and ResNetV2, or as the first layer)
     would be two operators, each of which rounds. A depthwise convolution of one pixel is one: its
-    factors are exact, because each channel has a scale of its own, and its sums are 32-bit.
+    factors are exact, because each channel has a scale of its own, and its sums are 32-bit. What
+    computes in float stays as it is.
     """
     kept: list[Step] = []
     joined: set[int] = set()
@@ -259,7 +259,7 @@ def _join_affine(network: Network) -> None:
 
 def _per_channel(step: Step, kind: str) -> Array | None:
     """The numbers `[C]` that a step multiplies or shifts the channels of images by."""
-    if step.kind != kind or len(step.makes[0].shape) != 4:
+    if step.kind != kind or step.is_float or len(step.makes[0].shape) != 4:
         return None
     if step.reads[0].is_constant or not step.reads[1].is_constant:
         return None

@@ -31,7 +31,7 @@ class Rule:
         compute: Makes the result, of the step and of what it reads.
         grid: "own": of its result's range; "same": that of what it reads; or a fixed one.
         rounds: With the grid of what it reads: whether results lie between its values.
-        version: Of the operator in int8, which tells runtimes whether they know it.
+        version: Of the operator in int8, the simplest of its kind.
     """
 
     compute: Compute
@@ -66,6 +66,17 @@ def has_int8(step: Step) -> bool:
     return step.kind in RULES
 
 
+def version(step: Step) -> int:
+    """Of the operator in int8: later ones of a kind can do more, and not all runtimes have them."""
+    if step.kind == "CONV_2D" and step.reads[1].shape[-1] != step.reads[0].shape[-1]:
+        return 6  # in groups
+    if step.kind == "FULLY_CONNECTED" and step.options.keepNumDims:
+        return 5
+    if step.kind == "TRANSPOSE_CONV" and step.activation:
+        return 4
+    return RULES[step.kind].version
+
+
 def is_known(step: Step) -> bool:
     """Whether it is known what the operator computes, at least in float."""
     return step.kind in RULES or step.kind in FLOAT
@@ -84,7 +95,7 @@ RULES: dict[str, Rule] = {
     "SUB": Rule(computing.pairs(ops.subtract)),
     "MUL": Rule(computing.pairs(ops.multiply)),
     "SQUARED_DIFFERENCE": Rule(computing.pairs(lambda a, b: ops.square(a - b))),
-    "BATCH_MATMUL": Rule(computing.matmul, version=4),
+    "BATCH_MATMUL": Rule(computing.matmul),
     "MEAN": Rule(computing.over(ops.mean)),
     "SUM": Rule(computing.over(ops.sum)),
     "REDUCE_MAX": Rule(computing.over(ops.max), "same"),
@@ -113,7 +124,7 @@ RULES: dict[str, Rule] = {
     "PAD": Rule(computing.pad, "same"),
     "PADV2": Rule(computing.pad, "same"),
     "MIRROR_PAD": Rule(computing.mirrored, "same"),
-    "TILE": Rule(computing.tiled, "same"),
+    "TILE": Rule(computing.tiled, "same", version=3),
     "PACK": Rule(computing.stacked, "same"),
     "TRANSPOSE": Rule(computing.transpose, "same"),
     "STRIDED_SLICE": Rule(computing.sliced, "same"),
