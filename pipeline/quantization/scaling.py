@@ -4,6 +4,7 @@ They are left out before the conversion, since the converter would fold them int
 convolution where that pads nothing: its kernel would be another one than the layer has.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -11,7 +12,7 @@ import keras
 from pipeline.graph import walk
 
 WHITE = 255  # the largest value of a pixel
-OPERATIONS = {  # of keras.ops, with one number
+OPERATIONS: dict[str, Callable[[float], tuple[float, float]]] = {  # of keras.ops, with one number
     "Multiply": lambda number: (number, 0.0),
     "TrueDivide": lambda number: (1 / number, 0.0),
     "Divide": lambda number: (1 / number, 0.0),
@@ -65,5 +66,4 @@ def _step(node: Any) -> tuple[float, float] | None:
         return None
     if len(args) != 2 or node.arguments.kwargs or not isinstance(args[1], int | float):
         return None
-    factor, shift = OPERATIONS[type(layer).__name__](float(args[1]))
-    return float(factor), float(shift)
+    return OPERATIONS[type(layer).__name__](float(args[1]))
