@@ -39,8 +39,10 @@ class Made:
 
 
 def noise(shape: tuple[int, ...] = SHAPE, count: int = 16, seed: int = 0) -> np.ndarray:
-    """Images `[N, H, W, C]` of whole numbers in 0..255."""
-    return np.random.default_rng(seed).integers(0, 256, (count, *shape)).astype(np.float32)
+    """Images `[N, H, W, C]` of whole numbers in 0..255, each of a colour of its own."""
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 256, (count, *shape))
+    return np.floor(values * rng.uniform(0, 1, (count, 1, 1, shape[-1]))).astype(np.float32)
 
 
 def classifier(
