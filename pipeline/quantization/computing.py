@@ -14,6 +14,7 @@ from pipeline.quantization.network import Step
 
 Compute = Callable[[Step, Sequence[Any]], Any]
 PADDINGS = ("same", "valid")  # by their number in the schema
+MIRRORS = ("reflect", "symmetric")  # the same
 # by its number in the schema
 ACTIVATIONS: dict[int, Callable[[Any], Any]] = {
     0: lambda x: x,
@@ -167,8 +168,37 @@ def concatenate(step: Step, given: Sequence[Any]) -> Any:
 
 
 def pad(step: Step, given: Sequence[Any]) -> Any:
-    """With zeros."""
-    return ops.pad(given[0], [tuple(map(int, ends)) for ends in _constant(step, 1)])
+    """With zeros, or with the number that the third input is."""
+    ends = [tuple(map(int, both)) for both in _constant(step, 1)]
+    if len(given) == 2:
+        return ops.pad(given[0], ends)
+    return ops.pad(given[0], ends, constant_values=float(_constant(step, 2).reshape(-1)[0]))
+
+
+def mirrored(step: Step, given: Sequence[Any]) -> Any:
+    """Continue an image by its mirror image, the last line repeated or not."""
+    ends = [tuple(map(int, both)) for both in _constant(step, 1)]
+    return ops.pad(given[0], ends, MIRRORS[step.options.mode])
+
+
+def tiled(step: Step, given: Sequence[Any]) -> Any:
+    """Each image several times along its axes."""
+    many = [int(count) for count in _constant(step, 1)]
+    if many[0] != 1:
+        raise refusal(step, "it repeats the axis of the images")
+    return ops.tile(given[0], many)
+
+
+def select(step: Step, given: Sequence[Any]) -> Any:
+    """Of two tensors the first one where a condition holds, else the second."""
+    return ops.where(given[0], given[1], given[2])
+
+
+def stacked(step: Step, given: Sequence[Any]) -> Any:
+    """Side by side along a new axis."""
+    if step.options.axis == 0:
+        raise refusal(step, "it stacks along the axis of the images")
+    return ops.stack(given, axis=step.options.axis)
 
 
 def transpose(step: Step, given: Sequence[Any]) -> Any:
@@ -248,7 +278,7 @@ def gelu(step: Step, given: Sequence[Any]) -> Any:
 
 def prelu(step: Step, given: Sequence[Any]) -> Any:
     """A slope for negative numbers."""
-    return ops.relu(given[0]) - given[1] * ops.relu(-given[0])
+    return ops.relu(given[0]) - ops.multiply(ops.relu(-given[0]), given[1])
 
 
 def leaky(step: Step, given: Sequence[Any]) -> Any:

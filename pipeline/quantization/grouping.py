@@ -46,11 +46,11 @@ def image_grid(net: Network) -> Grid:
 
 def part(net: Network) -> None:
     """Let layers with an operator that int8 lacks compute in float, all of their operators."""
-    alone = {step.layer for step in net.steps if not operators.has_int8(step)} - {""}
+    _tell_floats(net)
+    network.join_affine(net)
     steps: list[Step] = []
     left: dict[tuple[int, bool], Value] = {}  # the other form of a value
     for step in net.steps:
-        step.is_float = not operators.has_int8(step) or (step.layer in alone and not step.is_kernel)
         for place, read in enumerate(step.reads):
             if read.is_constant or read.is_float == step.is_float:
                 continue
@@ -68,6 +68,20 @@ def part(net: Network) -> None:
         steps.append(Step("QUANTIZE", [net.scores], [scores]))
         net.scores = scores
     net.steps = steps
+
+
+def _tell_floats(net: Network) -> None:
+    """Mark the steps that compute in float: of such layers, and those between two of them."""
+    alone = {step.layer for step in net.steps if not operators.has_int8(step)} - {""}
+    makers = {id(made): step for step in net.steps for made in step.makes}
+    for step in net.steps:
+        step.is_float = not operators.has_int8(step) or (step.layer in alone and not step.is_kernel)
+    for step in net.steps:  # some have no name of a layer
+        before = [makers.get(id(read)) for read in _inputs(step)]
+        after = net.readers(step.makes[0])
+        if step.is_kernel or not after or not before or not all(one.is_float for one in after):
+            continue
+        step.is_float |= all(one is not None and one.is_float for one in before)
 
 
 def grouped(net: Network) -> dict[int, Group]:

@@ -70,7 +70,7 @@ class _Writer:
             reads = [self._read(step, read) for read in step.reads]
         result = step.makes[0]
         if result.is_float:
-            made = self.made.tensor(result.name, result.shape, "FLOAT32")
+            made = self.made.tensor(result.name, result.shape, result.dtype)
         else:
             made = self._activation(result, self.simulation.grid(result))
         self.places[id(result)] = made
@@ -88,7 +88,7 @@ class _Writer:
                 fusedActivationFunction=step.activation,
             )
             return DENSE, NARROW[self.simulation.kernels[id(step)].method.bits], options
-        return step.kind, operators.RULES[step.kind].version, step.options
+        return step.kind, operators.version(step), step.options
 
     def _is_narrow(self, step: Step) -> bool:
         """Whether the file has the weights of a step in less than a byte, in a dense operator.

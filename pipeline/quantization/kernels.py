@@ -127,11 +127,24 @@ def folded(step: Step, network: Network) -> Folded:
                 step.layer = name
                 layer = network.layers[name]
                 norm = network.norms.get(id(layer))
+                if norm is not None and not _explains(norm, gain):
+                    norm = None
                 own_bias = getattr(layer, "bias", None) if norm is not None else None
                 bias = 0.0 if own_bias is None else np.asarray(own_bias, np.float32)
                 return Folded(weights, gain, structure.of(weights, axis), norm, bias)
     gain = np.ones([side if i in channels else 1 for i, side in enumerate(whole.shape)], np.float32)
     return Folded(whole, gain, structure.of(whole, channels[-1]))
+
+
+def _explains(norm: Any, gain: Array) -> bool:
+    """Whether a normalization alone makes the factors of the channels: it is of this kernel.
+
+    A separable convolution has two kernels, of which the second takes the normalization.
+    """
+    own = 1 / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)
+    own = own if norm.gamma is None else own * np.asarray(norm.gamma)
+    same = own.size == gain.size
+    return same and bool(np.allclose(own, gain.reshape(-1), rtol=10 * CLOSE, atol=CLOSE))
 
 
 @keras.saving.register_keras_serializable("flopsmith")

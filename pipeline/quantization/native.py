@@ -53,6 +53,7 @@ def quantize(model: keras.Model, job: Job) -> Quantized:
         ModelError: the converter refuses the model, or a layer cannot be int8.
     """
     net = network.of(model)
+    grouping.require(net, job.form)
     calibration.compare(net, model)
     for name, count in network.apart(net).items():
         log.info("quantize: %r is called %d times; the file has a kernel for each", name, count)

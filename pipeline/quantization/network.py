@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from pipeline.errors import ModelError
 from pipeline.graph import rebuild, walk
+from pipeline.quantization import rewriting, scaling
 from pipeline.tflite import assembly, convert
 from pipeline.tflite.read import KERNEL_OPERATORS, Tensor, named_after, read
 
@@ -33,7 +34,8 @@ class Value:
     name: str
     shape: tuple[int, ...]  # of one image: the first side is 1
     data: Array | None = None  # of a constant
-    is_float: bool = False  # whether the file has it as float32
+    is_float: bool = False  # whether the file has it as it is in float
+    dtype: str = "FLOAT32"  # in float; BOOL of a comparison
 
     @property
     def is_constant(self) -> bool:
@@ -104,26 +106,26 @@ def of(model: keras.Model) -> Network:
         ModelError: the converter refuses it.
     """
     found = _names(model)
-    graph = read(convert.convert_float(model))
+    scaled = scaling.left_out(model)
+    graph = read(convert.convert_float(scaled.model))
     values: dict[int, Value] = {}
 
     def value(tensor: Tensor) -> Value:
         if id(tensor) not in values:
-            values[id(tensor)] = Value(tensor.name, tensor.shape, tensor.data)
+            kept = tensor.data, False, tensor.dtype
+            values[id(tensor)] = Value(tensor.name, tensor.shape, *kept)
         return values[id(tensor)]
 
-    steps = []
-    for op in graph.operators:
+    operators, steps = rewriting.rewritten(graph.operators), []
+    for op in operators:
         reads, makes = [value(t) for t in op.inputs], [value(t) for t in op.outputs]
         owners = named_after(makes[0].name, found)
         owner = owners[0] if owners else ""
         steps.append(Step(op.name, reads, makes, op.options, owner, op.version))
-    network = Network(
-        steps, value(graph.inputs[0]), value(graph.outputs[0]), layers=found, norms=_norms(model)
-    )
+    network = Network(steps, value(graph.inputs[0]), value(graph.outputs[0]), *scaled[1:])
+    network.layers, network.norms = found, _norms(model)
     _keep_images_apart(network)
     _leave_out_scaling(network)
-    _join_affine(network)
     return network
 
 
@@ -177,9 +179,8 @@ def _leave_out_scaling(network: Network) -> None:
     `(x s1 + o1) s2 + o2` is `x (s1 s2) + (o1 s2 + o2)`. Zero has to be one of the 256 values of the
     image, since padding is zero; where it is not, the steps stay.
     """
-    scale, offset, left_out = 1.0, 0.0, 0
-    image = network.image
-    best = (1.0, 0.0, 0, image)
+    scale, offset, image = network.scale, network.offset, network.image
+    best, left_out = (scale, offset, 0, image), 0
     for step in network.steps:
         number = _number(step, image)
         if number is None or len(network.readers(image)) != 1 or step.makes[0] is network.scores:
@@ -208,12 +209,13 @@ def _number(step: Step, image: Value) -> float | None:
     return float(data.reshape(-1)[0]) if data is not None and data.size == 1 else None
 
 
-def _join_affine(network: Network) -> None:
+def join_affine(network: Network) -> None:
     """Make one depthwise convolution of a product and a sum with numbers per channel.
 
     A normalization that follows no convolution (in DenseNet and ResNetV2, or as the first layer)
     would be two operators, each of which rounds. A depthwise convolution of one pixel is one: its
-    factors are exact, because each channel has a scale of its own, and its sums are 32-bit.
+    factors are exact, because each channel has a scale of its own, and its sums are 32-bit. What
+    computes in float stays as it is.
     """
     kept: list[Step] = []
     joined: set[int] = set()
@@ -257,7 +259,7 @@ def _join_affine(network: Network) -> None:
 
 def _per_channel(step: Step, kind: str) -> Array | None:
     """The numbers `[C]` that a step multiplies or shifts the channels of images by."""
-    if step.kind != kind or len(step.makes[0].shape) != 4:
+    if step.kind != kind or step.is_float or len(step.makes[0].shape) != 4:
         return None
     if step.reads[0].is_constant or not step.reads[1].is_constant:
         return None

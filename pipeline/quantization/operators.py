@@ -31,7 +31,7 @@ class Rule:
         compute: Makes the result, of the step and of what it reads.
         grid: "own": of its result's range; "same": that of what it reads; or a fixed one.
         rounds: With the grid of what it reads: whether results lie between its values.
-        version: Of the operator in int8, which tells runtimes whether they know it.
+        version: Of the operator in int8, the simplest of its kind.
     """
 
     compute: Compute
@@ -44,9 +44,14 @@ def compute(step: Step, given: Sequence[Any]) -> Any:
     """The result of a step, its activation included.
 
     Args:
-        step: One with a rule.
+        step: An operator.
         given: What it reads, in order; of a kernel in the layout of Keras, see `kernels`.
+
+    Raises:
+        ModelError: there is no rule for its operator.
     """
+    if not is_known(step):
+        raise computing.refusal(step, "there is no rule for its operator")
     made = RULES[step.kind].compute if step.kind in RULES else FLOAT[step.kind]
     return activated(step, made(step, given))
 
@@ -59,6 +64,17 @@ def activated(step: Step, values: Any) -> Any:
 def has_int8(step: Step) -> bool:
     """Whether there is such an operator in int8."""
     return step.kind in RULES
+
+
+def version(step: Step) -> int:
+    """Of the operator in int8: later ones of a kind can do more, and not all runtimes have them."""
+    if step.kind == "CONV_2D" and step.reads[1].shape[-1] != step.reads[0].shape[-1]:
+        return 6  # in groups
+    if step.kind == "FULLY_CONNECTED" and step.options.keepNumDims:
+        return 5
+    if step.kind == "TRANSPOSE_CONV" and step.activation:
+        return 4
+    return RULES[step.kind].version
 
 
 def is_known(step: Step) -> bool:
@@ -79,10 +95,11 @@ RULES: dict[str, Rule] = {
     "SUB": Rule(computing.pairs(ops.subtract)),
     "MUL": Rule(computing.pairs(ops.multiply)),
     "SQUARED_DIFFERENCE": Rule(computing.pairs(lambda a, b: ops.square(a - b))),
-    "BATCH_MATMUL": Rule(computing.matmul, version=4),
+    "BATCH_MATMUL": Rule(computing.matmul),
     "MEAN": Rule(computing.over(ops.mean)),
     "SUM": Rule(computing.over(ops.sum)),
     "REDUCE_MAX": Rule(computing.over(ops.max), "same"),
+    "REDUCE_MIN": Rule(computing.over(ops.min), "same"),
     "MAXIMUM": Rule(computing.pairs(ops.maximum), "same"),
     "MINIMUM": Rule(computing.pairs(ops.minimum), "same"),
     "ABS": Rule(computing.each(ops.abs)),
@@ -105,6 +122,10 @@ RULES: dict[str, Rule] = {
     "EXPAND_DIMS": Rule(computing.reshape, "same"),
     "CONCATENATION": Rule(computing.concatenate, "same"),
     "PAD": Rule(computing.pad, "same"),
+    "PADV2": Rule(computing.pad, "same"),
+    "MIRROR_PAD": Rule(computing.mirrored, "same"),
+    "TILE": Rule(computing.tiled, "same", version=3),
+    "PACK": Rule(computing.stacked, "same"),
     "TRANSPOSE": Rule(computing.transpose, "same"),
     "STRIDED_SLICE": Rule(computing.sliced, "same"),
     "SLICE": Rule(computing.cut, "same"),
@@ -116,14 +137,19 @@ RULES: dict[str, Rule] = {
 }
 # Operators that have no int8, and what they compute where they stay in float.
 FLOAT: dict[str, Compute] = {
-    "NEG": computing.each(ops.negative),
     "RSQRT": computing.each(ops.rsqrt),
     "SQRT": computing.each(ops.sqrt),
-    "SQUARE": computing.each(ops.square),
     "EXP": computing.each(ops.exp),
     "LOG": computing.each(ops.log),
     "ERF": computing.each(ops.erf),
     "DIV": computing.pairs(ops.divide),
+    "GREATER": computing.pairs(ops.greater),
+    "GREATER_EQUAL": computing.pairs(ops.greater_equal),
+    "LESS": computing.pairs(ops.less),
+    "LESS_EQUAL": computing.pairs(ops.less_equal),
+    "SELECT": computing.select,
+    "SELECT_V2": computing.select,
+    "CAST": computing.each(lambda x: ops.cast(x, "float32")),
     "POW": computing.pairs(ops.power),
     "LOG_SOFTMAX": computing.each(ops.log_softmax),
 }

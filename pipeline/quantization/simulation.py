@@ -127,5 +127,8 @@ def _constant(step: Step, read: Value) -> Any:
 def _name(step: Step, names: dict[str, int]) -> str:
     """A name for the layer of a step that no other has."""
     own = (step.layer or step.kind.lower()).replace("/", "_")
-    names[own] = names.get(own, 0) + 1
-    return own if names[own] == 1 else f"{own}_{names[own]}"
+    while own in names:
+        names[own] += 1
+        own = f"{own}_{names[own]}"
+    names[own] = 1
+    return own

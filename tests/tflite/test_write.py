@@ -140,6 +140,31 @@ def test_a_note_is_found_again_and_changes_no_score(content: bytes, images: np.n
     np.testing.assert_array_equal(scores, expected)
 
 
+# ends of int8
+
+
+def test_a_file_with_signed_ends_computes_the_same_of_the_same_pixels(
+    int8: bytes, images: np.ndarray
+) -> None:
+    signed = write.signed_ends(int8)
+    before, after = read(int8), read(signed)
+    ends = (*after.inputs, *after.outputs)
+    assert [end.dtype for end in ends] == ["INT8", "INT8"]
+    assert [end.name for end in ends] == [end.name for end in (*before.inputs, *before.outputs)]
+    names = [op.name for op in before.operators]
+    assert [op.name for op in after.operators] == names[1:-1]
+    pixels, scores = Runner(signed), Runner(int8)
+    shifted = pixels.outputs(images).astype(int) + 128
+    np.testing.assert_array_equal(shifted, scores.outputs(images))
+    np.testing.assert_array_equal(pixels.scores(images), scores.scores(images))
+
+
+def test_signed_ends_of_another_file_are_refused(floating: bytes, int8: bytes) -> None:
+    for content in (floating, write.signed_ends(int8)):
+        with pytest.raises(ModelError, match=r"not a file of uint8 around int8\. Received: \["):
+            write.signed_ends(content)
+
+
 # attached
 
 
