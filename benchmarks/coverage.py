@@ -1,4 +1,4 @@
-"""Every architecture on its way through compression: bridge, prune, cluster, QAT, int8.
+"""Every architecture on its way through compression: prune, cluster, QAT, int8.
 
     python benchmarks/coverage.py [NAME ...]
 
@@ -12,7 +12,6 @@ process of its own. Results go to `benchmarks/results/coverage.json`, from which
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -72,7 +71,6 @@ def cover(name: str) -> dict[str, Any]:
     from pipeline.compress import allocation, clustering, kernels, pruning
     from pipeline.errors import ModelError
     from pipeline.graph import structure
-    from pipeline.quantization.tfmot import bridge
 
     keras.utils.set_random_seed(0)
     model = build(name)
@@ -91,8 +89,7 @@ def cover(name: str) -> dict[str, Any]:
             Fit(images, 1)(model, ())
         whole = Counter(type(kernel.layer).__name__ for kernel in every if kernel.reason)
         row |= {"pruned": len(pruned), "not_pruned": dict(whole)}
-        scaled = bridge.rescaled(model, images.astype(np.float32))
-        row |= quantize(model, images, scaled)
+        row |= quantize(model, images)
     except ModelError as error:
         row["refused"] = str(error)
     return {**row, "seconds": round(time.perf_counter() - start)}
@@ -114,7 +111,7 @@ def settle(model: Any, images: Any) -> None:
 
 
 class Fit:
-    """Trains a model of keras or tf_keras for a few steps on noise."""
+    """Trains a model for a few steps on noise."""
 
     def __init__(self, images: Any, steps: int) -> None:
         self._images, self._steps = images, steps
@@ -123,10 +120,8 @@ class Fit:
         """Train; SGD, which needs no memory for moments."""
         import keras
         import numpy as np
-        import tf_keras
 
-        api = keras if isinstance(model, keras.Model) else tf_keras
-        sgd = api.optimizers.SGD(1e-3)
+        sgd = keras.optimizers.SGD(1e-3)
         model.compile(sgd, "sparse_categorical_crossentropy", jit_compile=False)
         size = max(2, len(self._images) // self._steps)
         images, labels = self._images.astype("float32"), np.arange(len(self._images)) % CLASSES
@@ -135,39 +130,34 @@ class Fit:
         model.fit(images[:count], labels[:count], **fit)
 
 
-def quantize(model: Any, images: Any, scaled: Any) -> dict[str, Any]:
-    """Train as int8, convert, run; what is in the file."""
+def quantize(model: Any, images: Any) -> dict[str, Any]:
+    """Train as int8, write the file, run it; what is in it. What int8 lacks stays in float."""
     import numpy as np
 
-    from pipeline.errors import ModelError
-    from pipeline.quantization.tfmot import quantization
-    from pipeline.tflite import convert
+    from pipeline.quantization import calibration, int8_file, native, network, simulation
+    from pipeline.quantization.job import Form
     from pipeline.tflite.classifier import Runner
     from pipeline.tflite.read import read
 
-    twin, rows = quantization.quantize_aware(model, Fit(scaled, 1), images)
-    with tempfile.TemporaryDirectory() as place:
-        quantization.save(twin, Path(place))
-        try:
-            content, calibrated = convert.convert_int8(Path(place)), False
-        except ModelError:
-            content, calibrated = convert.convert_int8(Path(place), scaled), True
+    net = network.of(model)
+    calibration.compare(net, model)
+    made = simulation.build(net, Form(float_layers="keep"))
+    calibration.calibrate(made, images)
+    Fit(images, 1)(made.model)
+    content = int8_file.write_int8(made)
+    rows = native.rows(made, [0.0] * len(net.steps))
     graph = read(content)
     kernels = [op.kernel.data for op in graph.operators if op.kernel and "DEPTH" not in op.name]
     scores = Runner(content).scores(images)
+    simulated = np.asarray(made.model(images.astype(np.float32), training=False))
     skipped = Counter((r["kind"], r["reason"]) for r in rows if r["treatment"] == "skipped")
-    treated = Counter(
-        (r["kind"], r["reason"]) for r in rows if r["treatment"] == "quantized" and r["reason"]
-    )
     return {
-        "calibrated": calibrated,
         "size_bytes": len(content),
         "operators": dict(Counter(op.name for op in graph.operators)),
         "float_operators": sorted({op.name for op in graph.float_operators}),
         "most_distinct": max(len(np.unique(kernel)) for kernel in kernels),
-        "difference": float(np.max(np.abs(scores - np.asarray(twin(scaled, training=False))))),
+        "difference": float(np.max(np.abs(scores - simulated))),
         "skipped": [[kind, reason, n] for (kind, reason), n in sorted(skipped.items())],
-        "treated": [[kind, reason, n] for (kind, reason), n in sorted(treated.items())],
     }
 
 

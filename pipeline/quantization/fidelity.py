@@ -31,7 +31,7 @@ def signal_to_noise(made: Simulation, images: npt.NDArray[Any]) -> list[float]:
     net = made.network
     values = [made.tensors[id(step.makes[0])] for step in net.steps]
     pixels = images.astype(np.float32)
-    received = keras.Model(made.model.inputs, values)(pixels, training=False)
+    received = keras.Model(made.model.input, values)(pixels, training=False)
     scaled = pixels * np.float32(net.scale) + np.float32(net.offset)
     expected = list(calibration.floating(net, scaled))[1:]  # the first is the image
     found = []

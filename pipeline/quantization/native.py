@@ -105,7 +105,7 @@ def reference(made: Simulation) -> Reference:
 
     def calls(images: npt.NDArray[Any]) -> list[LayerCall]:
         values = [made.tensors[id(step.makes[0])] for step in net.steps]
-        results = keras.Model(model.inputs, values)(images.astype(np.float32), training=False)
+        results = keras.Model(model.input, values)(images.astype(np.float32), training=False)
         number = {id(step.makes[0]): place for place, step in enumerate(net.steps)}
         return [
             LayerCall(

@@ -182,3 +182,14 @@ def test_a_layer_that_is_called_twice_has_one_kernel() -> None:
     inner = keras.Model(inputs, layer(layer(inputs)))
     model = keras.Model(inputs, inner(inner(inputs)))
     assert [owner for owner, _ in structure.kernels(model)] == [layer]
+
+
+def test_a_network_is_clustered_if_the_channels_of_a_kernel_share_values() -> None:
+    keras.utils.set_random_seed(0)
+    conv = keras.layers.Conv2D(4, 3)
+    model = keras.Sequential([keras.Input((8, 8, 2)), conv])
+    assert not structure.clustered(model)
+    conv.kernel.assign(np.where(np.abs(conv.kernel) < 0.1, 0.0, conv.kernel))
+    assert not structure.clustered(model)
+    conv.kernel.assign(np.random.default_rng(1).choice([-0.5, 0.0, 0.25], conv.kernel.shape))
+    assert structure.clustered(model)

@@ -31,7 +31,7 @@ def normalizations(x: Any) -> Any:
 
 def test_layers_without_int8_stay_in_float_where_that_is_allowed() -> None:
     made = quantized(normalizations, KEEP)
-    assert made.steps <= 1.05
+    assert made.steps <= 1.2
     names = [op.name for op in made.graph.float_operators]
     assert names.count("DEQUANTIZE") == names.count("QUANTIZE") == names.count("RSQRT") == 2
     assert not {"CONV_2D", "FULLY_CONNECTED"} & set(names)
@@ -47,7 +47,7 @@ def test_comparisons_compute_in_float_between_integers() -> None:
         return conv()(layers.ELU(0.5)(layers.Activation("selu")(x)))
 
     made = quantized(body, KEEP)
-    assert made.steps <= 1.05
+    assert made.steps <= 1.2
     assert {"GREATER", "DIV", "EXP"} <= {op.name for op in made.graph.float_operators}
 
 
@@ -57,7 +57,7 @@ def test_scores_in_float_are_rounded_at_the_end() -> None:
     x = layers.GlobalAveragePooling2D()(conv()(layers.Rescaling(1 / 255)(inputs)))
     model = keras.Model(inputs, layers.Activation("softplus")(layers.Dense(3)(x)))
     made = written(simulated(model, form=KEEP))
-    assert made.steps <= 1.05
+    assert made.steps <= 1.2
     assert made.graph.outputs[0].dtype == "UINT8"
 
 
@@ -120,7 +120,7 @@ def test_prescribed_grids_that_meet_are_moved_to_one() -> None:
         return layers.Concatenate()(ends)
 
     made = quantized(body)
-    assert made.steps <= 1.05
+    assert made.steps <= 1.2
     join = next(op for op in made.graph.operators if op.name == "CONCATENATION")
     assert len({float(t.scales[0]) for t in (*join.inputs, *join.outputs)}) == 1
     assert [op.name for op in made.graph.operators].count("QUANTIZE") == 4  # two are the ends

@@ -137,6 +137,7 @@ sys.exit(str(bad) if bad else 0)
 def started(source: Path, place: Path, last: int | None) -> "subprocess.CompletedProcess[str]":
     code = STAGE.format(tests=str(ROOT / "tests"), source=str(source), place=str(place), last=last)
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env.pop("TF_USE_LEGACY_KERAS", None)  # which tfmot sets for the whole process
     return subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
     )

@@ -144,16 +144,6 @@ def test_a_model_that_cannot_be_int8_is_refused_by_the_name_of_a_layer(layer: An
         quantization.require(keras.Model(inputs, layer(inputs)))
 
 
-def test_a_network_is_clustered_if_the_channels_of_a_kernel_share_values() -> None:
-    model = network()
-    conv = model.get_layer("conv")
-    assert not quantization.clustered(model)
-    conv.kernel.assign(np.where(np.abs(conv.kernel) < 0.1, 0.0, conv.kernel))
-    assert not quantization.clustered(model)
-    conv.kernel.assign(np.random.default_rng(1).choice(LEVELS, conv.kernel.shape))
-    assert quantization.clustered(model)
-
-
 # what is made of it
 
 
