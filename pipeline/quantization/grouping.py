@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.quantization import computing, grids, network, operators
+from pipeline.quantization import affine, computing, grids, network, operators
 from pipeline.quantization.grids import Grid, Range
 from pipeline.quantization.job import Form
 from pipeline.quantization.network import Network, Step, Value
@@ -47,7 +47,7 @@ def image_grid(net: Network) -> Grid:
 def part(net: Network) -> None:
     """Let layers with an operator that int8 lacks compute in float, all of their operators."""
     _tell_floats(net)
-    network.join_affine(net)
+    affine.join(net)
     steps: list[Step] = []
     left: dict[tuple[int, bool], Value] = {}  # the other form of a value
     for step in net.steps:
