@@ -28,7 +28,8 @@ def join(network: Network) -> None:
             continue
         kept.append(step)
         factors = _per_channel(step, "MUL")
-        if factors is None or not (len(np.reshape(np.asarray(step.reads[1].data), -1)) > 1 or _is_norm(step, network)):
+        is_number = np.asarray(step.reads[-1].data).size == 1
+        if factors is None or (is_number and not _is_norm(step, network)):
             continue
         last, shifts = step, np.zeros_like(factors)
         readers = network.readers(step.makes[0])
