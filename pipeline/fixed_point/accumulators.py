@@ -25,7 +25,9 @@ def budget_of_any_weights(accumulator: int, pairs: int) -> int:
     """BW_w + BW_d that never overflow, whatever the weights and the data are.
 
     `BW_w + BW_d = BW_acc + 1 - ceil(log2 K)`. Products of the two most negative values are taken
-    as one step smaller than they are; no trained layer is made of these alone. A 5x5 kernel over 16 channels and 16 bits leave 8:
+    as one step smaller than they are; no trained layer is made of these alone.
+
+    A kernel of 5x5 over 16 channels and 16 bits leave 8:
 
     >>> budget_of_any_weights(16, 5 * 5 * 16)
     8

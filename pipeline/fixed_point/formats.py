@@ -70,12 +70,12 @@ class Format:
     @property
     def low(self) -> int:
         """The smallest value, in steps."""
-        return -(2 ** (self.bits - 1)) if self.signed else 0
+        return -(1 << (self.bits - 1)) if self.signed else 0
 
     @property
     def high(self) -> int:
         """The largest value, in steps."""
-        return 2 ** (self.bits - self.signed) - 1
+        return (1 << (self.bits - self.signed)) - 1
 
     @property
     def fewest(self) -> bool:

@@ -4,7 +4,7 @@ What is rounded of each layer are its kernels, and what it reads. Biases, normal
 functions between the layers are computed in float.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -32,6 +32,7 @@ class Key(NamedTuple):
 
 
 Formats = Mapping[Key, Format]  # what is not in it stays in float
+Watch = Callable[[int, list[Any]], Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,37 +97,27 @@ class Network:
             for place, one in enumerate(self.layers)
         }
 
-        def measuring(place: int, layer: Any, tensors: list[Any]) -> None:
+        def measuring(place: int, tensors: list[Any]) -> None:
             key = Key(place, "data")
             read = [Range.of(tensor) for tensor in tensors]
             found[key] = Range.over([found[key], *read] if key in found else read)
 
-        self._store({})
         for start in range(0, len(images), BATCH):
-            self.watched(images[start : start + BATCH], measuring)
+            self.watched(images[start : start + BATCH], {}, measuring)
         return found
 
-    def watched(self, images: Images, watch: Any) -> npt.NDArray[np.float32]:
-        """Run layer by layer; each with weights is first shown to `watch` with what it reads.
+    def watched(self, images: Images, formats: Formats, watch: Watch) -> npt.NDArray[np.float32]:
+        """Scores as `scores` gives them, layer by layer; `watch` may give what a layer makes.
 
         Args:
-            images: Raw.
-            watch: Takes the place of the layer, the layer and its tensors; may return its output.
+            images: Raw, a few.
+            formats: Of weights and data.
+            watch: Is shown each layer with weights before it is called, by its place, with what it
+                reads, not yet rounded; may return its output.
         """
-
-        def wrap(layer: Any, _: str) -> Any:
-            place = self._places.get(id(layer))
-            if place is None:
-                return layer
-
-            def call(*args: Any, **kwargs: Any) -> Any:
-                made = watch(place, layer, _tensors((args, kwargs)))
-                return layer(*args, **kwargs) if made is None else made
-
-            return call
-
-        pixels = tf.constant(images, tf.float32)
-        return np.asarray(rebuild.called(self.model, pixels, wrap))
+        self._store(formats)
+        data = [_as_numbers(formats.get(Key(i, "data"))) for i in range(len(self.layers))]
+        return np.asarray(self._run(tf.constant(images, tf.float32), data, watch))
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -146,15 +137,24 @@ class Network:
                 self._stored[place] = wanted
 
     def _rounding(self, images: Any) -> Any:
+        """What is compiled: the formats may change afterwards."""
+        data = [self._numbers[place] for place in range(len(self.layers))]
+        return self._run(images, data, lambda *_: None)
+
+    def _run(self, images: Any, data: Sequence[Any], watch: Watch) -> Any:
         def wrap(layer: Any, _: str) -> Any:
             place = self._places.get(id(layer))
             if place is None:
                 return layer
-            numbers = self._numbers[place]
 
             def call(*args: Any, **kwargs: Any) -> Any:
+                given = [one for one in keras.tree.flatten((args, kwargs)) if _is_data(one)]
+                made = watch(place, given)
+                if made is not None:
+                    return made
                 args, kwargs = keras.tree.map_structure(
-                    lambda one: _rounded(one, numbers) if _is_data(one) else one, (args, kwargs)
+                    lambda one: _rounded(one, data[place]) if _is_data(one) else one,
+                    (args, kwargs),
                 )
                 return layer(*args, **kwargs)
 
@@ -192,12 +192,8 @@ def _kernels(layer: Any) -> Iterator[Any]:
                 yield kernel
 
 
-def _tensors(arguments: Any) -> list[Any]:
-    return [one for one in keras.tree.flatten(arguments) if _is_data(one)]
-
-
 def _is_data(one: Any) -> bool:
-    return tf.is_tensor(one) and one.dtype.is_floating
+    return bool(tf.is_tensor(one) and one.dtype.is_floating)
 
 
 def _as_numbers(one: Format | None) -> tuple[float, float, float, float]:

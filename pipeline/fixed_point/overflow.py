@@ -62,6 +62,26 @@ def is_exact(layer: Any) -> bool:
     return plain and getattr(layer, "data_format", "channels_last") == "channels_last"
 
 
+def scores(
+    network: Network, images: Images, formats: Formats, width: Width | Mapping[int, Width]
+) -> npt.NDArray[np.float32]:
+    """Scores of raw images, `[N, K]`, with every layer's sums in such an accumulator.
+
+    Args:
+        network: The network.
+        images: Raw, `[N, H, W, C]`.
+        formats: Of the weights and the data of every layer.
+        width: Of all layers, or by place of the layer; the others have one without end.
+    """
+
+    def watch(place: int, tensors: list[Any]) -> Any:
+        own = width.get(place, EXACT) if isinstance(width, Mapping) else width
+        return _output(network, place, tensors, formats, own)
+
+    parts = range(0, len(images), BATCH)
+    return np.concatenate([network.watched(images[i : i + BATCH], formats, watch) for i in parts])
+
+
 def accuracy(
     network: Network,
     images: Images,
@@ -69,40 +89,24 @@ def accuracy(
     formats: Formats,
     width: Width | Mapping[int, Width],
 ) -> float:
-    """Accuracy with every layer's sums in such an accumulator.
-
-    Args:
-        network: The network.
-        images: Raw, `[N, H, W, C]`.
-        labels: `[N]`.
-        formats: Of the weights and the data of every layer.
-        width: Of all layers, or by place of the layer; the others have one without end.
-    """
-
-    def watch(place: int, layer: Any, tensors: list[Any]) -> Any:
-        own = width.get(place, EXACT) if isinstance(width, Mapping) else width
-        return _output(network, place, tensors, formats, own)
-
-    network.scores(images[:1], formats)  # rounds the weights of layers that are not exact
-    parts = range(0, len(images), BATCH)
-    found = [classes(network.watched(images[i : i + BATCH], watch)) for i in parts]
-    return float(np.mean(np.concatenate(found) == labels))
+    """The fraction of the images that is classified correctly, see `scores`."""
+    found = scores(network, images, formats, width)
+    return float(np.mean(classes(found) == labels))
 
 
 def needs(network: Network, images: Images, formats: Formats) -> list[Needs]:
     """What the accumulators of the layers need; layers that cannot be exact are left out."""
     most: dict[int, int] = {}
 
-    def watch(place: int, layer: Any, tensors: list[Any]) -> Any:
-        if not is_exact(layer):
+    def watch(place: int, tensors: list[Any]) -> Any:
+        if not is_exact(network.layers[place].layer):
             return None
         sums = _sums(network, place, tensors, formats, EXACT)
         most[place] = max(most.get(place, 0), int(np.max(np.abs(sums), initial=0)))
         return _output(network, place, tensors, formats, EXACT)
 
-    network.scores(images[:1], formats)
     for start in range(0, len(images), BATCH):
-        network.watched(images[start : start + BATCH], watch)
+        network.watched(images[start : start + BATCH], formats, watch)
     return [_needs(network, place, formats, found) for place, found in sorted(most.items())]
 
 
@@ -124,7 +128,7 @@ def _needs(network: Network, place: int, formats: Formats, most: int) -> Needs:
 def _output(
     network: Network, place: int, tensors: list[Any], formats: Formats, width: Width
 ) -> Any:
-    """What a layer gives; None: it is computed as Keras does."""
+    """What a layer gives; None: it is computed in float, with rounded numbers."""
     layer = network.layers[place].layer
     if not is_exact(layer):
         return None

@@ -14,6 +14,7 @@ from pipeline.data.datasets import Dataset, Split
 from pipeline.errors import ModelError
 from pipeline.fixed_point import costs, overflow, search
 from pipeline.fixed_point.accumulators import Overflow
+from pipeline.fixed_point.formats import MOST
 from pipeline.fixed_point.network import Formats, Key, Network
 from pipeline.fixed_point.overflow import Width
 from pipeline.fixed_point.search import Descent, Found, Measured
@@ -145,7 +146,7 @@ class _Survey:
         return Measured(self.val.accuracy(scores), float(change.sum()))
 
     def _searched(self, name: str, groups: Sequence[search.Group]) -> dict[float, Found | None]:
-        whole = search.MOST * len(groups)
+        whole = MOST * len(groups)
         with progress.bar(f"{name} bits", whole) as forward:
             told = paced(lambda note, bits: forward(note, max(1, whole - bits)))
             descent = Descent(groups, self._measure, told)
@@ -200,7 +201,9 @@ class _Survey:
             for one in needs
         ]
         widths = [(bits, mode) for bits in self.asked.accumulators for mode in OVERFLOWS]
-        simulated = {bits: {"bits": bits} for bits in self.asked.accumulators}
+        simulated: dict[int, dict[str, Any]] = {
+            bits: {"bits": bits} for bits in self.asked.accumulators
+        }
         whole = overflow.accuracy(self.network, images, labels, formats, overflow.EXACT)
         with progress.bar("accumulators", max(1, len(widths))) as forward:
             for bits, mode in widths:
