@@ -36,9 +36,7 @@ def images() -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-def test_integers_give_what_keras_gives_with_rounded_numbers(
-    kind: str, images: np.ndarray
-) -> None:
+def test_integers_give_what_keras_gives_with_rounded_numbers(kind: str, images: np.ndarray) -> None:
     keras.utils.set_random_seed(0)
     inputs = keras.Input((7, 8, 4))
     x = LAYERS[kind]()(layers.Rescaling(1 / 128, -1.0)(inputs))
