@@ -1,5 +1,6 @@
 """What `flopsmith bits` finds out about a trained network, as plain data."""
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,8 +25,11 @@ from pipeline.system import progress
 TOLERANCES = (0.01, 0.02, 0.05, 0.1)
 NORMAL = 0.99  # of the accuracy that a narrower accumulator has to keep
 OVERFLOWS: tuple[Overflow, ...] = ("wrap", "clip")
+MEASUREMENTS = 20  # that a format takes, about
+LONG = 60.0  # seconds of a search of which it is said how long it takes
 LINES = 10.0  # seconds between two lines of progress where there is no bar
 Array = npt.NDArray[Any]
+log = logging.getLogger("flopsmith")
 
 
 @dataclass(frozen=True)
@@ -147,10 +151,20 @@ class _Survey:
 
     def _searched(self, name: str, groups: Sequence[search.Group]) -> dict[float, Found | None]:
         whole = MOST * len(groups)
+        self._foretell(len(groups))
         with progress.bar(f"{name} bits", whole) as forward:
             told = paced(lambda note, bits: forward(note, max(1, whole - bits)))
             descent = Descent(groups, self._measure, told)
             return descent.run(self.accuracy, self.asked.tolerances)
+
+    def _foretell(self, groups: int) -> None:
+        """Say how long the search takes, if that is long."""
+        began = time.monotonic()
+        self._measure({})
+        seconds = MEASUREMENTS * groups * (time.monotonic() - began)
+        if seconds > LONG:
+            told = progress.duration(seconds)
+            log.info("bits: %d formats to find take about %s; fewer --images less", groups, told)
 
     def _rows(self, results: dict[float, Found | None]) -> list[dict[str, Any]]:
         return [
