@@ -35,15 +35,15 @@ def saved(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_bits_of_a_model_are_printed_and_written(
     saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["bits", str(saved), "--data", "digits", "--images", "100", "--within", "5,1"]
-    command += ["--accumulator", "20,6", "--exact-images", "50"]
+    command = ["bits", str(saved), "--data", "digits", "--images", "60", "--within", "5,1"]
+    command += ["--accumulator", "20,6", "--exact-images", "30", "--fit", "stretch"]
     assert __main__.main([*command, "--json", str(tmp_path / "bits.json")]) == 0
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
     assert "Dynamic fixed point" in printed
     found = json.loads((tmp_path / "bits.json").read_text())
     assert (found["model"], found["data"]) == (str(saved), "digits")
-    assert found["images"] == {"train": 100, "val": 100, "test": 100}
+    assert found["images"] == {"train": 60, "val": 60, "test": 60}
     assert [row["tolerance"] for row in found["dynamic"]] == [0.01, 0.05]
     accuracy = found["float"]["val_accuracy"]
     assert accuracy > 0.85
