@@ -29,23 +29,7 @@ def add(commands: Any) -> None:
         type=Path,
         help="a .keras or .tflite file, or runs/DIR: its last Keras model, not yet quantized",
     )
-    evaluate.add_argument(
-        "--data",
-        required=True,
-        metavar="SOURCE",
-        help="a data set, as in a recipe: a folder, a .csv, .parquet or .npz file, "
-        "tfds:NAME[:VERSION] or digits",
-    )
-    _add_form(evaluate)
-    evaluate.add_argument("--seed", type=int, default=0, help="seed of the division (default: 0)")
-    for part, default in FRACTIONS.items():
-        evaluate.add_argument(
-            f"--{part}-fraction",
-            type=float,
-            default=default,
-            help=f"fraction of the images in the {part} part (default: {SHOWN[part]})",
-        )
-    evaluate.add_argument("--data-dir", help="where tensorflow-datasets keeps prepared sets")
+    add_data(evaluate)
     parts = ("train", "val", "test")
     evaluate.add_argument(
         "--part", choices=parts, default="test", help="images to use (default: test)"
@@ -59,6 +43,27 @@ def add(commands: Any) -> None:
     )
     evaluate.add_argument("--json", action="store_true", help="print a JSON object")
     evaluate.set_defaults(call=call, guarded=True)
+
+
+def add_data(command: argparse.ArgumentParser, required: bool = True) -> None:
+    """Add what says which images are used, and how they are divided."""
+    command.add_argument(
+        "--data",
+        required=required,
+        metavar="SOURCE",
+        help="a data set, as in a recipe: a folder, a .csv, .parquet or .npz file, "
+        "tfds:NAME[:VERSION] or digits",
+    )
+    _add_form(command)
+    command.add_argument("--seed", type=int, default=0, help="seed of the division (default: 0)")
+    for part, default in FRACTIONS.items():
+        command.add_argument(
+            f"--{part}-fraction",
+            type=float,
+            default=default,
+            help=f"fraction of the images in the {part} part (default: {SHOWN[part]})",
+        )
+    command.add_argument("--data-dir", help="where tensorflow-datasets keeps prepared sets")
 
 
 def _add_form(evaluate: argparse.ArgumentParser) -> None:
@@ -87,26 +92,36 @@ def _add_form(evaluate: argparse.ArgumentParser) -> None:
     )
 
 
-def call(args: argparse.Namespace) -> None:
-    """Run the command."""
+def config(args: argparse.Namespace) -> Any:
+    """The data that the arguments of `add_data` ask for, a `DataConfig`.
+
+    Raises:
+        RecipeError: an argument that cannot be.
+    """
     from pydantic import ValidationError
 
-    quiet.import_keras()
     from pipeline.data import datasets
-    from pipeline.measure import evaluate
-    from pipeline.objective import TITLES
 
     fields = datasets.DataConfig.model_fields
     given = {key: getattr(args, key) for key in fields if hasattr(args, key)}
     try:
-        config = datasets.DataConfig(source=args.data, **given)
+        return datasets.DataConfig(source=args.data, **given)
     except ValidationError as error:
         first = error.errors()[0]
         option = "-".join(str(word) for word in first["loc"][:1]).replace("_", "-")
         reason = first["msg"].removeprefix("Value error, ")
         raise RecipeError(f"--{option}: {reason}. Received: {first['input']}") from error
-    config = evaluate.form(args.model, config, args.seed)
-    found = evaluate.accuracy(args.model, datasets.load(config, args.seed), args.part, args.views)
+
+
+def call(args: argparse.Namespace) -> None:
+    """Run the command."""
+    quiet.import_keras()
+    from pipeline.data import datasets
+    from pipeline.measure import evaluate
+    from pipeline.objective import TITLES
+
+    data = evaluate.form(args.model, config(args), args.seed)
+    found = evaluate.accuracy(args.model, datasets.load(data, args.seed), args.part, args.views)
     if args.json:
         print(json.dumps(found, indent=1))
         return

@@ -6,6 +6,7 @@ Source:  ten views, Krizhevsky et al. 2012, section 4.1,
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,14 +60,20 @@ def views(images: Images, kind: Views) -> Iterator[Images]:
         yield whole[:, :, ::-1]
 
 
-def form(path: Path, config: DataConfig, seed: int) -> DataConfig:
+def form(path: Path, config: DataConfig, seed: int, asker: str = "evaluate") -> DataConfig:
     """The data in the form in which a model takes its pictures, unless another is asked for.
+
+    Args:
+        path: The model.
+        config: What is set there stays.
+        seed: Of the division.
+        asker: Who wants to know, for the log.
 
     Raises:
         ModelError: the file is no classifier of images, or knows another number of classes.
     """
     _, names = datasets.sample(config, seed, 1)
-    network = _network(path, len(names))
+    network = replace(_network(path, len(names)), asker=asker)
     return fitting.decided(network, config, seed)
 
 
