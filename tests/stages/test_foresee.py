@@ -54,5 +54,6 @@ def test_a_model_passes_where_ranges_can_be_measured(
 def test_a_model_is_refused_by_its_layer_where_it_has_to_be_trained(
     planned: list[tuple[str, StageConfig]], bent: Artifact
 ) -> None:
-    with pytest.raises(ModelError, match=r"layer 'bent' cannot be int8. Received: EXP.*float_layers"):
+    told = r"layer 'bent' cannot be int8. Received: EXP.*float_layers"
+    with pytest.raises(ModelError, match=told):
         guardrail.foresee(planned, 1, bent)

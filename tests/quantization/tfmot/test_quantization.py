@@ -13,6 +13,8 @@ from keras import layers
 from pipeline.errors import ModelError
 from pipeline.quantization.tfmot import bridge, quantization
 
+pytestmark = pytest.mark.slow  # it is not the usual engine
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3)).astype(np.float32)
 LEVELS = 0.25 * np.arange(-3, 4)
 

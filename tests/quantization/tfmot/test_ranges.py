@@ -9,6 +9,8 @@ from keras import layers
 
 from pipeline.quantization.tfmot import quantization, ranges
 
+pytestmark = pytest.mark.slow  # it is not the usual engine
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (25, 6, 6, 2)).astype(np.float32)
 
 

@@ -22,6 +22,8 @@ from pipeline.train.course import CURVES
 from pipeline.train.prospects import Limits
 from pipeline.train.settings import Settings
 
+pytestmark = pytest.mark.slow  # it is not the usual engine
+
 STILL = 1e-12  # a learning rate that leaves the weights as they are scripted
 PIXELS = np.array([-1.0, 255 / 128 - 1])  # of the two classes, which are as frequent
 
@@ -78,7 +80,6 @@ def trained(dataset: Dataset, seed: int = 0, **options: Any) -> tuple[tf_keras.M
 # which weights are kept
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lines", "kept"),
     [
@@ -206,7 +207,6 @@ def test_weights_move_as_adam_along_a_cosine_says(squares: Dataset) -> None:
         np.testing.assert_allclose(found, w, atol=1e-4)
 
 
-@pytest.mark.slow
 def test_the_same_seed_trains_the_same_network(few_digits: Dataset) -> None:
     (one, first), (other, second) = (trained(few_digits, seed=3) for _ in range(2))
     _, third = trained(few_digits, seed=4)

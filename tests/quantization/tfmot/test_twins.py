@@ -13,6 +13,8 @@ from support.crossing import assert_same, conv, images, network, outputs
 from pipeline.errors import ModelError
 from pipeline.quantization.tfmot import bridge, twins
 
+pytestmark = pytest.mark.slow  # it is not the usual engine
+
 # Every kind of layer that crosses, with settings unlike the defaults where these matter; images
 # are 9 x 8 x 4, so that sides and channels cannot be confused.
 TWINS: dict[str, list[Callable[[Any], Any]]] = {
