@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.quantization.kernels import Kernel, is_dense
+from pipeline.quantization.kernels import Kernel
+from pipeline.quantization.layouts import is_dense
 from pipeline.quantization.precisions import Weights
 from pipeline.quantization.rounding import METHODS
 from pipeline.quantization.simulation import Simulation, may_be_narrow

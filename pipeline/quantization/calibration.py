@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ModelError
-from pipeline.quantization import kernels, operators
+from pipeline.quantization import kernels, layouts, operators
 from pipeline.quantization.network import Network, Value
 from pipeline.quantization.simulation import Simulation
 
@@ -24,9 +24,9 @@ def floating(net: Network, images: Array) -> Iterator[tuple[Value, Any]]:
     yield net.image, values[id(net.image)]
     for number, step in enumerate(net.steps):
         if step.is_kernel:
-            kernel = kernels.from_file(step)
-            bias = kernels.bias_of(step, step.makes[0].shape[-1])
-            read = values[id(step.reads[kernels.IMAGE.get(step.kind, 0)])]
+            kernel = layouts.from_file(step)
+            bias = layouts.bias_of(step, step.makes[0].shape[-1])
+            read = values[id(step.reads[layouts.IMAGE.get(step.kind, 0)])]
             made = kernels.compute(step, read, kernel, bias)
         else:
             given = [values.get(id(read), read.data) for read in step.reads]

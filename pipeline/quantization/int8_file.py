@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.quantization import grids, kernels, operators
+from pipeline.quantization import grids, layouts, operators
 from pipeline.quantization.grids import Grid
 from pipeline.quantization.network import Step, Value
 from pipeline.quantization.simulation import Simulation
@@ -96,7 +96,7 @@ class _Writer:
         LiteRT has fast kernels of few bits for dense layers alone; a convolution of one pixel is
         one for every pixel.
         """
-        return self.simulation.kernels[id(step)].method.bits < 8 and kernels.is_dense(step)
+        return self.simulation.kernels[id(step)].method.bits < 8 and layouts.is_dense(step)
 
     def _read(self, step: Step, read: Value) -> int:
         """The tensor that an operator without weights reads."""
@@ -113,16 +113,16 @@ class _Writer:
     def _weighted(self, step: Step) -> list[int]:
         """The tensors that an operator with weights reads: the image, its kernel and its bias."""
         layer = self.simulation.kernels[id(step)]
-        place = kernels.BIAS.get(step.kind, 2)
-        image = step.reads[kernels.IMAGE.get(step.kind, 0)]
+        place = layouts.BIAS.get(step.kind, 2)
+        image = step.reads[layouts.IMAGE.get(step.kind, 0)]
         into = self.simulation.grid(image).scale
         out = self.simulation.grid(step.makes[0]).scale
         bias = np.asarray(layer.bias(), np.float32)
         numbers, steps = (np.asarray(x, np.float32) for x in layer.rounded())
         numbers, steps = _representable(numbers, steps, bias, out / into, into)
         scales = steps.reshape(-1)
-        axis = kernels.LAYOUTS[step.kind].scales if scales.size > 1 else 0
-        kernel, dtype = kernels.to_file(step, numbers.astype(np.int8)), "INT8"
+        axis = layouts.LAYOUTS[step.kind].scales if scales.size > 1 else 0
+        kernel, dtype = layouts.to_file(step, numbers.astype(np.int8)), "INT8"
         if self._is_narrow(step):
             kernel, dtype = kernel.reshape(len(kernel), -1), f"INT{layer.method.bits}"
         elif layer.form == "int4":

@@ -32,6 +32,7 @@ class Form:
     bits: float | None = None  # of a weight on average, each kernel as many as it needs
     float_layers: FloatLayers = "refuse"  # what becomes of layers that int8 lacks
     live_norms: bool = False  # normalizations that were folded normalize in training
+    progressive: bool = False  # more bits first; a file of each precision
 
 
 @dataclass(frozen=True)
@@ -57,3 +58,4 @@ class Quantized:
     history: dict[str, list[float]]
     reference: Reference  # what the file is to compute
     saved_model: Path | None = None  # to convert again; None: the file itself serves
+    others: dict[str, bytes] = field(default_factory=dict)  # files of more bits, by precision

@@ -5,7 +5,7 @@ the converter folded a normalization into it: so weights that share a value go o
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from keras import ops
 
 from pipeline.graph import structure
-from pipeline.quantization import operators, rounding
+from pipeline.quantization import layouts, operators, rounding
 from pipeline.quantization.network import Network, Step
 from pipeline.quantization.precisions import Weights
 from pipeline.quantization.rounding import SMALLEST, Rounded, Rounding, passing
@@ -23,68 +23,6 @@ Array = npt.NDArray[Any]
 Scope = Literal["channel", "shared", "tensor"]
 WHOLE = ("int8", "int4")  # grids that hold as many values as there are clusters
 CLOSE = 1e-4  # of the largest weight: what folding may differ by
-
-
-class Layout(NamedTuple):
-    """How the kernel of an operator lies in the file and in Keras.
-
-    Attributes:
-        to_keras: The order of the axes of the file in Keras; `()`: reshaped.
-        channels: Axes of the output channels in Keras.
-        scales: Axis of the output channels in the file.
-    """
-
-    to_keras: tuple[int, ...]
-    channels: tuple[int, ...]
-    scales: int = 0
-
-
-LAYOUTS = {
-    "CONV_2D": Layout((1, 2, 3, 0), (3,)),  # [out, kh, kw, in] -> [kh, kw, in, out]
-    "DEPTHWISE_CONV_2D": Layout((), (2, 3), 3),  # [1, kh, kw, in m] -> [kh, kw, in, m]
-    "FULLY_CONNECTED": Layout((1, 0), (1,)),  # [out, in] -> [in, out]
-    "TRANSPOSE_CONV": Layout((1, 2, 0, 3), (2,)),  # [out, kh, kw, in] -> [kh, kw, out, in]
-}
-# Places among what an operator reads, where they are not the first and the third.
-IMAGE = {"TRANSPOSE_CONV": 2}
-BIAS = {"TRANSPOSE_CONV": 3}
-
-
-def from_file(step: Step) -> Array:
-    """The kernel of a step in the layout of Keras."""
-    data, order = np.asarray(step.reads[1].data, np.float32), LAYOUTS[step.kind].to_keras
-    if order:
-        return data.transpose(order)
-    multiplier = int(step.options.depthMultiplier) or 1
-    return data.reshape(*data.shape[1:3], -1, multiplier)
-
-
-def to_file(step: Step, kernel: Array) -> Array:
-    """A kernel in the layout of Keras as the file has it."""
-    layout = LAYOUTS[step.kind]
-    if layout.to_keras:
-        return np.ascontiguousarray(kernel.transpose(np.argsort(layout.to_keras)))
-    return kernel.reshape(1, *kernel.shape[:2], -1)
-
-
-def is_dense(step: Step) -> bool:
-    """Whether a step is a dense layer, or a convolution that is one for every pixel."""
-    if step.kind == "FULLY_CONNECTED":
-        return True
-    kernel, options = step.reads[1].shape, step.options
-    return (
-        step.kind == "CONV_2D"
-        and tuple(kernel[1:3]) == (1, 1)
-        and options.strideH == options.strideW == 1
-        and kernel[3] == step.reads[0].shape[-1]
-    )
-
-
-def bias_of(step: Step, channels: int) -> Array:
-    """The bias `[out]` of a step, zeros where it has none."""
-    place = BIAS.get(step.kind, 2)
-    data = step.reads[place].data if len(step.reads) > place else None
-    return np.zeros(channels, np.float32) if data is None else np.asarray(data, np.float32)
 
 
 @dataclass(frozen=True)
@@ -108,7 +46,7 @@ def folded(step: Step, network: Network) -> Folded:
 
     Where no layer has such a kernel, the factors are 1.
     """
-    whole, channels = from_file(step), LAYOUTS[step.kind].channels
+    whole, channels = layouts.from_file(step), layouts.LAYOUTS[step.kind].channels
     rest = tuple(axis for axis in range(whole.ndim) if axis not in channels)
     names = [
         name for t in (step.reads[1].name, step.name) for name in named_after(t, network.layers)
@@ -151,7 +89,15 @@ def _explains(norm: Any, gain: Array) -> bool:
 class Kernel(keras.layers.Layer):  # type: ignore[misc]
     """An operator with weights, which are rounded, and with a bias."""
 
-    def __init__(self, step: Step, network: Network, weights: Weights, live: bool, name: str):
+    def __init__(
+        self,
+        step: Step,
+        network: Network,
+        weights: Weights,
+        live: bool,
+        name: str,
+        shared: "Kernel | None" = None,
+    ) -> None:
         """Take over the weights of a step.
 
         Args:
@@ -161,12 +107,14 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
             live: Whether a normalization that was folded into the kernel goes on to normalize each
                 batch in training; else, its factors and shifts are trained as they are.
             name: Of the layer.
+            shared: Another one of the same step, whose weights it rounds; None: it has its own.
         """
         super().__init__(name=name)
         self.step, self.form = step, weights
         self.folded = folded(step, network)
         self._norm_config = self.folded.norm.get_config() if live and self.folded.norm else None
         self.norm: Any = None
+        self._owner = shared
         self.state: dict[str, Any] = {}  # what the way to round needs besides the weights
 
     @property
@@ -187,8 +135,11 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
         """Create the weights, with the values that they have in the file."""
         kernel, gain = self.folded.kernel, self.folded.gain
         count = int(np.prod(gain.shape))
-        self.kernel = self.add_weight(name="kernel", shape=kernel.shape)
-        self.kernel.assign(kernel)
+        if self._owner is None:
+            self.kernel = self.add_weight(name="kernel", shape=kernel.shape)
+            self.kernel.assign(kernel)
+        else:
+            self.kernel = self._owner.kernel
         self.gain = None
         if self._norm_config:
             config = {**self._norm_config, "axis": -1, "name": "norm"}
@@ -200,17 +151,29 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
                 self.gain = self.add_weight(name="gain", shape=gain.shape)
                 self.gain.assign(gain)
             self.shift = self.add_weight(name="bias", shape=(count,))
-            self.shift.assign(bias_of(self.step, count))
+            self.shift.assign(layouts.bias_of(self.step, count))
         for name, (value, learns) in self.method.start(kernel, self._shared()).items():
             self.state[name] = self.add_weight(name=name, shape=value.shape, trainable=learns)
             self.state[name].assign(value)
         if self.form == "binary_stochastic":
             self.state["seed"] = keras.random.SeedGenerator(len(self.path))
-        self.kernel.constraint = self._constraint()
+        if self._owner is None:
+            self.kernel.constraint = self._constraint()
+
+    def follow(self, other: "Kernel") -> None:
+        """Take over all that is not shared: what normalizations became, and the biases."""
+        pairs = [(self.gain, other.gain), (self.norm, other.norm)]
+        if self.norm is None:
+            pairs.append((self.shift, other.shift))
+        for own, given in pairs:
+            if isinstance(own, keras.layers.Layer):
+                own.set_weights(given.get_weights())
+            elif own is not None:
+                own.assign(given)
 
     def _constraint(self) -> Any:
         """What keeps the structure of the kernel, and what its way to round asks for."""
-        axis = LAYOUTS[self.step.kind].channels[-1]
+        axis = layouts.LAYOUTS[self.step.kind].channels[-1]
         kept = self.folded.kept
         keep = structure.constraint(self.folded.kernel, kept, axis) if kept else lambda same: same
         return lambda updated: self.method.bound(keep(updated), self.state)
@@ -222,7 +185,7 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
 
     def _shared(self) -> list[int]:
         """Axes of the kernel along which weights share a step."""
-        channels = LAYOUTS[self.step.kind].channels if self.scope == "channel" else ()
+        channels = layouts.LAYOUTS[self.step.kind].channels if self.scope == "channel" else ()
         return [axis for axis in range(self.folded.kernel.ndim) if axis not in channels]
 
     def factors(self) -> Any:
@@ -237,7 +200,8 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
         """What is added to the channels `[out]`."""
         if self.norm is None:
             return self.shift
-        moved = (self.folded.bias - self.norm.moving_mean) * ops.reshape(self.factors(), (-1,))
+        centred = ops.subtract(self.folded.bias, self.norm.moving_mean)
+        moved = centred * ops.reshape(self.factors(), (-1,))
         return moved if self.norm.beta is None else moved + self.norm.beta
 
     def whole(self) -> Any:

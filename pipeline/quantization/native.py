@@ -19,9 +19,11 @@ from pipeline.quantization import (
     grouping,
     int8_file,
     network,
+    progressive,
     simulation,
 )
 from pipeline.quantization.job import Form, Job, Quantized
+from pipeline.quantization.network import Network
 from pipeline.quantization.rounding import METHODS
 from pipeline.quantization.simulation import Simulation
 from pipeline.system.files import write_atomic
@@ -57,16 +59,25 @@ def quantize(model: keras.Model, job: Job) -> Quantized:
     calibration.compare(net, model)
     for name, count in network.apart(net).items():
         log.info("quantize: %r is called %d times; the file has a kernel for each", name, count)
+    others: list[Simulation] = []
+    if job.form.progressive:
+        (*others, made), history = progressive.train(net, job)
+    else:
+        made, history = _trained(net, job)
+    ratios = fidelity.signal_to_noise(made, job.images[:COMPARED])
+    write_atomic(job.directory / OVERLAY, fidelity.overlay(ratios).encode())
+    files: dict[str, bytes] = {o.form.weights: int8_file.write_int8(o) for o in others}
+    content = int8_file.write_int8(made)
+    return Quantized(content, rows(made, ratios), history, reference(made), others=files)
+
+
+def _trained(net: Network, job: Job) -> tuple[Simulation, dict[str, list[float]]]:
     made = simulation.build(net, job.form)
     calibration.calibrate(made, job.images)
     if job.form.bits is not None:
         allocation.apply(made, job.images, job.form.bits)
-    history = training.fit(
-        made.model, job.dataset, job.settings, job.seed, job.session, lessons=job.lessons
-    )
-    ratios = fidelity.signal_to_noise(made, job.images[:COMPARED])
-    write_atomic(job.directory / OVERLAY, fidelity.overlay(ratios).encode())
-    return Quantized(int8_file.write_int8(made), rows(made, ratios), history, reference(made))
+    known = job.dataset, job.settings, job.seed, job.session
+    return made, training.fit(made.model, *known, lessons=job.lessons)
 
 
 def rows(made: Simulation, ratios: Sequence[float]) -> list[dict[str, Any]]:

@@ -9,12 +9,13 @@ from pipeline.quantization import grids, grouping, operators
 from pipeline.quantization.grids import Grid, Range
 from pipeline.quantization.grouping import Group, has_numbers
 from pipeline.quantization.job import Form
-from pipeline.quantization.kernels import IMAGE, Kernel, is_dense
+from pipeline.quantization.kernels import Kernel
+from pipeline.quantization.layouts import IMAGE, is_dense
 from pipeline.quantization.network import Network, Step, Value
 
 LAST = {  # functions that make scores, as layers that training can look behind
-    "SOFTMAX": lambda: keras.layers.Softmax(name="scores"),
-    "LOGISTIC": lambda: keras.layers.Activation("sigmoid", name="scores"),
+    "SOFTMAX": lambda name: keras.layers.Softmax(name=name),
+    "LOGISTIC": lambda name: keras.layers.Activation("sigmoid", name=name),
 }
 
 
@@ -58,28 +59,55 @@ def build(net: Network, form: Form) -> Simulation:
     return _Builder(net, grouping.grouped(net), form).run()
 
 
+def beside(made: Simulation, form: Form) -> Simulation:
+    """Make a second simulation on the same kernels, with all else of its own, starting equal.
+
+    Args:
+        made: The first; both take the same tensor of images, and may be parts of one model.
+        form: Of the second; differs in its weights.
+    """
+    copies = {id(group): Group(group.fixed) for group in made.groups.values()}
+    groups = {key: copies[id(group)] for key, group in made.groups.items()}
+    found = _Builder(made.network, groups, form, made).run()
+    for key, group in made.groups.items():
+        if group.range is not None and (own := groups[key].range) is not None:
+            own.low.assign(group.range.low)
+            own.high.assign(group.range.high)
+    for step, kernel in found.kernels.items():
+        kernel.follow(made.kernels[step])
+    return found
+
+
 @dataclass
 class _Builder:
     net: Network
     groups: dict[int, Group]
     form: Form
+    first: Simulation | None = None  # that has the kernels
 
     def run(self) -> Simulation:
         net = self.net
-        pixels = keras.Input(net.image.shape[1:], name="image")
+        pixels = (
+            self.first.model.input if self.first else keras.Input(net.image.shape[1:], name="image")
+        )
         zero = grouping.image_grid(net).zero_point - grids.LOWEST
-        image = self._rounded(net.image, (pixels - float(zero)) * net.scale, "pixels")
+        mark = f"_{self.form.weights}" if self.first else ""
+        image = self._rounded(net.image, (pixels - float(zero)) * net.scale, f"pixels{mark}")
         tensors, made = {id(net.image): image}, dict[int, Kernel]()
         names: dict[str, int] = {}
         for step in net.steps:
-            name = _name(step, names)
+            name = _name(step, names) + mark
             if step.makes[0] is net.scores and step.kind in LAST:  # not rounded here
-                tensors[id(net.scores)] = LAST[step.kind]()(tensors[id(step.reads[0])])
+                tensors[id(net.scores)] = LAST[step.kind](f"scores{mark}")(
+                    tensors[id(step.reads[0])]
+                )
                 continue
             if step.is_kernel:
                 form = self.form
                 weights = form.weights if may_be_narrow(step, form) else "int8"
-                made[id(step)] = layer = Kernel(step, net, weights, form.live_norms, name)
+                shared = self.first.kernels[id(step)] if self.first else None
+                layer = Kernel(step, net, weights, form.live_norms, name, shared)
+                made[id(step)] = layer
                 read = step.reads[IMAGE.get(step.kind, 0)]
                 result = layer(tensors[id(read)], self.groups[id(read)].scale)
             else:

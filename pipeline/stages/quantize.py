@@ -8,9 +8,7 @@ Source:  Jacob et al. 2018, https://arxiv.org/abs/1712.05877.
 """
 
 import logging
-import shutil
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -18,8 +16,7 @@ from pydantic import Field, model_validator
 from pipeline.artifact import Artifact
 from pipeline.context import Context
 from pipeline.details import Details, Precision
-from pipeline.errors import RecipeError
-from pipeline.quantization import precisions
+from pipeline.quantization import precisions, ways
 from pipeline.stage import Kind, Ladder, StageConfig
 from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.settings import Exempt, mending
@@ -28,6 +25,7 @@ log = logging.getLogger("flopsmith")
 CLUSTERED = "would undo the clustering, whose values it rounds channel by channel"
 AUTO = (6.0, 4.0, 3.0, 2.0)  # bits of a weight on average, from mild to strong
 FIRST = 4.0  # of AUTO
+PROGRESSIVE = ("int4", "ternary", "binary")
 
 
 class Config(StageConfig):
@@ -49,6 +47,12 @@ class Config(StageConfig):
         "one scale per channel comes; trained, of ternary weights, two scales a layer that are "
         "trained, stored in 8 bits; connect, of binary weights, their signs; stochastic, signs "
         "drawn in training",
+    )
+    progressive: bool = Field(
+        False,
+        description="Train 8 bits first, then 4, then fewer, each from the last, on the same "
+        "kernels with normalizations of their own, and leave a file of each: model_int8.tflite "
+        "and model_int4.tflite beside the one that is asked for",
     )
     low_bits: Literal["fast", "all"] = Field(
         "fast",
@@ -97,6 +101,12 @@ class Config(StageConfig):
                 f"{precisions.WHY_NOT[self.method]}. "
                 f"Received: method={self.method}. Leave it out"
             )
+        if self.progressive and not (self.precision in PROGRESSIVE and self.rule == "scaled"):
+            raise ValueError(
+                "progressive leads to few bits. Received: "
+                f"precision={self.precision}, rule={self.rule}. Set precision to one of "
+                f"{', '.join(PROGRESSIVE)}, and leave rule out; or leave progressive out"
+            )
         return self
 
     def undoes(self) -> tuple[str, ...]:
@@ -117,7 +127,7 @@ def ladder(config: Config) -> Ladder:
         return Ladder(every, 1 + AUTO.index(FIRST), vital=True)
     rungs = [config.model_copy(update=slow), config]
     if config.precision != "int8":
-        whole = {"precision": "int8", "rule": "scaled"}
+        whole = {"precision": "int8", "rule": "scaled", "progressive": False}
         rungs = [one.model_copy(update=whole) for one in rungs] + rungs
     # a file of float32 is not what was asked for: there is always time for one epoch
     return Ladder(tuple(rungs), len(rungs) - 1, vital=True)
@@ -129,13 +139,17 @@ def foresee(config: Config, source: Artifact, before: Sequence[str]) -> None:
     Raises:
         ModelError: names the layer.
     """
-    ways = {*precisions.methods(config.precision)} if config.method == "auto" else {config.method}
-    if config.method == "auto" and "cluster" in before:
-        ways.discard("ptq")
-    if ways == {"qat"}:
+    allowed = {*precisions.methods(config.precision)}
+    if config.method != "auto":
+        allowed = {config.method}
+    elif "cluster" in before:
+        allowed.discard("ptq")
+    if allowed == {"qat"}:
         from pipeline.graph import keras_file
 
-        _way(config, "qat").foresee(keras_file.load(source.model_path), _form(config, source))
+        ways.find("qat", config.engine).foresee(
+            keras_file.load(source.model_path), _form(config, source)
+        )
 
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
@@ -145,10 +159,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     from pipeline.data.stream import batch
     from pipeline.errors import ModelError
     from pipeline.graph import keras_file, structure
-    from pipeline.measure import metrics
-    from pipeline.objective import of_part
     from pipeline.tflite import parity
-    from pipeline.tflite.classifier import Runner
 
     model = keras_file.load(source.model_path)
     kernels = [layer.name for layer, _ in structure.kernels(model)]
@@ -163,7 +174,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     made, scores, same = {}, {}, {}
     for name in methods:
         try:
-            made[name] = _way(config, name).quantize(model, job)
+            made[name] = ways.find(name, config.engine).quantize(model, job)
             reference = made[name].reference
             same[name] = parity.checked(made[name].content, reference, ctx.data, ctx.seed)
         except ModelError as error:
@@ -173,13 +184,10 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             refused[name] = str(error)
             log.warning("quantize: not by %s: %s", name, error)
             continue
-        runner = Runner(made[name].content, threads=2)
-        val = ctx.data.val
-        found = metrics.tflite_scores(runner, val)
-        scores[name] = of_part("val", ctx.objective, val.labels, found)
+        scores[name] = _scores(made[name].content, ctx)
     best = f"val_{ctx.objective}"
     kept = max(made, key=lambda name: scores[name][best])  # the first of equals: trained
-    _keep(made, kept, ctx.directory / "saved_model")
+    ways.leave(made, kept, ctx.directory)
     details = Details(
         method=kept,
         precision=config.precision,
@@ -190,18 +198,34 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         history=made[kept].history,
         layers=made[kept].layers,
         parity=same[kept],
+        note=_note(made[kept], scores[kept], config, ctx),
     )
     return ctx.save_tflite(made[kept].content, source, details=details, metrics=scores[kept])
 
 
-def _keep(made: Mapping[str, Any], kept: str, place: Path) -> None:
-    """Leave what the kept file can be converted from again, and nothing of the others."""
-    shutil.rmtree(place, ignore_errors=True)
-    for name, one in made.items():
-        if one.saved_model is not None and name == kept:
-            one.saved_model.rename(place)
-        elif one.saved_model is not None:
-            shutil.rmtree(one.saved_model, ignore_errors=True)
+def _scores(content: bytes, ctx: Context) -> dict[str, float]:
+    """The scores of a file on val, by their names among the metrics."""
+    from pipeline.measure import metrics
+    from pipeline.objective import of_part
+    from pipeline.tflite.classifier import Runner
+
+    found = metrics.tflite_scores(Runner(content, threads=2), ctx.data.val)
+    return of_part("val", ctx.objective, ctx.data.val.labels, found)
+
+
+def _note(made: Any, scores: dict[str, float], config: Config, ctx: Context) -> str | None:
+    """What the files of all precisions score, where there are several."""
+    if not made.others:
+        return None
+    every = [(name, content, _scores(content, ctx)) for name, content in made.others.items()]
+    every.append((config.precision, made.content, scores))
+    told = ", ".join(
+        f"{name} {found['val_accuracy']:.2%} in {len(content):,} bytes"
+        for name, content, found in every
+    )
+    note = f"One training made a file of each precision; right on val: {told}."
+    log.info("quantize: %s", note)
+    return note
 
 
 def _methods(config: Config, clustered: bool) -> tuple[list[str], dict[str, str]]:
@@ -227,30 +251,6 @@ def _methods(config: Config, clustered: bool) -> tuple[list[str], dict[str, str]
     return methods, refused
 
 
-def _way(config: Config, method: str) -> Any:
-    """The module that quantizes by a method; see `pipeline.quantization.job`.
-
-    Raises:
-        RecipeError: its packages are not installed.
-    """
-    if method == "ptq":
-        from pipeline.quantization import ptq
-
-        return ptq
-    if config.engine == "native":
-        from pipeline.quantization import native
-
-        return native
-    try:
-        from pipeline.quantization.tfmot import engine
-    except ModuleNotFoundError as error:
-        raise RecipeError(
-            f"quantize.engine=tfmot needs a package that is not installed. Received: {error.name}. "
-            "Install flopsmith[tfmot], or leave engine out"
-        ) from error
-    return engine
-
-
 def _job(source: Artifact, config: Config, ctx: Context, images: Any) -> Any:
     from pipeline.quantization.job import Job
     from pipeline.train import training
@@ -272,7 +272,7 @@ def _form(config: Config, source: Artifact) -> Any:
     from pipeline.quantization.job import Form
 
     is_mixed = config.precision in precisions.MIXED
-    few = is_mixed or config.precision in precisions.FEW
+    few = is_mixed or config.progressive or config.precision in precisions.FEW
     return Form(
         precisions.weights(config.precision, config.rule),
         16 if config.precision == "int16x8" else 8,
@@ -281,4 +281,5 @@ def _form(config: Config, source: Artifact) -> Any:
         config.bits if is_mixed else None,
         config.float_layers,
         live_norms=few and not source.settings.get("fix_norms"),
+        progressive=config.progressive,
     )

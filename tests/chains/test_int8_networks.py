@@ -12,6 +12,8 @@ from support.int8 import quantized
 from pipeline.errors import ModelError
 from pipeline.quantization.tfmot import affine
 
+pytestmark = pytest.mark.slow  # it is not the usual engine
+
 
 def conv(x: Any, filters: int = 8, **settings: Any) -> Any:
     return layers.Conv2D(filters, 3, padding="same", **settings)(x)
@@ -126,14 +128,9 @@ def in_turn(*bodies: Callable[[Any], Any]) -> Callable[[Any], Any]:
     [
         [inverted],
         [shared],
-        *(
-            pytest.param(bodies, marks=pytest.mark.slow)
-            for bodies in (
-                [separate_relu, activations, linear, branches],
-                [squeezed, dense_block, preactivated, dense_normalized],
-                [hard, rare],
-            )
-        ),
+        [separate_relu, activations, linear, branches],
+        [squeezed, dense_block, preactivated, dense_normalized],
+        [hard, rare],
     ],
     ids=lambda bodies: ", ".join(body.__name__ for body in bodies),
 )
@@ -146,14 +143,12 @@ def test_a_network_becomes_int8_throughout(
     assert made.difference <= 0.02
 
 
-@pytest.mark.slow
 def test_every_pixel_fits_the_input_although_training_saw_only_grey(tmp_path: Path) -> None:
     (taken,) = quantized(separate_relu, tmp_path, pixels=(100, 150)).graph.inputs
     assert taken.scales.tolist() == pytest.approx([1 / 128], rel=1e-6)
     assert taken.zero_points.tolist() == [128]
 
 
-@pytest.mark.slow
 def test_a_kernel_without_structure_gets_a_scale_per_channel(tmp_path: Path) -> None:
     made = quantized(in_turn(fused_relu, inverted), tmp_path)
     kernels = made.graph.kernels[:-1]  # the last one is of a dense layer
@@ -161,7 +156,6 @@ def test_a_kernel_without_structure_gets_a_scale_per_channel(tmp_path: Path) -> 
     assert [len(set(kernel.scales.tolist())) for kernel in kernels] == [8] * len(kernels)
 
 
-@pytest.mark.slow
 def test_every_channel_of_a_depthwise_kernel_has_a_scale_of_its_own(tmp_path: Path) -> None:
     """tfmot has one for all, in which small channels round to nothing."""
 

@@ -13,10 +13,11 @@ import search_spaces
 from pipeline.compress import clustering
 from search_spaces.base import Cheapest, build
 
+pytestmark = pytest.mark.slow  # it is not the usual engine
+
 COMPRESSIBLE = ("Conv2D", "Dense")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenet", "resnet"])
 def test_a_family_without_normalization_becomes_int8_and_keeps_its_clusters(
     tmp_path: Path, name: str
@@ -36,7 +37,6 @@ def test_a_family_without_normalization_becomes_int8_and_keeps_its_clusters(
     assert max(len(np.unique(stored[layer.name].data)) for layer in compressible) <= 7
 
 
-@pytest.mark.slow
 def test_clusters_of_each_channel_are_as_few_int8_values_in_the_file(tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
     inputs = keras.Input((16, 16, 1))
@@ -55,7 +55,6 @@ def test_clusters_of_each_channel_are_as_few_int8_values_in_the_file(tmp_path: P
     assert min(convolved) > 1  # a scale per channel, which costs less accuracy than one for all
 
 
-@pytest.mark.slow
 def test_a_kernel_that_was_pruned_but_not_clustered_keeps_its_zeros(tmp_path: Path) -> None:
     def pruned(x: Any) -> Any:
         layer = layers.Conv2D(8, 3)
@@ -70,7 +69,6 @@ def test_a_kernel_that_was_pruned_but_not_clustered_keeps_its_zeros(tmp_path: Pa
     assert zeros(stored.data) >= fractions[0]
 
 
-@pytest.mark.slow
 def test_a_normalization_after_a_dense_layer_leaves_its_clusters(tmp_path: Path) -> None:
     def clustered(x: Any) -> Any:
         layer = layers.Dense(8)

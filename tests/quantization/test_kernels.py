@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import layers
 from support.simulated import classifier
 
-from pipeline.quantization import kernels, network
+from pipeline.quantization import layouts, network
 from pipeline.quantization.kernels import Kernel
 from pipeline.quantization.network import Network
 from pipeline.tflite.read import named_after
@@ -74,7 +74,7 @@ def rounded(layer: Kernel) -> tuple[np.ndarray, np.ndarray]:
 
 def within(layer: Kernel) -> tuple[int, ...]:
     """Axes of a kernel that are no output channels."""
-    channels = kernels.LAYOUTS[layer.step.kind].channels
+    channels = layouts.LAYOUTS[layer.step.kind].channels
     return tuple(axis for axis in range(len(layer.kernel.shape)) if axis not in channels)
 
 
@@ -90,20 +90,6 @@ def test_what_a_normalization_multiplies_by_is_found_negative_factors_too(
     np.testing.assert_array_equal(layer.folded.kernel, one.kernel.numpy())
     bias = norm.beta.numpy() + (one.bias.numpy() - norm.moving_mean.numpy()) * gain
     np.testing.assert_allclose(np.asarray(layer.bias()), bias, atol=1e-5)
-
-
-@pytest.mark.parametrize("kind", MAKERS)
-def test_a_kernel_goes_to_the_file_and_back(both: Both, kind: str) -> None:
-    layer = kernel_of(both, f"{kind}_plain")
-    assert layer.folded.is_plain
-    np.testing.assert_array_equal(layer.kernel, both[0].get_layer(f"{kind}_plain").kernel)
-    back = kernels.to_file(layer.step, kernels.from_file(layer.step))
-    np.testing.assert_array_equal(back, layer.step.reads[1].data)
-
-
-def test_a_convolution_of_one_pixel_is_a_dense_layer_for_each(both: Both) -> None:
-    found = {kind: kernels.is_dense(kernel_of(both, f"{kind}_plain").step) for kind in MAKERS}
-    assert {kind for kind, is_dense in found.items() if is_dense} == {"dense", "pixel"}
 
 
 # what shares a step

@@ -290,3 +290,47 @@ def test_zeros_stay_with_activations_of_16_bits(
     found = ledger.named(ledger.of_tflite(graph(made)), list(rows.values()))
     assert all(row["sparsity"] >= rows[row["layer"]]["sparsity"] for row in found)
     assert sum(row["sparsity"] > 0.3 for row in found) >= 2
+
+
+# a file of each precision
+
+
+@pytest.mark.slow
+def test_progressive_training_leaves_a_file_of_each_precision_and_says_what_it_scores(
+    source: Artifact, few_digits: Dataset, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"precision": "ternary", "progressive": True, "epochs": 1}
+    made = run("quantize", source, few_digits, tmp_path, **settings)
+    left = {path.name for path in made.directory.iterdir()}
+    assert {"model.tflite", "model_int8.tflite", "model_int4.tflite"} <= left
+    assert not [name for name in left if "checkpoint" in name]
+    assert made.details.note is not None
+    size = (made.directory / "model_int4.tflite").stat().st_size
+    assert f"in {size:,} bytes" in made.details.note
+    assert f"ternary {made.metrics['val_accuracy']:.2%}" in made.details.note
+
+
+def test_progressive_training_needs_few_bits_to_lead_to() -> None:
+    with pytest.raises(ValidationError, match=r"leads to few bits.*precision=int8"):
+        Config(progressive=True)
+    with pytest.raises(ValidationError, match=r"rule=connect"):
+        Config(precision="binary", rule="connect", progressive=True)
+
+
+@pytest.mark.parametrize("precision", ["ternary", "binary"])
+def test_the_file_has_two_bits_for_ternary_and_binary_weights_of_dense_layers(
+    precision: str, source: Artifact, few_digits: Dataset, tmp_path: Path
+) -> None:
+    made = run("quantize", source, few_digits, tmp_path, precision=precision, epochs=1)
+    kernels = {kernel.dtype: kernel for kernel in graph(made).kernels}
+    assert dtypes(made) == ["INT8", "INT8", "INT8", "INT2"]  # only the last is a dense layer
+    values = {-1, 0, 1} if precision == "ternary" else {-1, 1}
+    assert set(np.unique(kernels["INT2"].data)) <= values
+    assert kernels["INT2"].scales.size == 10  # one for each class
+
+
+def test_an_unknown_exempt_layer_is_refused(
+    source: Artifact, few_digits: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=r"quantize.exempt.*Received: stern.*Known: stem"):
+        run("quantize", source, few_digits, tmp_path, exempt="stern")
