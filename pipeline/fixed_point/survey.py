@@ -27,7 +27,6 @@ NORMAL = 0.99  # of the accuracy that a narrower accumulator has to keep
 OVERFLOWS: tuple[Overflow, ...] = ("wrap", "clip")
 MEASUREMENTS = 20  # that a format takes, about
 LONG = 60.0  # seconds of a search of which it is said how long it takes
-LINES = 10.0  # seconds between two lines of progress where there is no bar
 Array = npt.NDArray[Any]
 log = logging.getLogger("flopsmith")
 
@@ -264,7 +263,7 @@ def paced(forward: Callable[..., None]) -> Callable[..., None]:
     def pass_on(*note: Any) -> None:
         nonlocal told
         now = time.monotonic()
-        if sys.stderr.isatty() or now - told > LINES:
+        if sys.stderr.isatty() or now - told > progress.LINE_SECONDS:
             told = now
             forward(*note)
 

@@ -164,9 +164,8 @@ def _behind(model: keras.Model) -> list[tuple[Any, str, list[Any]]]:
         if type(layer).__name__ == "ReLU" and layer.max_value is not None:
             function = "relu6"
         found.append((layer, function, sources))
-        if (type(layer).__name__ in SAME or not getattr(layer, "weights", None)) and (
-            function not in BOUNDED
-        ):
+        learns = getattr(layer, "weights", None) and type(layer).__name__ not in SAME
+        if not learns and function not in BOUNDED:
             waiting += sources
     return found
 

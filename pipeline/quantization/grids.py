@@ -9,7 +9,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-LOWEST, HIGHEST = -128, 127
+from pipeline.tflite.read import ENDS
+
+LOWEST, HIGHEST = ENDS["INT8"]
 HALF = 1e-3  # of a step: moves a half off the middle, and nothing else across it
 NARROWEST = 1e-6  # least distance of the ends of a range
 
@@ -53,7 +55,6 @@ def of_constant(data: npt.NDArray[Any]) -> Grid:
     return between(float(np.min(data, initial=0)), float(np.max(data, initial=0)))
 
 
-@keras.saving.register_keras_serializable("flopsmith")
 class Range(keras.layers.Layer):  # type: ignore[misc]
     """Rounds activations to the grid between two ends.
 

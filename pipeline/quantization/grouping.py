@@ -94,7 +94,7 @@ def grouped(net: Network) -> dict[int, Group]:
             continue
         rule = operators.RULES[step.kind]
         if rule.grid != "same":
-            fixed = Grid(*rule.grid) if isinstance(rule.grid, operators.Fixed) else None
+            fixed = rule.grid if isinstance(rule.grid, Grid) else None
             found |= {id(made): Group(fixed) for made in step.makes}
             steps.append(step)
             continue

@@ -85,7 +85,6 @@ def _explains(norm: Any, gain: Array) -> bool:
     return same and bool(np.allclose(own, gain.reshape(-1), rtol=10 * CLOSE, atol=CLOSE))
 
 
-@keras.saving.register_keras_serializable("flopsmith")
 class Kernel(keras.layers.Layer):  # type: ignore[misc]
     """An operator with weights, which are rounded, and with a bias."""
 
@@ -219,6 +218,10 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
             return Rounded(numbers, steps)
         return Rounded(numbers * ops.sign(gain), ops.maximum(steps * ops.abs(gain), SMALLEST))
 
+    def _learning(self) -> Any:
+        """The kernel of the layer, rounded as it is in training."""
+        return self.method.learning(self.kernel, self._shared(), self.state)
+
     def call(self, image: Any, scale: Any, training: bool = False) -> Any:
         """Compute; gradients pass the rounding as the way to round says.
 
@@ -227,16 +230,15 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
             scale: Of its grid; that of the bias is the product with the step of the channel.
             training: Whether a live normalization takes its statistics from the batch.
         """
-        learning = self.method.learning(self.kernel, self._shared(), self.state)
         if training and self.norm is not None:
-            raw = compute(self.step, image, learning, self.folded.bias, active=False)
+            raw = compute(self.step, image, self._learning(), self.folded.bias, active=False)
             return operators.activated(self.step, self.norm(raw, training=True))
-        gain = self.factors()
         numbers, steps = self.rounded()
-        if not training or self.scope == "tensor":
-            kernel = passing(self.whole(), numbers * steps)
-        else:
+        if training and self.scope != "tensor":
+            gain, learning = self.factors(), self._learning()
             kernel = learning if gain is None else learning * gain
+        else:
+            kernel = passing(self.whole(), numbers * steps)
         fine = scale * ops.reshape(steps, (-1,))
         bias = self.bias()
         return compute(self.step, image, kernel, passing(bias, ops.round(bias / fine) * fine))

@@ -23,7 +23,6 @@ from pipeline.tflite.read import KERNEL_OPERATORS, Tensor, named_after, read
 Array = npt.NDArray[Any]
 NO_ACTIVATION = 0  # of the schema's `ActivationFunctionType`
 ELEMENTWISE = ("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM")
-WHITE = 255  # the largest value of a pixel
 
 
 @dataclass(eq=False)
@@ -175,37 +174,30 @@ def _keep_images_apart(network: Network) -> None:
 def _leave_out_scaling(network: Network) -> None:
     """Leave out the first steps that scale all pixels alike: the grid of the image does it.
 
-    `(x s1 + o1) s2 + o2` is `x (s1 s2) + (o1 s2 + o2)`. Zero has to be one of the 256 values of the
-    image, since padding is zero; where it is not, the steps stay.
+    Zero has to be one of the 256 values of the image; where it is not, the steps stay.
     """
-    scale, offset, image = network.scale, network.offset, network.image
-    best, left_out = (scale, offset, 0, image), 0
-    for step in network.steps:
-        number = _number(step, image)
-        if number is None or len(network.readers(image)) != 1 or step.makes[0] is network.scores:
+    now, image = scaling.Scaling(network.scale, network.offset), network.image
+    best, start = now, (0, image)
+    for count, step in enumerate(network.steps, 1):
+        moved = _scaling(step, image)
+        if moved is None or len(network.readers(image)) != 1 or step.makes[0] is network.scores:
             break
-        if step.kind in ("MUL", "DIV"):
-            factor = number if step.kind == "MUL" else 1 / number
-            scale, offset = scale * factor, offset * factor
-        else:
-            offset += number if step.kind == "ADD" else -number
-        image, left_out = step.makes[0], left_out + 1
-        if scale > 0 and 0 <= -offset / scale <= WHITE:
-            best = (scale, offset, left_out, image)
-    network.scale, network.offset, count, network.image = best
+        now, image = now.then(*moved), step.makes[0]
+        if now.has_zero:
+            best, start = now, (count, image)
+    network.scale, network.offset = best
+    count, network.image = start
     network.steps = network.steps[count:]
 
 
-def _number(step: Step, image: Value) -> float | None:
-    """The number that a step scales or shifts the image by."""
-    if (
-        step.kind not in ("MUL", "DIV", "ADD", "SUB")
-        or step.activation
-        or step.reads[0] is not image
-    ):
+def _scaling(step: Step, image: Value) -> tuple[float, float] | None:
+    """The factor and the shift of a step that scales or shifts the image by one number."""
+    if step.kind not in scaling.NUMBERS or step.activation or step.reads[0] is not image:
         return None
     data = step.reads[1].data
-    return float(data.reshape(-1)[0]) if data is not None and data.size == 1 else None
+    if data is None or data.size != 1:
+        return None
+    return scaling.NUMBERS[step.kind](float(data.reshape(-1)[0]))
 
 
 def apart(network: Network) -> dict[str, int]:

@@ -7,20 +7,14 @@ Source:  https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/qu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from keras import ops
 
 from pipeline.quantization import computing
 from pipeline.quantization.computing import Compute
+from pipeline.quantization.grids import Grid
 from pipeline.quantization.network import Step
-
-
-class Fixed(NamedTuple):
-    """A grid that the operator prescribes: `scale (q - zero_point)` for q of -128..127."""
-
-    scale: float
-    zero_point: int
 
 
 @dataclass(frozen=True)
@@ -29,13 +23,13 @@ class Rule:
 
     Attributes:
         compute: Makes the result, of the step and of what it reads.
-        grid: "own": of its result's range; "same": that of what it reads; or a fixed one.
+        grid: "own": of its result's range; "same": that of what it reads; or a prescribed one.
         rounds: With the grid of what it reads: whether results lie between its values.
         version: Of the operator in int8, the simplest of its kind.
     """
 
     compute: Compute
-    grid: Literal["own", "same"] | Fixed = "own"
+    grid: Literal["own", "same"] | Grid = "own"
     rounds: bool = False
     version: int = 2
 
@@ -82,8 +76,8 @@ def is_known(step: Step) -> bool:
     return step.kind in RULES or step.kind in FLOAT
 
 
-SCORES = Fixed(1 / 256, -128)
-SIGNED = Fixed(1 / 128, 0)
+SCORES = Grid(1 / 256, -128)
+SIGNED = Grid(1 / 128, 0)
 RULES: dict[str, Rule] = {
     # kernels
     "CONV_2D": Rule(computing.convolution, version=3),

@@ -37,12 +37,6 @@ class Simulation:
             return group.fixed or grids.between(0.0, 0.0)
         return group.range.grid
 
-    @property
-    def ranges(self) -> list[Range]:
-        """All ranges, each once."""
-        found = {id(group.range): group.range for group in self.groups.values() if group.range}
-        return list(found.values())
-
 
 def build(net: Network, form: Form) -> Simulation:
     """Make the model that simulates a network in int8; its ranges are not measured yet.

@@ -17,7 +17,6 @@ from pipeline.artifact import Artifact
 from pipeline.context import Context
 from pipeline.details import Details
 from pipeline.stage import Ladder, StageConfig, Structure
-from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.settings import Distill, Exempt, ExemptSensitive, mending
 
 AUTO = (128, 64, 32, 16, 8, 6, 4)  # clusters, from mild to strong
@@ -134,14 +133,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             ctx.data,
             mending(source.settings, config.epochs, config.learning_rate),
             ctx.seed,
-            training.Session(
-                "cluster",
-                ctx.curve,
-                ctx.directory / CHECKPOINT,
-                deadline=ctx.until,
-                objective=ctx.objective,
-                goal=ctx.goal,
-            ),
+            training.Session.of("cluster", ctx),
             lessons=training.taught(ctx.origin(source).model_path) if config.distill else None,
         )
     layers = [kernel_row(k.name, k.layer, k.variable, "clustered", k.reason) for k in found]

@@ -17,7 +17,6 @@ from pipeline.budget import Count
 from pipeline.context import Context
 from pipeline.details import Details
 from pipeline.stage import Ladder, StageConfig
-from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.settings import Settings
 
 log = logging.getLogger("flopsmith")
@@ -84,14 +83,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             ctx.data,
             Settings(**{**source.settings, **given, "fix_norms": False}),
             ctx.seed,
-            training.Session(
-                "factorize",
-                ctx.curve,
-                ctx.directory / CHECKPOINT,
-                deadline=ctx.until,
-                objective=ctx.objective,
-                goal=ctx.goal,
-            ),
+            training.Session.of("factorize", ctx),
         )
     else:
         log.info("factorize: no layer has fewer FLOPs as a product; nothing is replaced")

@@ -18,7 +18,6 @@ from pipeline.context import Context
 from pipeline.details import Details, Precision
 from pipeline.quantization import precisions, ways
 from pipeline.stage import Kind, Ladder, StageConfig
-from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.settings import Exempt, mending
 
 log = logging.getLogger("flopsmith")
@@ -255,14 +254,7 @@ def _job(source: Artifact, config: Config, ctx: Context, images: Any) -> Any:
     from pipeline.quantization.job import Job
     from pipeline.train import training
 
-    session = training.Session(
-        "quantize",
-        ctx.curve,
-        ctx.directory / CHECKPOINT,
-        deadline=ctx.until,
-        objective=ctx.objective,
-        goal=ctx.goal,
-    )
+    session = training.Session.of("quantize", ctx)
     settings = mending(source.settings, config.epochs, config.learning_rate)
     form = _form(config, source)
     return Job(ctx.data, settings, ctx.seed, session, images, ctx.directory, form)

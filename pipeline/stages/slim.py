@@ -8,6 +8,7 @@ Source:  Li et al. 2017, https://arxiv.org/abs/1608.08710; with a penalty, Liu e
          https://arxiv.org/abs/1711.06798.
 """
 
+import dataclasses
 import logging
 from typing import Any, ClassVar, Literal, Self
 
@@ -18,7 +19,6 @@ from pipeline.budget import Count
 from pipeline.context import Context
 from pipeline.details import Details
 from pipeline.stage import Ladder, StageConfig
-from pipeline.train.checkpoint import CHECKPOINT
 from pipeline.train.settings import Settings
 
 NARROWED = "narrowed.keras"  # the narrowed model, from which an interrupted run continues
@@ -121,13 +121,9 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     after = complexity.profile(narrowed).flops
     if after < before:
         log.info("slim: %s FLOPs of %s are left", f"{after:,}", f"{before:,}")
-        session = training.Session(
-            "slim",
+        session = dataclasses.replace(
+            training.Session.of("slim", ctx),
             on_epoch=lambda epoch, point: ctx.curve(epoch + _length(history), point),
-            checkpoint=ctx.directory / CHECKPOINT,
-            deadline=ctx.until,
-            objective=ctx.objective,
-            goal=ctx.goal,
         )
         found = training.fit(narrowed, ctx.data, settings, ctx.seed, session)
         history = {curve: [*history.get(curve, []), *found[curve]] for curve in found}

@@ -7,13 +7,14 @@ from typing import Any
 
 import keras
 
+from pipeline.context import Context
 from pipeline.data import datasets
 from pipeline.details import Objective
 from pipeline.graph import keras_file
 from pipeline.objective import Goal, chance
 from pipeline.system import progress
 from pipeline.train import inputs, layer_rates, losses, optimizers, pacing
-from pipeline.train.checkpoint import Checkpoint, State
+from pipeline.train.checkpoint import CHECKPOINT, Checkpoint, State
 from pipeline.train.course import Course, History, curves
 from pipeline.train.ema import Average
 from pipeline.train.losses import Lessons
@@ -59,6 +60,18 @@ class Session:
     most: int | None = None
     objective: Objective = "accuracy"
     goal: Goal | None = None
+
+    @classmethod
+    def of(cls, label: str, ctx: Context) -> "Session":
+        """That of a stage which trains once, until its time is up or its goal is out of reach."""
+        return cls(
+            label,
+            ctx.curve,
+            ctx.directory / CHECKPOINT,
+            deadline=ctx.until,
+            objective=ctx.objective,
+            goal=ctx.goal,
+        )
 
     @property
     def goals(self) -> list[str]:
