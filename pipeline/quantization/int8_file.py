@@ -10,9 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.errors import ModelError
 from pipeline.quantization import grids, layouts, operators
 from pipeline.quantization.grids import Grid
 from pipeline.quantization.network import Step, Value
+from pipeline.quantization.precisions import LOW, refusal
 from pipeline.quantization.simulation import Simulation
 from pipeline.tflite import assembly
 from pipeline.tflite.assembly import Assembly, Scales
@@ -35,7 +37,12 @@ def write_int8(simulation: Simulation, ends: Ends = "uint8") -> bytes:
         simulation: With the weights and ranges that it was trained to.
         ends: Type of the input and the output: uint8 for phones and browsers, int8 for the Edge
             TPU.
+
+    Raises:
+        ModelError: its activations have fewer bits than any operator computes with.
     """
+    if (way := simulation.form.activations) in LOW:
+        raise ModelError(f"no file can be made. Received: activations={way}. {refusal(way)}")
     return _Writer(simulation).run(ends)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy.typing as npt
 
 from pipeline.data.datasets import Dataset
-from pipeline.quantization.precisions import Weights
+from pipeline.quantization.precisions import Activations, Weights
 from pipeline.tflite.parity import Reference
 from pipeline.train.losses import Lessons
 from pipeline.train.settings import Settings
@@ -26,7 +26,7 @@ class Form:
     """Which numbers the file is to have."""
 
     weights: Weights = "int8"
-    activation_bits: Literal[8, 16] = 8
+    activations: Activations = "int8"
     reach: Reach = "fast"  # which kernels have fewer bits than 8
     exempt: tuple[str, ...] = ()  # layers whose kernels have 8
     bits: float | None = None  # of a weight on average, each kernel as many as it needs

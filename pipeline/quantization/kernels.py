@@ -44,7 +44,8 @@ class Folded:
 def folded(step: Step, network: Network) -> Folded:
     """Take apart the kernel of a step: that of its layer, times a factor per channel.
 
-    Where no layer has such a kernel, the factors are 1.
+    The step then has the name of that layer; before, it has that of the last one that became a part
+    of it, as an activation. Where no layer has such a kernel, the factors are 1.
     """
     whole, channels = layouts.from_file(step), layouts.LAYOUTS[step.kind].channels
     rest = tuple(axis for axis in range(whole.ndim) if axis not in channels)
@@ -91,7 +92,7 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
     def __init__(
         self,
         step: Step,
-        network: Network,
+        found: Folded,
         weights: Weights,
         live: bool,
         name: str,
@@ -101,7 +102,7 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
 
         Args:
             step: The operator.
-            network: Knows the layer that the operator was made of.
+            found: Its weights, as `folded` takes them apart.
             weights: How they are rounded.
             live: Whether a normalization that was folded into the kernel goes on to normalize each
                 batch in training; else, its factors and shifts are trained as they are.
@@ -110,7 +111,7 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
         """
         super().__init__(name=name)
         self.step, self.form = step, weights
-        self.folded = folded(step, network)
+        self.folded = found
         self._norm_config = self.folded.norm.get_config() if live and self.folded.norm else None
         self.norm: Any = None
         self._owner = shared
@@ -222,16 +223,18 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
         """The kernel of the layer, rounded as it is in training."""
         return self.method.learning(self.kernel, self._shared(), self.state)
 
-    def call(self, image: Any, scale: Any, training: bool = False) -> Any:
+    def call(self, image: Any, scale: Any, factor: Any = None, training: bool = False) -> Any:
         """Compute; gradients pass the rounding as the way to round says.
 
         Args:
             image: What the operator reads.
             scale: Of its grid; that of the bias is the product with the step of the channel.
+            factor: What products are multiplied by before the bias, as XNOR-Net does.
             training: Whether a live normalization takes its statistics from the batch.
         """
         if training and self.norm is not None:
-            raw = compute(self.step, image, self._learning(), self.folded.bias, active=False)
+            given = image, self._learning(), self.folded.bias, factor
+            raw = compute(self.step, *given, active=False)
             return operators.activated(self.step, self.norm(raw, training=True))
         numbers, steps = self.rounded()
         if training and self.scope != "tensor":
@@ -241,17 +244,25 @@ class Kernel(keras.layers.Layer):  # type: ignore[misc]
             kernel = passing(self.whole(), numbers * steps)
         fine = scale * ops.reshape(steps, (-1,))
         bias = self.bias()
-        return compute(self.step, image, kernel, passing(bias, ops.round(bias / fine) * fine))
+        bias = passing(bias, ops.round(bias / fine) * fine)
+        return compute(self.step, image, kernel, bias, factor)
 
-    def compute_output_spec(self, image: Any, scale: Any, training: bool = False) -> Any:
+    def compute_output_spec(
+        self, image: Any, scale: Any, factor: Any = None, training: bool = False
+    ) -> Any:
         """The shape of the result, for any number of images."""
         return keras.KerasTensor((None, *self.step.makes[0].shape[1:]), "float32")
 
 
-def compute(step: Step, image: Any, kernel: Any, bias: Any, active: bool = True) -> Any:
+def compute(
+    step: Step, image: Any, kernel: Any, bias: Any, factor: Any = None, active: bool = True
+) -> Any:
     """The result of a step with a kernel, in the layout of Keras, and its activation if asked."""
-    given = [image, kernel, bias]
+    given = [image, kernel]
     if step.kind == "TRANSPOSE_CONV":
-        given = [None, kernel, image, bias]
-    made = operators.RULES[step.kind].compute(step, given)
+        given = [None, kernel, image]
+    if factor is None:
+        made = operators.RULES[step.kind].compute(step, [*given, bias])
+    else:
+        made = operators.RULES[step.kind].compute(step, given) * factor + bias
     return operators.activated(step, made) if active else made

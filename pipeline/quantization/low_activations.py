@@ -4,7 +4,8 @@ XNNPACK, TFLM and the Edge TPU compute with activations of 8 bits or more, so no
 these networks; `quantize.precision=binary` gives weights of one bit that phones do run.
 """
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import keras
@@ -12,10 +13,16 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops, random
 
-from pipeline.quantization.rounding import passing
+from pipeline.quantization import computing, operators
+from pipeline.quantization.network import NO_ACTIVATION, Network, Step
+from pipeline.quantization.precisions import Activations
+from pipeline.quantization.rounding import evenly, passing
 
 Array = npt.NDArray[Any]
 BITS = 8  # of a pixel
+DOREFA_BITS = 2  # of an activation
+RELUS = ("RELU", "RELU6")
+FUSED_RELUS = (1, 3)  # the same, as numbers of the schema
 
 
 def signs(values: Any) -> Any:
@@ -27,32 +34,12 @@ def signs(values: Any) -> Any:
     return passing(ops.clip(values, -1.0, 1.0), ops.where(values < 0, -1.0, 1.0))
 
 
-def evenly(values: Any, bits: int) -> Any:
-    """`round((2^k - 1) x) / (2^k - 1)` for `x` of 0..1; gradients pass unchanged.
-
-    Source: DoReFa-Net, Zhou et al. 2016, equation 5, https://arxiv.org/abs/1606.06160.
-    """
-    levels = 2**bits - 1
-    return passing(values, ops.round(values * levels) / levels)
-
-
 def activations(values: Any, bits: int) -> Any:
     """Clipped to 0..1, then `evenly`.
 
-    Source: DoReFa-Net, equation 11.
+    Source: DoReFa-Net, Zhou et al. 2016, equation 11, https://arxiv.org/abs/1606.06160.
     """
     return evenly(ops.clip(values, 0.0, 1.0), bits)
-
-
-def weights(values: Any, bits: int) -> Any:
-    """`2 evenly(tanh(w) / (2 max |tanh w|) + 1/2) - 1`; of one bit, `sign(w) mean |w|`.
-
-    Source: DoReFa-Net, equations 8 and 9.
-    """
-    if bits == 1:
-        return passing(values, ops.where(values < 0, -1.0, 1.0) * ops.mean(ops.abs(values)))
-    bent = ops.tanh(values)
-    return 2 * evenly(bent / (2 * ops.max(ops.abs(bent))) + 0.5, bits) - 1
 
 
 def gradients(values: Any, bits: int, seed: Any) -> Any:
@@ -70,7 +57,72 @@ def gradients(values: Any, bits: int, seed: Any) -> Any:
     return 2 * most * (evenly(shares, bits) - 0.5)
 
 
-def channel_scale(images: Any, kernel_size: tuple[int, int], **places: Any) -> Any:
+def instead(step: Step, image: Any, way: Activations) -> tuple[Any, Any]:
+    """What an operator with weights reads instead of `image`, and a factor of its products.
+
+    Args:
+        step: A convolution, or a dense layer.
+        image: `[B, H, W, C]`, or `[B, C]`.
+        way: bnn, signs; xnor, signs, whose products `channel_scale` multiplies; dorefa, two bits.
+
+    Returns:
+        The activations, and the factor or None.
+    """
+    if way == "dorefa":
+        return activations(image, DOREFA_BITS), None
+    if way == "bnn":
+        return signs(image), None
+    if step.kind == "FULLY_CONNECTED":
+        return signs(image), ops.mean(ops.abs(image), axis=-1, keepdims=True)
+    options = step.options
+    factor = channel_scale(
+        image,
+        step.reads[1].shape[1:3],
+        strides=(options.strideH, options.strideW),
+        padding=computing.PADDINGS[options.padding],
+        dilation_rate=(options.dilationHFactor, options.dilationWFactor),
+    )
+    return signs(image), factor
+
+
+def readers(net: Network, exempt: Collection[str]) -> list[Step]:
+    """The operators that read activations of few bits: all with weights but the first and the last.
+
+    Depthwise convolutions and the layers of `exempt` read 8 bits too.
+    """
+    last = [step for step in net.steps if step.makes[0] is net.scores]
+    ends = {id(net.scores), *(id(read) for step in last for read in step.reads)}
+    return [
+        step
+        for step in net.kernels
+        if step.kind in ("CONV_2D", "FULLY_CONNECTED")
+        and step.layer not in exempt
+        and step.reads[0] is not net.image
+        and id(step.makes[0]) not in ends
+    ]
+
+
+def drop_relus(net: Network, few: Collection[Step]) -> None:
+    """Leave out each ReLU before signs: none of what it makes is negative.
+
+    Args:
+        net: Changed in place.
+        few: The steps that take the signs of what they read.
+    """
+    signed = {id(step.reads[0]) for step in few}
+    for step in reversed(net.steps):
+        if id(step.makes[0]) not in signed:
+            continue
+        if step.kind in RELUS:
+            step.kind = "QUANTIZE"  # computes nothing
+        elif step.activation in FUSED_RELUS:
+            step.options = copy.copy(step.options)
+            step.options.fusedActivationFunction = NO_ACTIVATION
+        elif not step.is_kernel and operators.RULES[step.kind].grid == "same":
+            signed |= {id(read) for read in step.reads}
+
+
+def channel_scale(images: Any, kernel_size: Sequence[int], **places: Any) -> Any:
     """What XNOR-Net multiplies the results of a convolution of signs by: `K = A * k`.
 
     `A` is the mean over the channels of `|x|`, `[B, H, W, 1]`, and `k` a kernel of `1 / (w h)`.

@@ -54,9 +54,7 @@ def quantize(model: keras.Model, job: Job) -> Quantized:
     Raises:
         ModelError: the converter refuses the model, or a layer cannot be int8.
     """
-    net = network.of(model)
-    grouping.require(net, job.form)
-    calibration.compare(net, model)
+    net = _network(model, job)
     for name, count in network.apart(net).items():
         log.info("quantize: %r is called %d times; the file has a kernel for each", name, count)
     others: list[Simulation] = []
@@ -69,6 +67,24 @@ def quantize(model: keras.Model, job: Job) -> Quantized:
     files: dict[str, bytes] = {o.form.weights: int8_file.write_int8(o) for o in others}
     content = int8_file.write_int8(made)
     return Quantized(content, rows(made, ratios), history, reference(made), others=files)
+
+
+def trained(model: keras.Model, job: Job) -> Simulation:
+    """Train a copy of `model` and make no file: to know what activations of few bits would cost.
+
+    The `model` of the result takes raw images and gives scores.
+
+    Raises:
+        ModelError: the converter refuses the model, or a layer cannot be int8.
+    """
+    return _trained(_network(model, job), job)[0]
+
+
+def _network(model: keras.Model, job: Job) -> Network:
+    net = network.of(model)
+    grouping.require(net, job.form)
+    calibration.compare(net, model)
+    return net
 
 
 def _trained(net: Network, job: Job) -> tuple[Simulation, dict[str, list[float]]]:

@@ -1,12 +1,21 @@
 """The precisions of the stage `quantize`: by which methods each is made, and how weights round."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.details import Precision
 
 Weights = Literal[
-    "int8", "int4", "ternary", "ternary_trained", "binary", "binary_connect", "binary_stochastic"
+    "int8",
+    "int4",
+    "ternary",
+    "ternary_trained",
+    "binary",
+    "binary_connect",
+    "binary_stochastic",
+    "dorefa_1",
+    "dorefa_2",
 ]
+Activations = Literal["int8", "int16", "bnn", "xnor", "dorefa"]  # of the last three, no file
 Rule = Literal["scaled", "trained", "connect", "stochastic"]
 FEW = ("ternary", "binary")  # normalizations have to follow what they make of a network
 MIXED = ("auto", "mixed")
@@ -18,7 +27,35 @@ RULES: dict[tuple[str, str], Weights] = {  # where the rule is not the usual one
     ("binary", "connect"): "binary_connect",
     ("binary", "stochastic"): "binary_stochastic",
 }
+LOW = ("bnn", "xnor", "dorefa")  # activations of one or two bits
+INSTEAD = {  # of LOW
+    "bnn": "binary with rule: connect",
+    "xnor": "binary",
+    "dorefa": "binary, ternary or int4",
+}
 USUAL: dict[str, Weights] = {"int4": "int4", "ternary": "ternary", "binary": "binary"}
+
+
+def supported(precision: Any) -> Any:
+    """Pass on a precision, unless it is the name of a method that no file can hold.
+
+    Raises:
+        ValueError: says what to use instead.
+
+    >>> supported("int4")
+    'int4'
+    """
+    if precision in INSTEAD:
+        raise ValueError(refusal(precision))
+    return precision
+
+
+def refusal(way: str) -> str:
+    """Why no file can have the activations of a method, and what to use instead."""
+    return (
+        f"{way} needs activations of one or two bits, which no runtime of .tflite files computes "
+        f"with. Take {INSTEAD[way]}, whose weights have as few bits"
+    )
 
 
 def methods(precision: Precision) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ def quantize(model: keras.Model, job: Job) -> Quantized:
     """
     saved_model = job.directory / "ptq"
     convert.save_float(model, saved_model)
-    make = convert.convert_int16x8 if job.form.activation_bits == 16 else convert.convert_int8
+    make = convert.convert_int16x8 if job.form.activations == "int16" else convert.convert_int8
     content = make(saved_model, convert.calibration(job.images))
     weighted = {id(layer): layer for layer, _, _ in walk.calls(model)}.values()
     layers: list[dict[str, Any]] = [

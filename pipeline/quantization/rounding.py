@@ -187,6 +187,45 @@ class Stochastic(Connected):
         return passing(weights, ops.where(drawn, state["scale"], -state["scale"]))
 
 
+class Bent(Rounding):
+    """`2 evenly(tanh(w) / (2 max |tanh w|) + 1/2, k) - 1`, of one bit `sign(w) mean |w|`.
+
+    The maximum and the mean are those of the layer. The values are odd multiples of
+    `1 / (2^k - 1)`, which take one bit more in a file that also has zero.
+
+    Source: DoReFa-Net, Zhou et al. 2016, equations 8 and 9, https://arxiv.org/abs/1606.06160.
+    """
+
+    def round(self, weights: Any, shared: Sequence[int], state: State) -> Rounded:
+        """As the class says."""
+        levels = 2 ** (self.bits // 2) - 1
+        steps = ops.ones((1,) * len(weights.shape)) / levels
+        if levels == 1:
+            steps = steps * ops.mean(ops.abs(weights))
+            return Rounded(ops.where(weights < 0, -1.0, 1.0), ops.maximum(steps, SMALLEST))
+        return Rounded(2 * ops.round(self._shares(weights) * levels) - levels, steps)
+
+    def learning(self, weights: Any, shared: Sequence[int], state: State) -> Any:
+        """Gradients pass the rounding, and bend as the weights do."""
+        bits = self.bits // 2
+        if bits == 1:
+            return super().learning(weights, shared, state)
+        return 2 * evenly(self._shares(weights), bits) - 1
+
+    def _shares(self, weights: Any) -> Any:
+        bent = ops.tanh(weights)
+        return bent / (2 * ops.maximum(ops.max(ops.abs(bent)), SMALLEST)) + 0.5
+
+
+def evenly(values: Any, bits: int) -> Any:
+    """`round((2^k - 1) x) / (2^k - 1)` for `x` of 0..1; gradients pass unchanged.
+
+    Source: DoReFa-Net, equation 5.
+    """
+    levels = 2**bits - 1
+    return passing(values, ops.round(values * levels) / levels)
+
+
 def passing(given: Any, rounded: Any) -> Any:
     """`rounded`, with the gradient of `given`."""
     return given + ops.stop_gradient(rounded - given)
@@ -200,4 +239,6 @@ METHODS: dict[Weights, Rounding] = {
     "binary": Binary(2),
     "binary_connect": Connected(2),
     "binary_stochastic": Stochastic(2),
+    "dorefa_1": Bent(2),
+    "dorefa_2": Bent(4),
 }

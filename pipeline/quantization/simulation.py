@@ -5,13 +5,14 @@ from typing import Any
 
 import keras
 
-from pipeline.quantization import grids, grouping, operators
+from pipeline.quantization import grids, grouping, kernels, low_activations, operators
 from pipeline.quantization.grids import Grid, Range
 from pipeline.quantization.grouping import Group, has_numbers
 from pipeline.quantization.job import Form
-from pipeline.quantization.kernels import Kernel
+from pipeline.quantization.kernels import Folded, Kernel
 from pipeline.quantization.layouts import IMAGE, is_dense
 from pipeline.quantization.network import Network, Step, Value
+from pipeline.quantization.precisions import LOW
 
 LAST = {  # functions that make scores, as layers that training can look behind
     "SOFTMAX": lambda name: keras.layers.Softmax(name=name),
@@ -50,7 +51,10 @@ def build(net: Network, form: Form) -> Simulation:
     """
     grouping.require(net, form)
     grouping.part(net)
-    return _Builder(net, grouping.grouped(net), form).run()
+    found = {id(step): kernels.folded(step, net) for step in net.kernels}
+    if form.activations in ("bnn", "xnor"):
+        low_activations.drop_relus(net, low_activations.readers(net, form.exempt))
+    return _Builder(net, grouping.grouped(net), found, form).run()
 
 
 def beside(made: Simulation, form: Form) -> Simulation:
@@ -62,7 +66,8 @@ def beside(made: Simulation, form: Form) -> Simulation:
     """
     copies = {id(group): Group(group.fixed) for group in made.groups.values()}
     groups = {key: copies[id(group)] for key, group in made.groups.items()}
-    found = _Builder(made.network, groups, form, made).run()
+    folds = {key: kernel.folded for key, kernel in made.kernels.items()}
+    found = _Builder(made.network, groups, folds, form, made).run()
     for key, group in made.groups.items():
         if group.range is not None and (own := groups[key].range) is not None:
             own.low.assign(group.range.low)
@@ -76,6 +81,7 @@ def beside(made: Simulation, form: Form) -> Simulation:
 class _Builder:
     net: Network
     groups: dict[int, Group]
+    folds: dict[int, Folded]  # by id of a step with weights
     form: Form
     first: Simulation | None = None  # that has the kernels
 
@@ -89,6 +95,9 @@ class _Builder:
         image = self._rounded(net.image, (pixels - float(zero)) * net.scale, f"pixels{mark}")
         tensors, made = {id(net.image): image}, dict[int, Kernel]()
         names: dict[str, int] = {}
+        few = []
+        if self.form.activations in LOW:
+            few = low_activations.readers(net, self.form.exempt)
         for step in net.steps:
             name = _name(step, names) + mark
             if step.makes[0] is net.scores and step.kind in LAST:  # not rounded here
@@ -100,10 +109,13 @@ class _Builder:
                 form = self.form
                 weights = form.weights if may_be_narrow(step, form) else "int8"
                 shared = self.first.kernels[id(step)] if self.first else None
-                layer = Kernel(step, net, weights, form.live_norms, name, shared)
+                layer = Kernel(step, self.folds[id(step)], weights, form.live_norms, name, shared)
                 made[id(step)] = layer
                 read = step.reads[IMAGE.get(step.kind, 0)]
-                result = layer(tensors[id(read)], self.groups[id(read)].scale)
+                given, factor = tensors[id(read)], None
+                if step in few:
+                    given, factor = low_activations.instead(step, given, form.activations)
+                result = layer(given, self.groups[id(read)].scale, factor)
             else:
                 given = [tensors.get(id(read), _constant(step, read)) for read in step.reads]
                 result = operators.compute(step, given)

@@ -9,9 +9,9 @@ Source:  Jacob et al. 2018, https://arxiv.org/abs/1712.05877.
 
 import logging
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.artifact import Artifact
 from pipeline.context import Context
@@ -32,7 +32,7 @@ class Config(StageConfig):
 
     leaves: ClassVar[Kind | None] = "tflite"
 
-    precision: Precision = Field(
+    precision: Annotated[Precision, BeforeValidator(precisions.supported)] = Field(
         "int8",
         description="int8: weights and activations of 8 bits; int4: weights of 4 bits; ternary: "
         "weights of -1, 0 and 1 times a scale per channel, of 2 bits; binary: -1 and 1, of 2 bits; "
@@ -267,7 +267,7 @@ def _form(config: Config, source: Artifact) -> Any:
     few = is_mixed or config.progressive or config.precision in precisions.FEW
     return Form(
         precisions.weights(config.precision, config.rule),
-        16 if config.precision == "int16x8" else 8,
+        "int16" if config.precision == "int16x8" else "int8",
         config.low_bits,
         config.exempt,
         config.bits if is_mixed else None,

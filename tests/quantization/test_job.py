@@ -22,5 +22,5 @@ def test_a_way_quantizes_a_job_and_foresees_a_refusal(way: ModuleType) -> None:
 
 def test_a_form_is_8_bits_unless_asked_otherwise() -> None:
     form = Form()
-    assert (form.weights, form.activation_bits, form.bits) == ("int8", 8, None)
+    assert (form.weights, form.activations, form.bits) == ("int8", "int8", None)
     assert not form.progressive

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import layers
 from support.simulated import classifier
 
-from pipeline.quantization import layouts, network
+from pipeline.quantization import kernels, layouts, network
 from pipeline.quantization.kernels import Kernel
 from pipeline.quantization.network import Network
 from pipeline.tflite.read import named_after
@@ -62,7 +62,7 @@ def kernel_of(both: Both, name: str, weights: Any = "int8") -> Kernel:
     (step,) = (
         s for s in net.kernels if name in named_after(f"{s.name};{s.reads[1].name}", net.layers)
     )
-    layer = Kernel(step, net, weights, False, name)
+    layer = Kernel(step, kernels.folded(step, net), weights, False, name)
     layer.build()
     return layer
 

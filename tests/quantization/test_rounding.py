@@ -122,3 +122,26 @@ def test_what_is_passed_has_the_value_of_one_and_the_gradient_of_the_other() -> 
         made = rounding.passing(given * 2, tf.round(given))
     assert float(made[0]) == 2.0
     assert float(tape.gradient(made, given)[0]) == 2.0
+
+
+def test_dorefa_weights_of_two_bits_are_odd_thirds() -> None:
+    weights = np.float32([-2.0, -0.3, 0.05, 0.4, 2.0])
+    bent = np.tanh(weights) / (2 * np.tanh(2.0)) + 0.5
+    numbers, steps = METHODS["dorefa_2"].round(weights, (), {})
+    assert np.allclose(numbers * steps, 2 * np.round(3 * bent) / 3 - 1)
+    assert {*np.asarray(numbers).tolist()} <= {-3, -1, 1, 3}
+    learning = METHODS["dorefa_2"].learning(weights, (), {})
+    assert np.allclose(learning, numbers * steps, atol=1e-6)
+
+
+def test_dorefa_weights_of_two_bits_have_the_gradient_of_the_bend() -> None:
+    weights = np.float32([[-2.0, -0.3], [0.4, 2.0]])
+    found, _ = gradient("dorefa_2", {}, weights)
+    inner = np.array([[False, True], [True, False]])  # the largest moves the scale as well
+    slope = (1 - np.tanh(weights) ** 2) / np.tanh(2.0)
+    assert np.allclose(found[inner], (slope * [[1, 2], [3, 4]])[inner], rtol=1e-4)
+
+
+def test_dorefa_weights_of_one_bit_have_one_scale_for_the_layer() -> None:
+    weights = np.float32([[0.5, -0.1], [0.2, -0.4]])
+    assert np.allclose(values("dorefa_1", weights), [[0.3, -0.3], [0.3, -0.3]])

@@ -329,6 +329,16 @@ def test_the_file_has_two_bits_for_ternary_and_binary_weights_of_dense_layers(
     assert kernels["INT2"].scales.size == 10  # one for each class
 
 
+def test_an_exempt_layer_has_8_bits_whatever_is_fused_with_it(
+    source: Artifact, few_digits: Dataset, tmp_path: Path
+) -> None:
+    settings = {"precision": "ternary", "low_bits": "all", "epochs": 1, "exempt": "stem"}
+    made = run("quantize", source, few_digits, tmp_path, **settings)
+    counts = [len(np.unique(kernel.data)) for kernel in graph(made).kernels]
+    assert counts[0] > 3
+    assert {*counts[1:]} & {2, 3}
+
+
 def test_an_unknown_exempt_layer_is_refused(
     source: Artifact, few_digits: Dataset, tmp_path: Path
 ) -> None:
