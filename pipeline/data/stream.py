@@ -1,6 +1,7 @@
 """Images in batches: what Keras is fed with, and a handful of each class."""
 
 import itertools
+import logging
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from pipeline.data.packed import Packed
 if TYPE_CHECKING:
     import tensorflow as tf
 
+log = logging.getLogger("flopsmith")
 Sampling = Literal["shuffled", "stratified", "balanced"]
 
 
@@ -137,6 +139,14 @@ def batch(
     """Choose `count` images (all, if there are fewer), the classes as evenly as possible."""
     at = chosen(split, count, seed)
     return np.asarray(split.images[split.index[at]]), split.labels[at]
+
+
+def calibration(split: Split, count: int, seed: int) -> npt.NDArray[np.uint8]:
+    """The images of `batch`, to measure ranges on: at least one of each class, which it says."""
+    classes = len(np.unique(split.labels))
+    if count < classes:
+        log.info("ranges are measured on %d images, one of each class. Asked: %d", classes, count)
+    return batch(split, max(count, classes), seed)[0]
 
 
 def chosen(split: Split, count: int, seed: int) -> Rows:

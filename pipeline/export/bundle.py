@@ -16,7 +16,7 @@ from pipeline import artifact, targets
 from pipeline.artifact import Artifact
 from pipeline.context import Context
 from pipeline.data.datasets import Dataset
-from pipeline.data.stream import batch
+from pipeline.data.stream import batch, calibration
 from pipeline.details import Details
 from pipeline.errors import ModelError, ToolError
 from pipeline.export import card, requantize
@@ -92,7 +92,7 @@ class Bundle:
         model = keras_file.load(self.source.model_path)
         saved_model = self.ctx.directory / "saved_model"
         convert.save_float(model, saved_model)
-        images, _ = batch(self.ctx.data.train, count, self.ctx.seed)
+        images = calibration(self.ctx.data.train, count, self.ctx.seed)
         content = convert.convert_int8(saved_model, convert.calibration(images))
         reference = parity.floating(model)
         self.found["parity"] = parity.checked(content, reference, self.ctx.data, self.ctx.seed)

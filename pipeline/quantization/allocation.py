@@ -48,16 +48,24 @@ def scan(made: Simulation, images: npt.NDArray[Any]) -> dict[str, Choice]:
         By name of the kernel, the mean squared change of a score at each level.
     """
     found = {}
-    kernels = [k for k in made.kernels.values() if may_be_narrow(k.step, made.form)]
+    kernels = {kernel: _levels(kernel, made) for kernel in made.kernels.values()}
+    kernels = {kernel: levels for kernel, levels in kernels.items() if levels}
     whole = _scores(made, images)
     with progress.bar("bits", len(kernels)) as advance:
-        for kernel in kernels:
+        for kernel, levels in kernels.items():
             costs: dict[Weights, float] = {LEVELS[0]: 0.0}
-            for level in LEVELS[1:] if is_dense(kernel.step) else LEVELS[1:2]:
+            for level in levels:
                 costs[level] = _change(kernel, level, made, images, whole)
             found[kernel.name] = Choice(int(np.prod(kernel.kernel.shape)), costs)
-            advance(f"{kernel.name}: scores change by {np.sqrt(costs[LEVELS[1]]):.2g} with 4 bits")
+            bits, cost = _bits(levels[0]), costs[levels[0]]
+            advance(f"{kernel.name}: scores change by {np.sqrt(cost):.2g} with {bits} bits")
     return found
+
+
+def _levels(kernel: Kernel, made: Simulation) -> list[Weights]:
+    """The levels below 8 bits that a kernel may have."""
+    some = LEVELS[1:] if is_dense(kernel.step) else LEVELS[1:2]
+    return [level for level in some if may_be_narrow(kernel.step, made.form, level)]
 
 
 def apply(made: Simulation, images: npt.NDArray[Any], bits: float) -> None:

@@ -65,6 +65,14 @@ def is_dense(step: Step) -> bool:
     )
 
 
+def is_fast(step: Step, bits: int) -> bool:
+    """Whether XNNPACK has a kernel for a dense step with weights of so few bits.
+
+    The weights of an output have to fill whole bytes.
+    """
+    return is_dense(step) and step.reads[1].shape[-1] * bits % 8 == 0
+
+
 def bias_of(step: Step, channels: int) -> Array:
     """The bias `[out]` of a step, zeros where it has none."""
     place = BIAS.get(step.kind, 2)

@@ -87,8 +87,24 @@ def _network(model: keras.Model, job: Job) -> Network:
     return net
 
 
+def _tell(made: Simulation) -> None:
+    """Say how many kernels have the weights that were asked for, where not all have."""
+    wanted = made.form.weights
+    wide = [kernel.name for kernel in made.kernels.values() if kernel.form != wanted]
+    if wide:
+        log.info(
+            "quantize: %d of %d kernels have %s weights; the others have 8 bits, by "
+            "quantize.exempt or since phones have no fast kernels for them (low_bits: all): %s",
+            len(made.kernels) - len(wide),
+            len(made.kernels),
+            wanted,
+            ", ".join(wide),
+        )
+
+
 def _trained(net: Network, job: Job) -> tuple[Simulation, dict[str, list[float]]]:
     made = simulation.build(net, job.form)
+    _tell(made)
     calibration.calibrate(made, job.images)
     if job.form.bits is not None:
         allocation.apply(made, job.images, job.form.bits)

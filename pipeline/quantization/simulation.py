@@ -10,9 +10,10 @@ from pipeline.quantization.grids import Grid, Range
 from pipeline.quantization.grouping import Group, has_numbers
 from pipeline.quantization.job import Form
 from pipeline.quantization.kernels import Folded, Kernel
-from pipeline.quantization.layouts import IMAGE, is_dense
+from pipeline.quantization.layouts import IMAGE, is_fast
 from pipeline.quantization.network import Network, Step, Value
-from pipeline.quantization.precisions import LOW
+from pipeline.quantization.precisions import LOW, Weights
+from pipeline.quantization.rounding import METHODS
 
 LAST = {  # functions that make scores, as layers that training can look behind
     "SOFTMAX": lambda name: keras.layers.Softmax(name=name),
@@ -107,7 +108,7 @@ class _Builder:
                 continue
             if step.is_kernel:
                 form = self.form
-                weights = form.weights if may_be_narrow(step, form) else "int8"
+                weights = form.weights if may_be_narrow(step, form, form.weights) else "int8"
                 shared = self.first.kernels[id(step)] if self.first else None
                 layer = Kernel(step, self.folds[id(step)], weights, form.live_norms, name, shared)
                 made[id(step)] = layer
@@ -140,11 +141,11 @@ class _Builder:
         return values
 
 
-def may_be_narrow(step: Step, form: Form) -> bool:
-    """Whether the kernel of a step may have fewer bits than 8."""
+def may_be_narrow(step: Step, form: Form, weights: Weights) -> bool:
+    """Whether the kernel of a step may be rounded to `weights`, which have fewer bits than 8."""
     if step.layer in form.exempt or step.kind in ("DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"):
         return False
-    return form.reach == "all" or is_dense(step)
+    return form.reach == "all" or is_fast(step, METHODS[weights].bits)
 
 
 def _constant(step: Step, read: Value) -> Any:

@@ -28,7 +28,10 @@ class Config(StageConfig):
     leaves: ClassVar[Kind | None] = "tflite"
 
     calibration_images: int = Field(
-        100, ge=1, description="Train images to measure int8 ranges on, if the model is still float"
+        100,
+        ge=1,
+        description="Train images, at least one of each class, to measure int8 ranges on, if the "
+        "model is still float",
     )
     strip: bool = Field(
         True, description="Remove names of inner tensors and notes of the converter from the files"

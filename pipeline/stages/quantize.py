@@ -86,8 +86,8 @@ class Config(StageConfig):
     calibration_images: int = Field(
         100,
         ge=1,
-        description="Train images, as many of each class, that ranges are measured on where "
-        "training does not learn them",
+        description="Train images, as many of each class and at least one, that ranges are "
+        "measured on where training does not learn them",
     )
 
     @model_validator(mode="after")
@@ -155,7 +155,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Quantize `source`'s model in the ways that `config.method` allows; keep the best."""
     import hashlib
 
-    from pipeline.data.stream import batch
+    from pipeline.data.stream import calibration
     from pipeline.errors import ModelError
     from pipeline.graph import keras_file, structure
     from pipeline.tflite import parity
@@ -167,7 +167,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             f"quantize.exempt: no kernel has this name. Received: {', '.join(unknown)}. Known: "
             f"{', '.join(kernels)}"
         )
-    images, _ = batch(ctx.data.train, config.calibration_images, ctx.seed)
+    images = calibration(ctx.data.train, config.calibration_images, ctx.seed)
     job = _job(source, config, ctx, images)
     methods, refused = _methods(config, structure.clustered(model))
     made, scores, same = {}, {}, {}

@@ -9,7 +9,9 @@ from typing import Any
 from pipeline.errors import ModelError
 from pipeline.targets import Placement, Verdict
 from pipeline.tflite import interpreter
-from pipeline.tflite.read import Operator, read
+from pipeline.tflite.read import BITS, Operator, read
+
+DENSE = "FULLY_CONNECTED"
 
 
 def missing() -> None:
@@ -33,11 +35,12 @@ def check(model: bytes) -> Verdict:
             Placement(op.index, op.name, "cpu", "the file is refused") for op in graph.operators
         ]
         return Verdict("mobile_cpu", False, str(error), tuple(lost))
+    weights = graph.weight_types
     taken, pieces = _delegated(nodes, len(graph.operators))
     operators = tuple(
         Placement(op.index, op.name, "xnnpack", None)
         if op.index in taken
-        else Placement(op.index, op.name, "cpu", _why(op))
+        else Placement(op.index, op.name, "cpu", _why(op, weights.get(op.index)))
         for op in graph.operators
     )
     floats = dict(Counter(op.name for op in graph.float_operators))
@@ -66,7 +69,12 @@ def _delegated(nodes: list[dict[str, Any]], count: int) -> tuple[set[int], int]:
     return found, len(nodes) - count
 
 
-def _why(op: Operator) -> str:
+def _why(op: Operator, weights: str | None) -> str:
+    if weights in BITS and op.name != DENSE:
+        return (
+            f"XNNPACK takes weights of {weights} in {DENSE} only, and this {op.name} is about ten "
+            "times slower than with INT8"
+        )
     tensors = (*op.inputs, *op.outputs)
     if any(tensor.is_dynamic for tensor in tensors):
         return "XNNPACK does not take tensors without a fixed shape"

@@ -12,7 +12,7 @@ from pipeline.data.datasets import Dataset, Split
 from pipeline.data.packed import Packed
 from pipeline.data.pictures import Form
 from pipeline.data.stores import Packer
-from pipeline.data.stream import balanced, batch, stream
+from pipeline.data.stream import balanced, batch, calibration, stream
 
 
 def split_of(labels: list[int]) -> Split:
@@ -109,6 +109,17 @@ def test_a_batch_holds_different_images_with_their_labels() -> None:
     assert images.dtype == np.uint8
     assert len(set(rows)) == 12
     assert (rows % 5 == labels).all()
+
+
+def test_ranges_are_measured_on_an_image_of_each_class(caplog: pytest.LogCaptureFixture) -> None:
+    split = split_of([0] * 50 + [1] * 30 + [2] * 10)
+    with caplog.at_level("INFO", "flopsmith"):
+        assert np.array_equal(calibration(split, 6, 0), batch(split, 6, 0)[0])
+    assert not caplog.records
+    with caplog.at_level("INFO", "flopsmith"):
+        images = calibration(split, 1, 0)
+    assert np.array_equal(images, batch(split, 3, 0)[0])
+    assert "3 images, one of each class. Asked: 1" in caplog.text
 
 
 def test_a_batch_follows_its_seed() -> None:

@@ -7,7 +7,9 @@ import pytest
 from keras import layers, ops
 from support.simulated import Made, classifier, noise, quantized, simulated
 
+from pipeline import targets
 from pipeline.quantization import int8_file
+from pipeline.quantization.job import Form
 from pipeline.tflite import convert
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import read
@@ -139,3 +141,21 @@ def test_a_channel_of_tiny_weights_has_a_step_that_integers_can_have() -> None:
 def test_the_ends_have_the_names_of_every_file_of_the_project(made: Made) -> None:
     assert [t.name for t in (*made.graph.inputs, *made.graph.outputs)] == ["image", "scores"]
     assert made.graph.inputs[0].shape == (1, 12, 10, 3)
+
+
+@pytest.mark.parametrize("channels", [12, 14, 15])
+@pytest.mark.parametrize(("weights", "bits"), [("int4", 4), ("ternary", 2)])
+@pytest.mark.parametrize("reach", ["fast", "all"])
+def test_fewer_bits_are_given_to_what_phones_run_fast(
+    channels: int, weights: Any, bits: int, reach: Any
+) -> None:
+    is_fast = channels * bits % 8 == 0  # the weights of an output fill whole bytes
+    made = quantized(conv(channels), Form(weights, reach=reach))
+    kernel = made.simulation.model.get_layer("logits")
+    assert (kernel.form == weights) == (is_fast or reach == "all")
+    (placed,) = (
+        op.reason
+        for op in targets.check("mobile_cpu", made.content).operators
+        if op.name == "FULLY_CONNECTED"
+    )
+    assert (placed is None) == (is_fast or reach == "fast")

@@ -32,7 +32,7 @@ def network(shape: tuple[int, ...]) -> keras.Model:
     x = layers.Conv2D(8, 3, strides=4, use_bias=False, name="stem")(x)
     x = layers.ReLU(6.0)(layers.BatchNormalization(momentum=0.5)(x))
     x = layers.DepthwiseConv2D(3, activation="relu", name="depthwise")(x)
-    x = layers.Conv2D(15, 3, activation="relu", name="conv")(x)
+    x = layers.Conv2D(16, 3, activation="relu", name="conv")(x)
     x = layers.Dense(10, name="dense")(layers.GlobalAveragePooling2D()(x))
     return keras.Model(inputs, layers.Softmax()(x))
 
@@ -223,6 +223,15 @@ def test_export_passes_the_file_on(
     found, expected = (Runner(content(one)).scores(images) for one in (made, source))
     np.testing.assert_array_equal(found, expected)
     assert f"quantize.precision={precision}" in made.details.left_out["model_edgetpu.tflite"]
+
+
+def test_phones_have_no_fast_kernels_for_convolutions_of_4_bits(
+    quantized: Callable[[str], Artifact],
+) -> None:
+    found = targets.check("mobile_cpu", content(quantized("int4"))).operators
+    reasons = [op.reason for op in found if op.name == "CONV_2D"]
+    assert reasons
+    assert all("INT4 in FULLY_CONNECTED only, and this CONV_2D" in why for why in reasons)
 
 
 @pytest.mark.parametrize("precision", ["int4", "int16x8"])
