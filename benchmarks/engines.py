@@ -71,11 +71,12 @@ def resnet8(shape: tuple[int, ...], classes: int) -> Any:
     return by_hand.resnet8(shape, classes)
 
 
-# name -> which data, the network, epochs in float, their learning rate
-NETWORKS: dict[str, tuple[str, Callable[..., Any], int, float]] = {
-    "lenet5": ("mnist", lenet5, 3, 1e-3),
-    "mobile": ("cifar10", mobile, 15, 4e-3),
-    "resnet8": ("cifar10", resnet8, 15, 4e-3),
+PHOTOGRAPHS = {"epochs": 20, "learning_rate": 2e-3, "warmup": 0.1, "flip": True}
+# name -> which data, the network, settings of its training in float
+NETWORKS: dict[str, tuple[str, Callable[..., Any], dict[str, Any]]] = {
+    "lenet5": ("mnist", lenet5, {"epochs": 3, "learning_rate": 1e-3}),
+    "mobile": ("cifar10", mobile, {**PHOTOGRAPHS, "augmentation": "light"}),
+    "resnet8": ("cifar10", resnet8, {**PHOTOGRAPHS, "augmentation": "light"}),
 }
 
 
@@ -115,14 +116,13 @@ def compare(name: str, source: str, seed: int) -> list[dict[str, Any]]:
     from pipeline.train import training
     from pipeline.train.settings import Settings
 
-    data, build, epochs, rate = NETWORKS[name]
+    data, build, given = NETWORKS[name]
     dataset = load(DataConfig(source=source, val_fraction=0.1), seed)
     if data == "cifar10":
         dataset = fewer(dataset, SUBSET)
     keras.utils.set_random_seed(seed)
     model = build(dataset.image_shape, dataset.num_classes)
-    flips = {"flip": True, "augmentation": "light"} if data == "cifar10" else {}
-    settings = Settings(epochs=epochs, learning_rate=rate, batch_size=64, **flips)
+    settings = Settings(batch_size=64, **given)
     training.fit(model, dataset, settings, seed, training.Session(name))
     turned = ENGINES if seed % 2 == 0 else ENGINES[::-1]
     return [quantized(name, engine, model, dataset, settings, seed) for engine in turned]

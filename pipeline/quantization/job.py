@@ -29,6 +29,7 @@ class Form:
     activations: Activations = "int8"
     reach: Reach = "fast"  # which kernels have fewer bits than 8
     exempt: tuple[str, ...] = ()  # layers whose kernels have 8
+    whole_ends: bool = False  # the first and the last kernel have 8 too
     bits: float | None = None  # of a weight on average, each kernel as many as it needs
     float_layers: FloatLayers = "refuse"  # what becomes of layers that int8 lacks
     live_norms: bool = False  # normalizations that were folded normalize in training

@@ -1,6 +1,6 @@
 """A Keras model that computes what the int8 file of a network will compute, and can be trained."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -53,6 +53,9 @@ def build(net: Network, form: Form) -> Simulation:
     grouping.require(net, form)
     grouping.part(net)
     found = {id(step): kernels.folded(step, net) for step in net.kernels}
+    if form.whole_ends:
+        layers = [step.layer for step in net.kernels]
+        form = replace(form, exempt=(*form.exempt, *layers[:1], *layers[-1:]))
     if form.activations in ("bnn", "xnor"):
         low_activations.drop_relus(net, low_activations.readers(net, form.exempt))
     return _Builder(net, grouping.grouped(net), found, form).run()
@@ -65,6 +68,7 @@ def beside(made: Simulation, form: Form) -> Simulation:
         made: The first; both take the same tensor of images, and may be parts of one model.
         form: Of the second; differs in its weights.
     """
+    form = replace(form, exempt=made.form.exempt)
     copies = {id(group): Group(group.fixed) for group in made.groups.values()}
     groups = {key: copies[id(group)] for key, group in made.groups.items()}
     folds = {key: kernel.folded for key, kernel in made.kernels.items()}

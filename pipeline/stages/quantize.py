@@ -14,12 +14,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.artifact import Artifact
+from pipeline.budget import Budget
 from pipeline.context import Context
+from pipeline.data.datasets import Dataset
 from pipeline.details import Details, Precision
 from pipeline.quantization import precisions, ways
 from pipeline.stage import Kind, Ladder, StageConfig
-from pipeline.train.settings import Exempt, mending
+from pipeline.train.settings import LASTING, Distill, Exempt, Settings, Transfer, mending, overrides
 
+Overrides: Any = overrides(StageConfig, without=Transfer)
 log = logging.getLogger("flopsmith")
 CLUSTERED = "would undo the clustering, whose values it rounds channel by channel"
 AUTO = (6.0, 4.0, 3.0, 2.0)  # bits of a weight on average, from mild to strong
@@ -27,7 +30,7 @@ FIRST = 4.0  # of AUTO
 PROGRESSIVE = ("int4", "ternary", "binary")
 
 
-class Config(StageConfig):
+class Config(Overrides):
     """The `quantize:` section of a recipe."""
 
     leaves: ClassVar[Kind | None] = "tflite"
@@ -65,6 +68,11 @@ class Config(StageConfig):
         description="mixed: bits of a weight on average, where it may have fewer than 8",
     )
     exempt: Exempt = ()
+    whole_ends: bool = Field(
+        False,
+        description="The first and the last kernel have 8 bits whatever the precision, as in "
+        "XNOR-Net and DoReFa-Net",
+    )
     method: Literal["auto", "ptq", "qat"] = Field(
         "auto",
         description="ptq: quantize after training, with measured ranges; qat: train with int8 "
@@ -77,6 +85,7 @@ class Config(StageConfig):
     )
     epochs: int = Field(4, ge=1, description="Epochs of quantization-aware training")
     learning_rate: float = Field(3e-4, gt=0, description="Peak learning rate")
+    distill: Distill = False
     float_layers: Literal["refuse", "keep"] = Field(
         "refuse",
         description="What becomes of a layer that int8 has no operator for, as a layer "
@@ -92,6 +101,7 @@ class Config(StageConfig):
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:
+        Settings.model_validate(self.settings())
         precisions.weights(self.precision, self.rule)
         methods = precisions.methods(self.precision)
         if self.method not in ("auto", *methods):
@@ -106,7 +116,21 @@ class Config(StageConfig):
                 f"precision={self.precision}, rule={self.rule}. Set precision to one of "
                 f"{', '.join(PROGRESSIVE)}, and leave rule out; or leave progressive out"
             )
+        own = {key: value for key, value in self.training().items() if key not in LASTING}
+        if self.distill:
+            own["distill"] = True
+        if own and self.engine == "tfmot":
+            raise ValueError(
+                "engine tfmot trains with Adam, its rate along a cosine. Received: "
+                f"{', '.join(f'{key}={value}' for key, value in own.items())}. Leave them out, or "
+                "leave engine out"
+            )
         return self
+
+    def training(self) -> dict[str, Any]:
+        """The settings of training that the recipe gives, beside epochs and rate."""
+        usual = ("epochs", "learning_rate")
+        return {key: value for key, value in self.settings().items() if key not in usual}
 
     def undoes(self) -> tuple[str, ...]:
         """Clustering, where there is no training to keep it; zeros, where there are none."""
@@ -130,6 +154,11 @@ def ladder(config: Config) -> Ladder:
         rungs = [one.model_copy(update=whole) for one in rungs] + rungs
     # a file of float32 is not what was asked for: there is always time for one epoch
     return Ladder(tuple(rungs), len(rungs) - 1, vital=True)
+
+
+def check(config: Config, dataset: Dataset, budget: Budget, targets: tuple[str, ...]) -> None:
+    """Refuse augmentation of colours for grey images."""
+    config.check_colours("quantize", dataset.image_shape[-1])
 
 
 def foresee(config: Config, source: Artifact, before: Sequence[str]) -> None:
@@ -255,9 +284,11 @@ def _job(source: Artifact, config: Config, ctx: Context, images: Any) -> Any:
     from pipeline.train import training
 
     session = training.Session.of("quantize", ctx)
-    settings = mending(source.settings, config.epochs, config.learning_rate)
+    usual = mending(source.settings, config.epochs, config.learning_rate)
+    settings = Settings(**{**usual.model_dump(), **config.training()})
+    lessons = training.taught(ctx.origin(source).model_path) if config.distill else None
     form = _form(config, source)
-    return Job(ctx.data, settings, ctx.seed, session, images, ctx.directory, form)
+    return Job(ctx.data, settings, ctx.seed, session, images, ctx.directory, form, lessons)
 
 
 def _form(config: Config, source: Artifact) -> Any:
@@ -266,12 +297,13 @@ def _form(config: Config, source: Artifact) -> Any:
     is_mixed = config.precision in precisions.MIXED
     few = is_mixed or config.progressive or config.precision in precisions.FEW
     return Form(
-        precisions.weights(config.precision, config.rule),
-        "int16" if config.precision == "int16x8" else "int8",
-        config.low_bits,
-        config.exempt,
-        config.bits if is_mixed else None,
-        config.float_layers,
+        weights=precisions.weights(config.precision, config.rule),
+        activations="int16" if config.precision == "int16x8" else "int8",
+        reach=config.low_bits,
+        exempt=config.exempt,
+        whole_ends=config.whole_ends,
+        bits=config.bits if is_mixed else None,
+        float_layers=config.float_layers,
         live_norms=few and not source.settings.get("fix_norms"),
         progressive=config.progressive,
     )

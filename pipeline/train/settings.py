@@ -225,8 +225,14 @@ def mending(
     return Settings(epochs=epochs, learning_rate=learning_rate, settle=settle, **kept)
 
 
-def overrides(base: type[BaseModel]) -> Any:
-    """Make a base class of a recipe's section that has every setting of training, all optional."""
+def overrides(base: type[BaseModel], without: type[BaseModel] | None = None) -> Any:
+    """Make a base class of a recipe's section that has every setting of training, all optional.
+
+    Args:
+        base: The class to derive from.
+        without: Leave out the settings that this class has.
+    """
+    left_out = without.model_fields if without else {}
 
     class Given(base):  # type: ignore[misc, valid-type]
         def settings(self) -> dict[str, Any]:
@@ -240,7 +246,10 @@ def overrides(base: type[BaseModel]) -> Any:
             except DataError as error:
                 raise RecipeError(f"{stage}.augmentation: {error}") from error
 
-    names = sorted(Settings.model_fields, key=lambda name: name in Transfer.model_fields)
+    names = sorted(
+        (name for name in Settings.model_fields if name not in left_out),
+        key=lambda name: name in Transfer.model_fields,
+    )
     fields: dict[str, Any] = {}
     for name in names:
         field = Settings.model_fields[name]

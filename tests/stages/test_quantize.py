@@ -257,6 +257,43 @@ def test_a_precision_that_a_method_does_not_have_is_refused(
         Config(**settings)
 
 
+def test_settings_that_tfmot_does_not_train_with_are_refused() -> None:
+    given = {"engine": "tfmot", "optimizer": "nesterov", "distill": True}
+    with pytest.raises(ValidationError, match=r"Adam.*optimizer=nesterov, distill=True.*leave eng"):
+        Config(**given)
+    Config(engine="tfmot", flip=True, batch_size=8)
+
+
+@pytest.mark.parametrize("precision", ["bnn", "xnor", "dorefa"])
+def test_methods_whose_activations_no_runtime_has_say_what_to_use(precision: str) -> None:
+    with pytest.raises(ValidationError, match=rf"{precision} needs activations.*Take binary"):
+        Config(precision=precision)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"optimizer": "nesterov", "schedule": "constant", "learning_rate": 0.01},
+        {"ema": 0.5},
+        {"distill": True},
+        {"augmentation": "light", "label_smoothing": 0.1},
+        {"patience": 1, "learning_rate": 1e-9},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_every_setting_of_training_holds_in_int8(
+    given: dict[str, Any], source: Artifact, few_digits: Dataset, tmp_path: Path
+) -> None:
+    usual = {"method": "qat", "epochs": 3, "learning_rate": 1e-3}
+    plain = run("quantize", source, few_digits, tmp_path / "plain", **usual)
+    made = run("quantize", source, few_digits, tmp_path / "given", **{**usual, **given})
+    assert content(made) != content(plain)
+    assert made.metrics["val_accuracy"] > 0.5
+    if "patience" in given:
+        assert len(made.details.history["val/loss"]) < 3
+
+
 def test_8_bits_are_milder_than_4() -> None:
     steps = ladder(Config(precision="int4", epochs=4))
     assert [(one.precision, one.epochs) for one in steps.rungs] == [  # type: ignore[attr-defined]
@@ -346,6 +383,15 @@ def test_an_exempt_layer_has_8_bits_whatever_is_fused_with_it(
     counts = [len(np.unique(kernel.data)) for kernel in graph(made).kernels]
     assert counts[0] > 3
     assert {*counts[1:]} & {2, 3}
+
+
+def test_the_first_and_the_last_kernel_can_keep_8_bits(
+    source: Artifact, few_digits: Dataset, tmp_path: Path
+) -> None:
+    settings = {"precision": "ternary", "low_bits": "all", "epochs": 1, "whole_ends": True}
+    made = run("quantize", source, few_digits, tmp_path, **settings)
+    counts = [len(np.unique(kernel.data)) for kernel in graph(made).kernels]
+    assert [count > 3 for count in counts] == [True, True, False, True]  # depthwise has 8 anyway
 
 
 def test_an_unknown_exempt_layer_is_refused(
