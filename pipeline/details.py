@@ -47,10 +47,80 @@ class KernelRow(TypedDict):
     snr_db: NotRequired[float | None]  # of its int8 result against float
 
 
-# accuracy on the test images of one class; a class statement could have no field named `class`
+# scores on the test images of one class; a class statement could have no field named `class`
 ClassRow = TypedDict(
-    "ClassRow", {"class": str, "test_accuracy": float | None, "test_images": NotRequired[int]}
+    "ClassRow",
+    {
+        "class": str,
+        "test_accuracy": float | None,  # its recall
+        "test_images": NotRequired[int],
+        "precision": NotRequired[float | None],
+        "f1": NotRequired[float | None],
+    },
 )
+
+
+class ImageRow(TypedDict):
+    """One test image, and what a model answered."""
+
+    image: int  # its place in the test part
+    label: int  # number of its class
+    named: int  # number of the class that the model named
+    sure: float  # probability of that class
+    own: float  # probability of the true class
+
+
+class BinRow(TypedDict):
+    """The answers that were about equally sure."""
+
+    low: float
+    high: float
+    images: int
+    sure: float  # mean probability of the class that was named
+    accuracy: float
+
+
+class Unknown(TypedDict):
+    """Below which highest score an app should name no class."""
+
+    threshold: float
+    kept: float  # share of the test images that reach it
+
+
+class Evaluation(TypedDict):
+    """What `pipeline.measure.evaluation` says of the answers on test."""
+
+    images: int
+    confusion: list[tuple[int, int, int]]  # class, class that was named, images
+    reliability: list[BinRow]
+    calibration_error: float  # 0..1
+    hardest: list[ImageRow]  # the images with the highest loss
+    surest_mistakes: list[ImageRow]
+    temperature: NotRequired[float]  # fitted on val; this and the next two where val was scored
+    tempered_error: NotRequired[float]  # calibration error at that temperature
+    unknown: NotRequired[Unknown]
+
+
+class Change(TypedDict):
+    """What became of the test images on the way from one model to another."""
+
+    compared_with: str  # directory name of the first model
+    images: int
+    changed: int  # images that get another class
+    lost: int  # those of them that were right before
+    won: int  # those that are right now
+    before: list[ImageRow]  # some of them, the lost ones first
+    after: list[ImageRow]  # the same images
+
+
+class DamageRow(TypedDict):
+    """Accuracy on test images that were damaged in one way."""
+
+    kind: str  # "blur" ...; "none": as they are
+    strength: str
+    amount: float
+    images: int
+    accuracy: dict[str, dict[str, float]]  # `value`, `low` and `high` by model
 
 
 class ScoreRow(TypedDict):
@@ -167,6 +237,8 @@ class Details(BaseModel):
     objective: Objective = "accuracy"  # the score that choices on val went by
     scores: list[ScoreRow] = []  # all scores on test
     guessing: Guessing | None = None  # None: the model has learned something
+    evaluation: Evaluation | None = None
+    change: Change | None = None  # against the model that the final one is compared with
 
     # in what the model is worse than what it was made from, more than is allowed; None: in nothing
     shortfall: str | None = None
@@ -219,6 +291,7 @@ class Details(BaseModel):
     parity: Parity | None = None
 
     # set by export
+    robustness: list[DamageRow] = []
     left_out: dict[str, str] = {}  # why a file is missing, by its name
     edgetpu: Agreement | None = None
     # a verdict per target, as `pipeline.targets` writes it; None: no export asked any target

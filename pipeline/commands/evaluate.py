@@ -10,6 +10,7 @@ from pipeline.system import quiet
 
 # the defaults of `data.datasets.DataConfig`, and how the help puts them
 FRACTIONS = {"val": None, "test": 0.2}
+MISTAKES = 5  # pairs of classes that are shown
 SHOWN = {"val": "0.15, at most 5,000 images", "test": "0.2"}
 
 
@@ -40,6 +41,14 @@ def add(commands: Any) -> None:
         default="one",
         help="scores to use: of each image; averaged with its mirror image; averaged over ten "
         "crops (default: one)",
+    )
+    evaluate.add_argument(
+        "--damaged",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also measure accuracy on N of the images with blur, noise, darkness, JPEG and "
+        "rotation, each of three strengths (default: 0)",
     )
     evaluate.add_argument("--json", action="store_true", help="print a JSON object")
     evaluate.set_defaults(call=call, guarded=True)
@@ -117,17 +126,36 @@ def call(args: argparse.Namespace) -> None:
     """Run the command."""
     quiet.import_keras()
     from pipeline.data import datasets
-    from pipeline.measure import evaluate
+    from pipeline.measure import confusion, evaluate
     from pipeline.objective import TITLES
+    from pipeline.report import sureness
 
     data = evaluate.form(args.model, config(args), args.seed)
-    found = evaluate.accuracy(args.model, datasets.load(data, args.seed), args.part, args.views)
+    dataset = datasets.load(data, args.seed)
+    found = evaluate.accuracy(args.model, dataset, args.part, args.views, args.damaged)
     if args.json:
         print(json.dumps(found, indent=1))
         return
-    width = max(map(len, found["per_class"]))
-    for name, value in found["per_class"].items():
-        print(f"{name:{width}}  {value:.4f}")
+    rows, said = found["per_class"], found["evaluation"]
+    width = max(len("class"), *(len(row["class"]) for row in rows))
+    print(f"{'class':{width}}  recall  precision      F1  images")
+    for row in rows:
+        shares = [
+            "-" if value is None else f"{value:.4f}"
+            for value in (row["test_accuracy"], row["precision"], row["f1"])
+        ]
+        recall, precision, f1 = shares
+        images = row["test_images"]
+        print(f"{row['class']:{width}}  {recall:>6}  {precision:>9}  {f1:>6}  {images:>6}")
+    counts = confusion.dense(said["confusion"], len(rows))
+    for label, named, images in confusion.mistakes(counts)[:MISTAKES]:
+        print(f"{rows[label]['class']} was named {rows[named]['class']}: {images} images")
+    for row in found.get("damaged", []):
+        value = row["accuracy"]["model"]
+        kind = f"{row['strength']} {row['kind']}".strip()
+        ends = f"95% interval {value['low']:.4f} to {value['high']:.4f}"
+        print(f"damage {kind}: accuracy {value['value']:.4f} on {row['images']} images, {ends}")
+    print(sureness.text(said))
     for name, score in found["scores"].items():
         ends = f"95% interval {score['low']:.4f} to {score['high']:.4f}"
         where = f" on {found['images']} images ({found['part']})" if name == "accuracy" else ""

@@ -17,11 +17,13 @@ from pipeline.artifact import Artifact
 from pipeline.context import Context
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch, calibration
-from pipeline.details import Details
+from pipeline.details import DamageRow, Details
 from pipeline.errors import ModelError, ToolError
 from pipeline.export import card, requantize
 from pipeline.export.requantize import Quantized
 from pipeline.graph import keras_file
+from pipeline.measure import answers, evaluation, robustness
+from pipeline.report import verdict
 from pipeline.system.files import write_atomic
 from pipeline.tflite import convert, metadata, metadata_writer, parity, scoring, write
 from pipeline.tflite.classifier import Runner
@@ -31,6 +33,7 @@ from pipeline.tflite.read import Graph, read
 MODEL, EDGETPU, FLOAT = "model.tflite", "model_edgetpu.tflite", "model_float.tflite"
 GOLDEN, CARD, DEMO, MANIFEST = "golden.npz", "model_card.md", "demo.html", "MANIFEST.json"
 EXAMPLES = 16  # test images in golden.npz
+DAMAGING, FEWEST = 20.0, 50  # seconds for damaged images, and the fewest images
 TPU = "edgetpu"  # the target that gets a file of its own
 log = logging.getLogger("flopsmith")
 
@@ -131,6 +134,35 @@ class Bundle:
         runner = Runner(self.files[MODEL], graph=self.graph)
         self.files[GOLDEN] = golden(runner, self.ctx.data, self.ctx.seed)
 
+    def compare(self, made: Artifact) -> Artifact:
+        """Say what became of the test images on the way from the model that this one came from."""
+        first, _ = verdict.base([*self.ctx.earlier(), made])
+        before, after = (answers.load(one.directory) if one else None for one in (first, made))
+        if first is None or first.directory == made.directory or not before or not after:
+            return made
+        return made.telling(change=evaluation.change(before, after, first.directory.name))
+
+    def damage(self, most: int) -> list[DamageRow]:
+        """Measure the float and the int8 file on damaged test images.
+
+        Args:
+            most: Images; fewer, if that takes longer than some seconds.
+        """
+        names = {"float": FLOAT, "int8": MODEL}
+        runners = {
+            name: Runner(self.files[file], threads=2)
+            for name, file in names.items()
+            if file in self.files
+        }
+        count = min(most, len(self.ctx.data.test))
+        seconds = sum(runner.latency_ms(5) for runner in runners.values()) / 1e3
+        count = min(count, max(FEWEST, int(DAMAGING / (robustness.ROWS * seconds))))
+        if not most:
+            return []
+        images, labels = batch(self.ctx.data.test, count, self.ctx.seed)
+        models = {name: runner.scores for name, runner in runners.items()}
+        return robustness.measured(images, labels, models)
+
     def ask_targets(self) -> None:
         """Note the verdict of each target of the recipe, and of the Edge TPU if it has a file."""
         verdicts = []
@@ -161,13 +193,17 @@ class Bundle:
         )
         self.files[CARD] = card.render([*self.ctx.earlier(), made], facts).encode()
 
-    def add_demo(self) -> None:
-        """Add a page that runs the model, if what it is made of is installed."""
-        from pipeline.targets.browser.page import demo
+    def add_demo(self, made: Artifact) -> None:
+        """Add a page that runs the model, if what it is made of is installed; `made` is judged."""
+        from pipeline.targets.browser.page import Sample, demo
 
-        model, labels = self.files[MODEL], list(self.ctx.data.class_names)
+        model, names = self.files[MODEL], list(self.ctx.data.class_names)
+        images, labels = batch(self.ctx.data.test, EXAMPLES, self.ctx.seed)
+        samples = [Sample(names[label], image) for image, label in zip(images, labels, strict=True)]
+        unknown = (made.details.evaluation or {}).get("unknown")
+        least = unknown["threshold"] if unknown else None
         try:
-            page = demo(model, labels, self.about.name)
+            page = demo(model, names, self.about.name, samples, least)
         except (ModelError, ToolError) as error:
             self._leave_out(DEMO, error)
         else:

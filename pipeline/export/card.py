@@ -14,8 +14,9 @@ from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.graph import scores as score
 from pipeline.objective import TITLES
-from pipeline.report import markdown, page, scores
+from pipeline.report import markdown, page, scores, sureness
 from pipeline.report.verdict import (
+    MISSING,
     TARGET_TITLES,
     TARGET_WORDS,
     cells,
@@ -97,6 +98,8 @@ def render(artifacts: Sequence[Artifact], facts: Facts) -> str:
         classes=_classes(last),
         every_score=_scores(last),
         left_out=last.details.left_out,
+        sureness=sureness.text(last.details.evaluation),
+        damages=_damages(last),
         edgetpu=last.details.edgetpu,
         targets=_targets(last.details.targets or []),
         stages=_stages(artifacts),
@@ -110,10 +113,32 @@ def render(artifacts: Sequence[Artifact], facts: Facts) -> str:
 
 def _classes(last: Artifact) -> str:
     rows = [
-        [row["class"], percent(row["test_accuracy"]), count(row["test_images"])]
+        [
+            row["class"],
+            percent(row["test_accuracy"]),
+            percent(row.get("precision")),
+            percent(row.get("f1")),
+            count(row["test_images"]),
+        ]
         for row in last.details.per_class
     ]
-    return markdown.table(["Class", "Test accuracy (%)", "Test images"], rows)
+    heads = ["Class", "Test accuracy (recall, %)", "Precision (%)", "F1 (%)", "Test images"]
+    return markdown.table(heads, rows)
+
+
+def _damages(last: Artifact) -> str:
+    """A row per kind of damage and model, with three strengths; empty where it was not measured."""
+    found = last.details.robustness
+    if not found:
+        return ""
+    models, rows = list(found[0]["accuracy"]), []
+    for kind in dict.fromkeys(row["kind"] for row in found):
+        own = [row for row in found if row["kind"] == kind]
+        for model in models:
+            shares = [percent(row["accuracy"][model]["value"]) for row in own]
+            shares += [MISSING] * (3 - len(shares)) if kind == "none" else []
+            rows.append([kind, model, *shares])
+    return markdown.table(["Damage", "File", "weak", "medium", "strong"], rows, words=2)
 
 
 def _stages(artifacts: Sequence[Artifact]) -> str:

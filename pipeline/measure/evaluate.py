@@ -18,10 +18,11 @@ from pipeline import objective
 from pipeline.data import datasets
 from pipeline.data.datasets import DataConfig, Dataset, Split
 from pipeline.data.pictures import Form
+from pipeline.data.stream import batch
 from pipeline.errors import ModelError
 from pipeline.graph import keras_file, walk
 from pipeline.graph import scores as score
-from pipeline.measure import intervals
+from pipeline.measure import evaluation, intervals, robustness
 from pipeline.pretrained import fitting, given, sources, worth
 from pipeline.pretrained.fitting import Network
 from pipeline.pretrained.given import Wish
@@ -94,13 +95,23 @@ def scores(
     return _scores(path, _network(path), split, kind, pixels)
 
 
-def accuracy(path: Path, dataset: Dataset, part: str, kind: Views) -> dict[str, Any]:
+def accuracy(
+    path: Path, dataset: Dataset, part: str, kind: Views, damaged: int = 0
+) -> dict[str, Any]:
     """Accuracy on a part of a data set, overall and by class, and the other scores.
 
-    Each has its interval of 95%: `pipeline.measure.intervals`.
+    Each has its interval of 95%: `pipeline.measure.intervals`. What else is said of the answers is
+    defined in `pipeline.measure.evaluation`.
 
     The values of pixels that the model takes are those that its metadata states, or else those with
     which it classifies most val images. The log says so, and warns of a model below its worth.
+
+    Args:
+        path: A `.keras` or `.tflite` file, or the directory of a run.
+        dataset: The images, in the form that the model takes.
+        part: "train", "val" or "test".
+        kind: Which views of each image are averaged.
+        damaged: How many of the images are damaged, to measure accuracy on them.
 
     Raises:
         ModelError: the model knows another number of classes, or takes other images.
@@ -112,10 +123,17 @@ def accuracy(path: Path, dataset: Dataset, part: str, kind: Views) -> dict[str, 
     if doubt := worth.doubt(found, dataset.class_names):
         log.warning("%s: %s", path, doubt.text)
     result = _scores(path, network, split, kind, found.best.pixels)
-    hits = score.classes(result) == split.labels
-    names = enumerate(dataset.class_names)
-    own = {name: hits[split.labels == i] for i, name in names}
     every = intervals.every(split.labels, result)
+    val = None
+    if part != "val":
+        val = dataset.val.labels, _scores(path, network, dataset.val, kind, found.best.pixels)
+    said, classes, _ = evaluation.evaluated((split.labels, result), val, dataset.class_names)
+    more: dict[str, Any] = {}
+    if damaged:
+        images, labels = batch(split, damaged, seed=0)
+        function = network.score(dataset.image_shape)
+        models = {"model": lambda x: function(found.best.pixels.of(x.astype(np.float32)))}
+        more["damaged"] = robustness.measured(images, labels, models)
     return {
         "part": part,
         "views": kind,
@@ -123,12 +141,14 @@ def accuracy(path: Path, dataset: Dataset, part: str, kind: Views) -> dict[str, 
         "image_shape": list(dataset.image_shape),
         "fit": dataset.form.fit,
         "pixels": found.best.way,
-        "accuracy": float(hits.mean()),
+        "accuracy": every["accuracy"].value,
         "accuracy_low": every["accuracy"].low,
         "accuracy_high": every["accuracy"].high,
         "scores": {name: one._asdict() for name, one in every.items()},
         "absent": objective.absent(split.labels, dataset.class_names),
-        "per_class": {name: float(each.mean()) for name, each in own.items() if len(each)},
+        "per_class": classes,
+        "evaluation": said,
+        **more,
     }
 
 

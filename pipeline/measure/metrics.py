@@ -5,7 +5,7 @@ there: float32 before quantization, int8 after it.
 """
 
 import gzip
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,10 +15,10 @@ import numpy as np
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset, Split
 from pipeline.data.stream import stream
-from pipeline.details import ClassRow, LedgerRow, Objective
+from pipeline.details import LedgerRow, Objective
 from pipeline.graph import complexity, keras_file
 from pipeline.graph.scores import classes
-from pipeline.measure import guessing, intervals, ledger
+from pipeline.measure import evaluation, guessing, intervals, ledger
 from pipeline.measure.intervals import Interval
 from pipeline.objective import of_part
 from pipeline.tflite import convert
@@ -47,9 +47,9 @@ def measure(
         objective: The score that choices on val go by.
 
     Returns:
-        The artifact with its metrics (see the functions below), and with `per_class`, all its
-        `scores` on test, the `ledger` and, if it only guesses, `guessing` in its details;
-        unchanged where it has no model.
+        The artifact with its metrics (see the functions below), and with its `evaluation`,
+        `per_class`, all its `scores` on test, the `ledger` and, if it only guesses, `guessing` in
+        its details; unchanged where it has no model. Its directory gets the answers for each image.
     """
     path = artifact.model_path
     if path is None:
@@ -67,9 +67,11 @@ def measure(
         numbers = keras_numbers(model, rows)
         scores = partial(keras_scores, model)
     test, labels = scores(dataset.test), dataset.test.labels
+    known = _known_on_val(artifact, objective)
+    val = None if known else scores(dataset.val)
     every = intervals.every(labels, test)
     metrics = {
-        **_on_val(artifact, dataset, scores, objective),
+        **(known if val is None else of_part("val", objective, dataset.val.labels, val)),
         **_on_test(every, objective),
         **numbers,
         "size_bytes": len(content),
@@ -85,21 +87,18 @@ def measure(
     if objective != "accuracy":
         told["objective"] = objective
     told["scores"] = [{"score": name, **one._asdict()} for name, one in every.items()]
-    hits = classes(test) == labels
-    return measured.telling(per_class=_per_class(hits, dataset), ledger=rows, **told)
+    on_val = None if val is None else (dataset.val.labels, val)
+    said, per_class, answers = evaluation.evaluated((labels, test), on_val, dataset.class_names)
+    answers.save(artifact.directory)
+    return measured.telling(per_class=per_class, ledger=rows, evaluation=said, **told)
 
 
-def _on_val(
-    artifact: Artifact,
-    dataset: Dataset,
-    scores: Callable[[Split], np.ndarray],
-    objective: Objective,
-) -> dict[str, float]:
-    """Val accuracy and the objective on val, unless the stage or the guardrail has measured it."""
+def _known_on_val(artifact: Artifact, objective: Objective) -> dict[str, float]:
+    """Val accuracy and the objective on val, where the stage or the guardrail has measured them."""
     names = ("val_accuracy", f"val_{objective}")
-    if {*names} <= {*artifact.metrics}:
-        return {name: artifact.metrics[name] for name in names}
-    return of_part("val", objective, dataset.val.labels, scores(dataset.val))
+    if not {*names} <= {*artifact.metrics}:
+        return {}
+    return {name: artifact.metrics[name] for name in names}
 
 
 def _on_test(every: Mapping[Objective, Interval], objective: Objective) -> dict[str, float]:
@@ -217,16 +216,3 @@ def _structure(rows: Iterable[LedgerRow], kinds: Sequence[str]) -> dict[str, flo
 
 def _images(split: Split) -> Iterable[np.ndarray]:
     return (split.images[row] for row in split.index)
-
-
-def _per_class(hits: np.ndarray, dataset: Dataset) -> list[ClassRow]:
-    """Accuracy on the test images of each class."""
-    labels = dataset.test.labels
-    return [
-        {
-            "class": name,
-            "test_accuracy": float(hits[labels == i].mean()) if np.any(labels == i) else None,
-            "test_images": int(np.sum(labels == i)),
-        }
-        for i, name in enumerate(dataset.class_names)
-    ]

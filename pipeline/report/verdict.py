@@ -150,9 +150,9 @@ def verdict(artifacts: Sequence[Artifact]) -> str:
     text = f"The final model, {label(final)}, has {listed(facts)}." if facts else ""
     if warning := guessing.warning(measured):
         text = f"{warning} {text}"
-    base, called = _base(measured)
-    if base is not None and base is not final and (changes := _changes(base, final)):
-        text += f" Compared with the {called}, {label(base)}, {listed(changes)}."
+    first, called = base(measured)
+    if first is not None and first is not final and (changes := _changes(first, final)):
+        text += f" Compared with the {called}, {label(first)}, {listed(changes)}."
     if said := shortfall(artifacts):
         text = f"WORSE THAN ALLOWED: {said}. {text}"
     for one in artifacts:
@@ -173,7 +173,7 @@ def _score(final: Artifact, name: str) -> str:
     return f"a test {TITLES[name]} of {percent(value)}%{sure}"
 
 
-def _base(measured: Sequence[Artifact]) -> tuple[Artifact | None, str]:
+def base(measured: Sequence[Artifact]) -> tuple[Artifact | None, str]:
     """The artifact that the final model is compared with, and what the text calls it."""
     whole = (a for a in measured if a.stage == "load" and a.details.new_layers == [])
     if given := next(whole, None):

@@ -92,7 +92,7 @@ function showSeen(pixels) {
 }
 
 async function show(file) {
-  if (!file) return say("That was no image file.", true);
+  if (!file) return fail("That was no image file.");
   try {
     await ready;
     const { scores, pixels, milliseconds } = await classify(file);
@@ -103,12 +103,19 @@ async function show(file) {
     URL.revokeObjectURL(view("picture").src);
     view("picture").src = URL.createObjectURL(file);
     showSeen(pixels);
+    view("unknown").hidden = TASK.threshold === null || best[0].share >= TASK.threshold;
     view("milliseconds").textContent = milliseconds.toFixed(milliseconds < 10 ? 1 : 0);
     view("result").hidden = false;
     say("");
   } catch (error) {
-    say(`This cannot be classified: ${error.message ?? error}`, true);
+    fail(`This cannot be classified: ${error.message ?? error}`);
   }
+}
+
+// Say why there is no result, and take an earlier one away.
+function fail(text) {
+  view("result").hidden = true;
+  say(text, true);
 }
 
 function say(text, wrong = false) {
@@ -126,6 +133,12 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
 }
 window.addEventListener("paste", (event) => show(event.clipboardData.files[0]));
 view("file").addEventListener("change", ({ target }) => target.files[0] && show(target.files[0]));
+
+for (const button of document.querySelectorAll("#samples button")) {
+  button.addEventListener("click", async () => {
+    show(await (await fetch(button.firstElementChild.src)).blob());
+  });
+}
 
 const ready = load();
 Object.assign(window, { classify, ready });

@@ -2,11 +2,16 @@
 
 import base64
 import gzip
+import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
 
 from pipeline.errors import ModelError
 from pipeline.graph import scores as score
@@ -28,7 +33,21 @@ PARTS = {
 DTYPES = ("FLOAT32", "UINT8")
 
 
-def demo(model: bytes, labels: Sequence[str], title: str) -> str:
+@dataclass(frozen=True)
+class Sample:
+    """An image of the data set, of the size that the model takes."""
+
+    label: str
+    pixels: npt.NDArray[np.uint8]  # [H, W, C]
+
+
+def demo(
+    model: bytes,
+    labels: Sequence[str],
+    title: str,
+    samples: Sequence[Sample] = (),
+    threshold: float | None = None,
+) -> str:
     """Write a page into which images are dropped, and which shows classes and milliseconds.
 
     It opens from a file, without a network and without a server.
@@ -37,12 +56,14 @@ def demo(model: bytes, labels: Sequence[str], title: str) -> str:
         model: A `.tflite` classifier of raw pixels 0..255, uint8 or float32, batch 1.
         labels: Names of the classes, in order.
         title: The heading.
+        samples: Images that the page offers to try.
+        threshold: Below which highest probability the page says that it does not know.
 
     Raises:
         ModelError: the model is not of that kind, or has another number of classes.
         ToolError: LiteRT.js is not installed and cannot be.
     """
-    task = _task(model, labels)
+    task = {**_task(model, labels), "threshold": threshold}
     folder = litertjs.modules()
     parts = {name: _packed((folder / path).read_bytes()) for name, path in PARTS.items()}
     environment = Environment(
@@ -55,6 +76,7 @@ def demo(model: bytes, labels: Sequence[str], title: str) -> str:
     return environment.get_template(TEMPLATE).render(
         title=title,
         task=task,
+        samples=[{"label": one.label, "source": _png(one.pixels)} for one in samples],
         parts={**parts, "model": _packed(model)},
         script="\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
         kilobytes=f"{len(model) / 1e3:,.0f}",
@@ -93,6 +115,13 @@ def _task(model: bytes, labels: Sequence[str]) -> dict[str, Any]:
         "zero": int(output.zero_points[0]) if output.zero_points.size else 0,
         "probabilities": scoring.kind(graph, Runner(model, graph=graph)) != "logits",
     }
+
+
+def _png(pixels: npt.NDArray[np.uint8]) -> str:
+    """An image as an address that holds it."""
+    whole = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(whole, "PNG")
+    return "data:image/png;base64," + base64.b64encode(whole.getvalue()).decode("ascii")
 
 
 def _packed(content: bytes) -> str:
