@@ -18,6 +18,7 @@ from pipeline.plan import clock as clocks
 from pipeline.plan.clock import Clock
 from pipeline.recipe import Recipe, Step
 from pipeline.report import guessing, verdict
+from pipeline.report.headline import headline
 from pipeline.stage import EXPORT
 from pipeline.system import lock, scratch, stopping
 from pipeline.system.files import fingerprint, write_atomic
@@ -94,6 +95,7 @@ def _recorded(
         settings = recipe.model_dump(mode="json", include={"data", "budget"}, exclude_none=True)
         parent.params({**head, **settings})
         parent.text(recipe.to_yaml(), "recipe.yaml")
+        parent.data(dataset.name, registry.digest(dataset.fingerprint), _profile(dataset))
         finished = _stages(recipe, dataset, out, parent, fresh, clock)
         _publish(finished, out)
         _summarize(finished, out, parent)
@@ -101,6 +103,12 @@ def _recorded(
         if clock:
             log.info("time: %s", clock.result())
         return finished, runs.ui_hint(parent)
+
+
+def _profile(dataset: datasets.Dataset) -> dict[str, int]:
+    """Numbers of images and classes, for MLflow."""
+    parts = {name: len(getattr(dataset, name)) for name in ("train", "val", "test")}
+    return {"num_rows": sum(parts.values()), "classes": dataset.num_classes, **parts}
 
 
 def _stages(
@@ -247,7 +255,7 @@ def _summarize(finished: list[Artifact], out: Path, parent: runs.Run) -> None:
     if last := next((a for a in reversed(finished) if a.model_file), None):
         parent.metrics(last.metrics)
         parent.params({"family": last.family, "arch": last.arch or {}})
-        parent.describe(verdict.verdict(finished))
+        parent.describe(f"**{headline(finished)}**\n\n{verdict.verdict(finished)}")
     for path in sorted((out / EXPORT).glob("*")):
         parent.file(path, EXPORT)
 
@@ -270,6 +278,8 @@ def _register(
         accuracy=made.metrics["test_accuracy"],
         objective=recipe.objective,
         scores={row["score"]: row["value"] for row in made.details.scores},
+        numbers=made.metrics,
+        source=dataset.name,
         split=dataset.fingerprint,
         tags={"data": dataset.name, "seed": str(recipe.seed)},
         data=_short(dataset.name),

@@ -114,6 +114,7 @@ def execute(loaded: Any, out: str, args: argparse.Namespace) -> int:
     from pipeline import runner
     from pipeline.plan import overview
     from pipeline.report import verdict
+    from pipeline.report.headline import headline
     from pipeline.stage import EXPORT
 
     if args.dry_run:
@@ -121,6 +122,7 @@ def execute(loaded: Any, out: str, args: argparse.Namespace) -> int:
         print("\n".join(overview.lines(recipe, dataset, place, clock)))
         return 0
     finished, hint = runner.run(loaded, place, args.fresh, began)
+    print(headline(finished))
     print(verdict.verdict(finished))
     for path in sorted((place / EXPORT).glob("*")):
         print(f"  {path} ({path.stat().st_size:,} bytes)")

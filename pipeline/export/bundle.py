@@ -161,7 +161,7 @@ class Bundle:
             return []
         images, labels = batch(self.ctx.data.test, count, self.ctx.seed)
         models = {name: runner.scores for name, runner in runners.items()}
-        return robustness.measured(images, labels, models)
+        return robustness.measured(list(images), labels, models)
 
     def ask_targets(self) -> None:
         """Note the verdict of each target of the recipe, and of the Edge TPU if it has a file."""
@@ -200,7 +200,8 @@ class Bundle:
         model, names = self.files[MODEL], list(self.ctx.data.class_names)
         images, labels = batch(self.ctx.data.test, EXAMPLES, self.ctx.seed)
         samples = [Sample(names[label], image) for image, label in zip(images, labels, strict=True)]
-        unknown = (made.details.evaluation or {}).get("unknown")
+        said = made.details.evaluation
+        unknown = said.get("unknown") if said else None
         least = unknown["threshold"] if unknown else None
         try:
             page = demo(model, names, self.about.name, samples, least)

@@ -133,7 +133,7 @@ def accuracy(
         images, labels = batch(split, damaged, seed=0)
         function = network.score(dataset.image_shape)
         models = {"model": lambda x: function(found.best.pixels.of(x.astype(np.float32)))}
-        more["damaged"] = robustness.measured(images, labels, models)
+        more["damaged"] = robustness.measured(list(images), labels, models)
     return {
         "part": part,
         "views": kind,

@@ -11,7 +11,7 @@ from pipeline.measure import answers, calibration, confusion
 from pipeline.measure.answers import Answers
 from pipeline.objective import Labels
 
-SHOWN = 24  # images that are named in each list
+SHOWN = 12  # images that are named in each list
 
 
 def evaluated(

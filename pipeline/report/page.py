@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from pipeline.artifact import Artifact
 from pipeline.objective import TITLES
-from pipeline.report import markdown, plots, scores
+from pipeline.report import markdown, mistakes, plots, scores, trust
+from pipeline.report.headline import headline
 from pipeline.report.verdict import (
     MISSING,
     TARGET_TITLES,
@@ -75,7 +76,11 @@ class Trial(BaseModel):
 
 
 def render_html(
-    artifacts: Sequence[Artifact], heading: str, recipe_yaml: str, lead: str = ""
+    artifacts: Sequence[Artifact],
+    heading: str,
+    recipe_yaml: str,
+    lead: str = "",
+    picture: mistakes.Picture | None = None,
 ) -> str:
     """Write the whole report as one page that loads nothing.
 
@@ -84,6 +89,7 @@ def render_html(
         heading: Name of the recipe.
         recipe_yaml: The resolved recipe, shown as it is.
         lead: The paragraph below the heading.
+        picture: Gives the address of a test image by its place; None: the page has no images.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -99,7 +105,10 @@ def render_html(
     return environment.get_template(TEMPLATE).render(
         heading=heading,
         lead=lead,
+        headline=headline(artifacts),
         verdict=verdict(artifacts),
+        mistakes=mistakes.of(artifacts, picture),
+        trust=trust.of(artifacts),
         columns=shown,
         stages=[a for a in artifacts if a.metrics],
         landed=_landed(artifacts),
@@ -116,6 +125,7 @@ def render_markdown(artifacts: Sequence[Artifact], heading: str, lead: str = "")
     blocks = [
         f"# {markdown.text(heading)}",
         markdown.text(lead),
+        f"**{markdown.text(headline(artifacts))}**",
         markdown.text(verdict(artifacts)),
     ]
     shown = columns(artifacts)

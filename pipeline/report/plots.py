@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifact import Artifact
+from pipeline.details import BinRow
 from pipeline.objective import TITLES
 from pipeline.report.verdict import label, listed, percent, shown
 from pipeline.system import numbers
@@ -234,6 +235,29 @@ def sensitivity(
         _percent_axis(axes, f"Validation {score}")
         _percent_axis(axes, "Zeros in the kernel", axis="x")
         figure.legend(loc="outside upper left", ncols=columns)
+    return "".join(text)
+
+
+def reliability(name: str, bins: Sequence[BinRow]) -> str:
+    """Draw accuracy by how sure the answers were.
+
+    Args:
+        name: tells this plot from the others of the same page.
+        bins: of answers that were about equally sure; a mark is as large as its share of images.
+
+    Returns:
+        An `<svg>` element that uses the CSS variables of `VARIABLES`.
+    """
+    most = max(row["images"] for row in bins)
+    with _figure(name, width=380, height=260) as (figure, text):
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1.2, label="equal")
+        sure, right = [row["sure"] for row in bins], [row["accuracy"] for row in bins]
+        sizes = [12 + 90 * row["images"] / most for row in bins]
+        axes.plot(sure, right, color=SERIES[0], linewidth=0.8, zorder=2)
+        axes.scatter(sure, right, s=sizes, color=SERIES[0], zorder=3, clip_on=False)
+        _percent_axis(axes, "Accuracy")
+        _percent_axis(axes, "Probability of the named class", axis="x")
     return "".join(text)
 
 

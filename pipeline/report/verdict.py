@@ -133,12 +133,10 @@ def verdict(artifacts: Sequence[Artifact]) -> str:
 
     If it is worse than that, and more than is allowed, the first sentence says so.
     """
-    measured = [
-        a for a in artifacts if a.model_file and any(map(math.isfinite, a.metrics.values()))
-    ]
-    if not measured:
+    found = measured(artifacts)
+    if not found:
         return "No stage has left a measured model yet."
-    final = measured[-1]
+    final = found[-1]
     size, zipped, latency = (
         finite(final.metrics.get(key)) for key in ("size_bytes", "gzip_bytes", "latency_ms")
     )
@@ -148,11 +146,11 @@ def verdict(artifacts: Sequence[Artifact]) -> str:
     facts += [fact for name in names if (fact := _score(final, name))]
     facts += [] if latency is None else [f"a latency of {milliseconds(latency)} ms"]
     text = f"The final model, {label(final)}, has {listed(facts)}." if facts else ""
-    if warning := guessing.warning(measured):
+    if warning := guessing.warning(found):
         text = f"{warning} {text}"
-    first, called = base(measured)
-    if first is not None and first is not final and (changes := _changes(first, final)):
-        text += f" Compared with the {called}, {label(first)}, {listed(changes)}."
+    for first, called in (base(found), _winner(found)):
+        if first is not None and first is not final and (changes := _changes(first, final)):
+            text += f" Compared with the {called}, {label(first)}, {listed(changes)}."
     if said := shortfall(artifacts):
         text = f"WORSE THAN ALLOWED: {said}. {text}"
     for one in artifacts:
@@ -161,6 +159,11 @@ def verdict(artifacts: Sequence[Artifact]) -> str:
     last = exported(artifacts)
     text += "".join(f" {landing(found)}" for found in (last.details.targets or [] if last else []))
     return text.strip() or f"The final model, {label(final)}, has neither size nor test accuracy."
+
+
+def measured(artifacts: Sequence[Artifact]) -> list[Artifact]:
+    """The artifacts with a model that has been measured."""
+    return [a for a in artifacts if a.model_file and any(map(math.isfinite, a.metrics.values()))]
 
 
 def _score(final: Artifact, name: str) -> str:
@@ -181,6 +184,12 @@ def base(measured: Sequence[Artifact]) -> tuple[Artifact | None, str]:
     return next((a for a in measured if a.stage == "finetune"), None), "fine-tuned float model"
 
 
+def _winner(measured: Sequence[Artifact]) -> tuple[Artifact | None, str]:
+    """The winner of the last search, and what the text calls it."""
+    searched = (a for a in reversed(measured) if a.stage == "search")
+    return next(searched, None), "winner of the search"
+
+
 def shortfall(artifacts: Sequence[Artifact]) -> str | None:
     """In what the final model is worse than what it was made from, more than is allowed."""
     final = next((a for a in reversed(artifacts) if a.model_file), None)
@@ -196,12 +205,30 @@ def _changes(base: Artifact, final: Artifact) -> list[str]:
         if before is not None and after is not None:
             points = round(100 * (after - before), 2)
             signed = f"{points:+.2f}".replace("-", "\N{MINUS SIGN}") if points else "0.00"
-            changes.append(f"test {TITLES[name]} changes by {signed} percentage points")
+            sure = _paired(base, final) if name == "accuracy" else ""
+            changes.append(f"test {TITLES[name]} changes by {signed} percentage points{sure}")
     for key, what in (("size_bytes", "file bytes"), ("gzip_bytes", "gzip bytes")):
         before, after = (finite(a.metrics.get(key)) for a in (base, final))
         if before and after:
             ratios.append(f"{before / after:.2f} for {what}")
     return changes + ([f"the compression ratio is {listed(ratios)}"] if ratios else [])
+
+
+def _paired(base: Artifact, final: Artifact) -> str:
+    """The interval of 95% of the change of test accuracy, where both were asked image by image.
+
+    Of `n` images `w` are won and `l` lost: the standard error of `(w - l) / n` is
+    `sqrt(w + l - (w - l)^2 / n) / n`, as in McNemar's test.
+    """
+    change = final.details.change
+    if change is None or change["compared_with"] != label(base):
+        return ""
+    won, lost, images = change["won"], change["lost"], change["images"]
+    error = math.sqrt(max(0.0, won + lost - (won - lost) ** 2 / images)) / images
+    centre = (won - lost) / images
+    low, high = (100 * (centre + sign * 1.96 * error) for sign in (-1, 1))
+    ends = f"{low:+.1f} to {high:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return f" (95% interval {ends})"
 
 
 def exported(artifacts: Sequence[Artifact]) -> Artifact | None:
@@ -211,6 +238,7 @@ def exported(artifacts: Sequence[Artifact]) -> Artifact | None:
 
 PLACES = {"npu": "the NPU", "tpu": "the TPU", "cpu": "the CPU", "xnnpack": "XNNPACK"}
 OF_THE_CPU = "xnnpack"  # operators that it does not take run on the same processor, only slower
+CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")  # of input and output, which cost next to nothing
 
 
 def lands(found: Mapping[str, Any]) -> bool:
@@ -235,6 +263,8 @@ def landing(found: Mapping[str, Any]) -> str:
     text = f"{name}: {found['mapped']} of {found['total']} operators on {PLACES.get(place, place)}"
     time_ms = finite(found.get("inference_ms")) if found["mapped"] else None
     text += "" if time_ms is None else f", {milliseconds(time_ms)} ms"
+    if place == OF_THE_CPU and left and all(op["name"] in CONVERSIONS for op in left):
+        return f"{text}, and {len(left)} beside it that convert numbers."
     if not left:
         return f"{text}."
     more = f"; and {len(left) - 1} more" if len(left) > 1 else ""

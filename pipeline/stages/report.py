@@ -14,6 +14,8 @@ from pipeline.context import Context
 from pipeline.stage import Kind, StageConfig
 from pipeline.system.files import write_atomic
 
+SIDE = 96  # pixels of an image on the page, at most
+
 
 class Config(StageConfig):
     """The `report:` section of a recipe; it has no settings."""
@@ -24,12 +26,18 @@ class Config(StageConfig):
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Render the report of all stages that finished."""
+    from pipeline.data import inline
     from pipeline.report import page
+
+    test = ctx.data.test
+
+    def picture(place: int) -> str:
+        return inline.address(test.images[test.index[place]], SIDE)
 
     finished = [a for a in artifact.load_all(ctx.run_dir) if a.directory != ctx.directory]
     files = {
         page.PAGE: page.render_html(
-            finished, ctx.recipe_name, ctx.recipe_yaml, lead=ctx.description
+            finished, ctx.recipe_name, ctx.recipe_yaml, lead=ctx.description, picture=picture
         ),
         "report.md": page.render_markdown(finished, ctx.recipe_name, lead=ctx.description),
     }

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -68,6 +68,12 @@ class Journal:
         """Record settings, points (name, value, milliseconds, step) and tags of a run."""
         self._record(
             {"call": "log", "run_id": run_id, "params": params, "points": points, "tags": tags}
+        )
+
+    def data(self, run_id: str, name: str, digest: str, profile: Mapping[str, int]) -> None:
+        """Record the data set that a run learns from; MLflow keeps no image of it."""
+        self._record(
+            {"call": "data", "run_id": run_id, "name": name, "digest": digest, "profile": profile}
         )
 
     def file(self, run_id: str, path: Path, folder: str | None) -> None:
@@ -184,6 +190,16 @@ class Journal:
                     [Param(*one) for one in (call["params"] or {}).items()],
                     [RunTag(*one) for one in (call["tags"] or {}).items()],
                 )
+            case "data":
+                known = Dataset(
+                    call["name"][:500],
+                    call["digest"],
+                    source_type="flopsmith",
+                    source=json.dumps({"uri": call["name"]}),
+                    profile=json.dumps(call["profile"]),
+                )
+                context = InputTag("mlflow.data.context", "training")
+                client.log_inputs(run_id, [DatasetInput(known, [context])])
             case "file":
                 if Path(call["path"]).exists():
                     client.log_artifact(run_id, call["path"], call["folder"])

@@ -4,8 +4,10 @@ import base64
 import hashlib
 import io
 import logging
+import math
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -14,6 +16,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+from mlflow.entities import Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -23,6 +26,7 @@ from pipeline.system import quiet
 from pipeline.tracking import store
 from pipeline.tracking.runs import Run
 
+DIGITS = 36  # characters that MLflow takes of the digest of a data set
 MODEL, LABELS = "model.tflite", "labels.txt"  # of a run's export directory
 CHAMPION = "champion"
 CODE = Path(__file__).with_name("serving.py")
@@ -52,6 +56,13 @@ class Candidate:
     withhold: str | None = None  # why it must not be the champion; None: it may be
     objective: str = "accuracy"  # the score that decides
     scores: Mapping[str, float] = field(default_factory=dict)  # all of them on test
+    numbers: Mapping[str, float] = field(default_factory=dict)  # for the page of the model
+    source: str = ""  # the data set, as the recipe names it
+
+    @property
+    def digest(self) -> str:
+        """The data set in as many characters as MLflow takes."""
+        return digest(self.split)
 
     @property
     def name(self) -> str:
@@ -114,12 +125,33 @@ def _version(client: MlflowClient, made: Candidate, tags: Mapping[str, str]) -> 
     with quiet.muted():
         # loads the model once, to see that it answers the example
         logged = mlflow.pyfunc.log_model(name=made.name, python_model=str(CODE), **_contents(made))
+        _measure(client, made, logged.model_id)
         try:
             client.create_registered_model(made.name, description=_usage(made.name))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         return mlflow.register_model(logged.model_uri, made.name, tags=dict(tags))
+
+
+def digest(fingerprint: str) -> str:
+    """A fingerprint in as many characters as MLflow takes for a data set."""
+    return fingerprint[:DIGITS]
+
+
+def _measure(client: MlflowClient, made: Candidate, model_id: str) -> None:
+    """Give the page of the logged model its numbers, those on test with the data set."""
+    active = mlflow.active_run()
+    now = int(time.time() * 1000)
+    if active is None or not made.numbers:
+        return
+    data = {"dataset_name": made.source, "dataset_digest": made.digest}
+    known = [
+        Metric(name, value, now, 0, model_id=model_id, **(data if name.startswith("test_") else {}))
+        for name, value in made.numbers.items()
+        if math.isfinite(value)
+    ]
+    client.log_batch(active.info.run_id, metrics=known)
 
 
 def _contents(made: Candidate) -> dict[str, Any]:

@@ -118,6 +118,17 @@ class Run:
         for start in range(0, len(points), METRICS):
             self._to.log(self._id, points=points[start : start + METRICS])
 
+    def data(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
+        """Record which data set the run learns from, once.
+
+        Args:
+            name: As the recipe names it.
+            digest: Of its pixels, labels and division, at most 36 characters.
+            profile: Numbers of images and classes.
+        """
+        if self.is_new:
+            self._to.data(self._id, name, digest, profile)
+
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
         if values:

@@ -134,7 +134,7 @@ def test_a_card_says_what_a_stranger_asks(page: str) -> None:
         "Budget: flops at most 6M.",
         "01-search: 1 trial: 1 completed.",
         "| 02-quantize | 98.79 |",
-        "| cat | 100.00 | 2 |",
+        "| cat | 100.00 | \N{EN DASH} | \N{EN DASH} | 2 |",
         "network of the family resnet",
     ):
         assert fact in page
@@ -146,7 +146,7 @@ def test_a_network_without_a_family_has_none_in_its_card(content: bytes) -> None
 
 
 def test_words_of_the_user_cannot_break_the_page(page: str) -> None:
-    assert "| a\\|b &lt;i&gt; | \N{EN DASH} | 0 |" in page
+    assert "| a\\|b &lt;i&gt; | \N{EN DASH} | \N{EN DASH} | \N{EN DASH} | 0 |" in page
     assert r"Tells \*pets\* apart" in page
     assert "<i>" not in prose(page)
 

@@ -82,9 +82,16 @@ def test_the_verdict_leaves_out_what_was_not_measured() -> None:
     assert "Compared" not in markdown
 
 
-def test_the_verdict_compares_with_nothing_where_nothing_was_finetuned() -> None:
-    markdown = render_markdown([artifact("01-search", FLOAT), artifact("02-quantize", INT8)], "x")
-    assert "Compared" not in markdown
+def test_the_verdict_compares_with_the_winner_of_the_search_too() -> None:
+    made = [
+        artifact("01-search", FLOAT),
+        artifact("02-finetune", FLOAT),
+        artifact("03-quantize", INT8),
+    ]
+    for kept, count in ((made, 2), (made[::2], 1), (made[2:], 0)):
+        said = render_markdown(kept, "x")
+        assert said.count("Compared with the") == count
+        assert ("the winner of the search, 01-search, " in said) == (count > 0)
 
 
 def test_an_accuracy_that_stays_is_a_change_of_zero_without_a_sign() -> None:
@@ -223,7 +230,7 @@ def test_the_hardest_class_comes_first_and_only_of_the_last_stage_that_has_class
 def test_a_class_without_test_images_comes_last_with_a_dash() -> None:
     rows = [{"class": "owl", "test_accuracy": None, "test_images": 0}, *CLASSES]
     page = plain(artifact("01-finetune", FLOAT, per_class=rows))
-    assert page.rows[-1] == ["owl", "\N{EN DASH}", "0"]
+    assert page.rows[-1] == ["owl", *"\N{EN DASH}" * 3, "0"]
 
 
 HOSTILE = "<script>alert('|')</script>"

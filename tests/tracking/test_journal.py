@@ -38,6 +38,7 @@ def record(to: Journal, run_id: str, place: Path) -> str:
     inner = to.create("0", "trial-0", {PARENT: child}, 1000)
     to.log(child, params={"epochs": "3"}, tags={"resumed": "false"})
     to.log(child, points=[("val/loss", 0.5, 2000, 1), ("val/loss", 0.25, 3000, 2)])
+    to.data(run_id, "folder:pets", "0123", {"num_rows": 7})
     to.file(child, place / "model.tflite", "export")
     to.text(inner, "seed: 7\n", "recipe.yaml")
     to.status(inner, "FAILED")
@@ -55,6 +56,9 @@ def check(client: MlflowClient, run_id: str, tmp_path: Path) -> None:
     assert [(p.step, p.value, p.timestamp) for p in points] == [(1, 0.5, 2000), (2, 0.25, 3000)]
     copy = client.download_artifacts(child.info.run_id, "export/model.tflite", str(tmp_path))
     assert Path(copy).read_bytes() == b"TFL3"
+    (given,) = client.get_run(run_id).inputs.dataset_inputs
+    assert (given.dataset.name, given.dataset.digest) == ("folder:pets", "0123")
+    assert json.loads(given.dataset.profile) == {"num_rows": 7}
     text = client.download_artifacts(inner.info.run_id, "recipe.yaml", str(tmp_path))
     assert Path(text).read_text() == "seed: 7\n"
 

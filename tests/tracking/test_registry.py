@@ -337,3 +337,16 @@ def test_a_run_that_exports_nothing_registers_nothing(
     (workplace / "nothing.yaml").write_text(text)
     runner.run(recipe.load("nothing.yaml"), workplace / "nothing")
     assert not client.search_model_versions("name = 'flopsmith-nothing'")
+
+
+def test_the_page_of_the_model_has_its_numbers_those_on_test_with_the_data_set(
+    register: Register, client: MlflowClient
+) -> None:
+    numbers = {"test_accuracy": 0.875, "size_bytes": 2048.0}
+    version = register(numbers=numbers, source="folder:pets", split="a" * 64)
+    model_id = client.get_model_version(version.name, version.version).model_id
+    found = {one.key: one for one in client.get_logged_model(model_id).metrics}
+    assert {key: one.value for key, one in found.items()} == numbers
+    assert found["test_accuracy"].dataset_name == "folder:pets"
+    assert found["test_accuracy"].dataset_digest == "a" * 36
+    assert found["size_bytes"].dataset_name is None

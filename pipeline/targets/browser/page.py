@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
 
+from pipeline.data import inline
 from pipeline.errors import ModelError
 from pipeline.graph import scores as score
 from pipeline.targets.browser import litertjs
@@ -76,7 +75,7 @@ def demo(
     return environment.get_template(TEMPLATE).render(
         title=title,
         task=task,
-        samples=[{"label": one.label, "source": _png(one.pixels)} for one in samples],
+        samples=[{"label": one.label, "source": inline.address(one.pixels)} for one in samples],
         parts={**parts, "model": _packed(model)},
         script="\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
         kilobytes=f"{len(model) / 1e3:,.0f}",
@@ -115,13 +114,6 @@ def _task(model: bytes, labels: Sequence[str]) -> dict[str, Any]:
         "zero": int(output.zero_points[0]) if output.zero_points.size else 0,
         "probabilities": scoring.kind(graph, Runner(model, graph=graph)) != "logits",
     }
-
-
-def _png(pixels: npt.NDArray[np.uint8]) -> str:
-    """An image as an address that holds it."""
-    whole = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(whole, "PNG")
-    return "data:image/png;base64," + base64.b64encode(whole.getvalue()).decode("ascii")
 
 
 def _packed(content: bytes) -> str:
