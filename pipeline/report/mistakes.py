@@ -61,9 +61,12 @@ def of(artifacts: Sequence[Artifact], picture: Picture | None = None) -> dict[st
         both = zip(change["before"], change["after"], strict=True)
         shown = [row(a, (change["compared_with"], b), (label(last), a)) for b, a in both]
         galleries.append(("Images whose class changed", changed_text(change, label(last)), shown))
+    sure = said["surest_mistakes"]
+    known = {one["image"] for one in sure}
+    hard = [one for one in said["hardest"] if one["image"] not in known]
     for title, lead, rows in (
-        ("Surest mistakes", "Named wrong with the highest probability.", said["surest_mistakes"]),
-        ("Hardest images", "The true class has the least probability.", said["hardest"]),
+        ("Surest mistakes", "Named wrong with the highest probability.", sure),
+        ("Other hard images", "The true class has the least probability.", hard),
     ):
         if rows:
             galleries.append((title, lead, [row(one, (label(last), one)) for one in rows]))

