@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page as Tab
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 from support.report_run import FLOAT, INT8, LAYERS, artifact, trial
 
 from pipeline.data import inline
@@ -98,12 +98,12 @@ def test_a_mark_shows_its_network_and_so_does_the_list(tab: Tab) -> None:
     marks = tab.locator(".front svg path[aria-roledescription='point']")
     assert marks.count() >= 200
     marks.nth(marks.count() - 1).click(force=True)
-    tab.wait_for_function("document.querySelector('select[name=network]').value !== '7'")
+    expect(chosen).not_to_have_value("7")
     shown.append(network.inner_text())
     clicked = chosen.input_value()
     chosen.focus()
     tab.keyboard.press("ArrowDown")
-    tab.wait_for_function(f"document.querySelector('select[name=network]').value !== '{clicked}'")
+    expect(chosen).not_to_have_value(clicked)
     shown.append(network.inner_text())
     assert len({*shown}) == 3
     assert all("width" in one and "learning_rate" in one for one in shown)
@@ -111,7 +111,7 @@ def test_a_mark_shows_its_network_and_so_does_the_list(tab: Tab) -> None:
 
 def test_accuracy_can_be_looked_at_against_another_cost(tab: Tab) -> None:
     tab.locator("select[name=cost]").select_option("params")
-    tab.wait_for_function("document.querySelector('.front svg').textContent.includes('Parameters')")
+    expect(tab.locator(".front svg")).to_contain_text("Parameters")
 
 
 def test_nothing_serious_stands_in_the_way_of_people_with_disabilities(tab: Tab) -> None:
