@@ -102,7 +102,7 @@ def test_a_mark_shows_its_network_and_so_does_the_list(tab: Tab) -> None:
     shown.append(network.inner_text())
     clicked = chosen.input_value()
     chosen.focus()
-    tab.keyboard.press("ArrowDown")
+    tab.keyboard.press("ArrowUp")
     expect(chosen).not_to_have_value(clicked)
     shown.append(network.inner_text())
     assert len({*shown}) == 3
