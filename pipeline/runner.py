@@ -12,6 +12,7 @@ from pipeline.artifact import Artifact
 from pipeline.context import Context
 from pipeline.data import datasets
 from pipeline.measure import ledger, reference
+from pipeline.measure.comparison import RECIPE
 from pipeline.measure.metrics import measure
 from pipeline.plan import before, form, overview
 from pipeline.plan import clock as clocks
@@ -90,6 +91,7 @@ def _recorded(
         scratch.used(),
     ):
         form.remember(asked, recipe, out)
+        write_atomic(out / RECIPE, recipe.to_yaml())
         # by dotted key: `mlflow run` has logged its own `recipe` and `data` to this run
         head = {"recipe": {"name": recipe.name}, "seed": recipe.seed}
         settings = recipe.model_dump(mode="json", include={"data", "budget"}, exclude_none=True)
@@ -137,7 +139,7 @@ def _stages(
                     log.warning("%s: %s", step.name, said)
         parent.catch_up()
         if done is None:
-            with parent.child(name, {"resumed": "false"}) as nested:
+            with parent.child(name, _tags(recipe, step, "false")) as nested:
                 nested.params(step.config.model_dump(mode="json"))
                 write_atomic(out / name / before.MARK, json.dumps({"fingerprint": code}))
                 ctx = _context(recipe, dataset, out / name, code, nested)
@@ -145,10 +147,11 @@ def _stages(
                 floor = _floor(start, finished, recipe, dataset, share)
                 done = _run_stage(step, source, ctx, floor, clock)
                 nested.metrics({**done.metrics, "seconds": done.seconds})
+                _conclude(done, nested)
         else:
             log.info("%s: done before, %s", step.name, _line(done))
             if not parent.has(name):
-                _tell(step, done, parent, name)
+                _tell(recipe, step, done, parent, name)
         if done.model_file:
             if not share and (said := guessing.warning([*finished, done])):
                 log.warning("%s: %s", done.stage, said)
@@ -159,15 +162,29 @@ def _stages(
     return finished
 
 
-def _tell(step: Step, done: Artifact, parent: runs.Run, name: str) -> None:
+def _tags(recipe: Recipe, step: Step, resumed: str) -> dict[str, str]:
+    """What tells the run of a stage from others in MLflow."""
+    return {"stage": step.name, "recipe": recipe.name, "resumed": resumed}
+
+
+def _conclude(done: Artifact, nested: runs.Run) -> None:
+    """Say in MLflow what a stage has come to: the family, the winner."""
+    if done.family:
+        nested.tags({"family": done.family})
+    if done.details.winner:
+        nested.won(done.details.winner)
+
+
+def _tell(recipe: Recipe, step: Step, done: Artifact, parent: runs.Run, name: str) -> None:
     """Record a stage that an earlier command has finished, and MLflow has not recorded."""
-    with parent.child(name, {"resumed": "true"}) as nested:
+    with parent.child(name, _tags(recipe, step, "true")) as nested:
         nested.params(step.config.model_dump(mode="json"))
         for row in done.details.trials:
             nested.trial(row)
         if nested.is_new and done.details.history:
             nested.curves(done.details.history)
         nested.metrics({**done.metrics, "seconds": done.seconds})
+        _conclude(done, nested)
 
 
 def _floor(
@@ -255,6 +272,7 @@ def _summarize(finished: list[Artifact], out: Path, parent: runs.Run) -> None:
     if last := next((a for a in reversed(finished) if a.model_file), None):
         parent.metrics(last.metrics)
         parent.params({"family": last.family, "arch": last.arch or {}})
+        parent.tags({"stage": "recipe", **({"family": last.family} if last.family else {})})
         parent.describe(f"**{headline(finished)}**\n\n{verdict.verdict(finished)}")
     for path in sorted((out / EXPORT).glob("*")):
         parent.file(path, EXPORT)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.system.nested import flat
 from pipeline.system.numbers import written
 
 FEWEST = 10  # networks below which nothing is said
@@ -47,19 +48,8 @@ class Importance:
 
 def choices(trial: Mapping[str, Any]) -> dict[str, Any]:
     """The choices that made a network, flat: family, architecture, settings, epochs."""
-    found: dict[str, Any] = {"family": trial.get("family")}
-    for part in ("arch", "settings"):
-        _flatten(trial.get(part) or {}, "", found)
-    found["epochs"] = trial.get("epochs")
-    return found
-
-
-def _flatten(values: Mapping[str, Any], prefix: str, into: dict[str, Any]) -> None:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            _flatten(value, f"{prefix}{key}.", into)
-        else:
-            into[f"{prefix}{key}"] = value
+    parts = {**(trial.get("arch") or {}), **(trial.get("settings") or {})}
+    return {"family": trial.get("family"), **flat(parts), "epochs": trial.get("epochs")}
 
 
 def number(value: Any) -> float | None:

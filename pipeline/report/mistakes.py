@@ -51,15 +51,9 @@ def of(artifacts: Sequence[Artifact], picture: Picture | None = None) -> dict[st
     said, change = last.details.evaluation, last.details.change
     cells = [tuple(cell) for cell in said["confusion"]]
 
-    def row(found: ImageRow, *models: tuple[str, ImageRow]) -> Shown:
-        source = picture(found["image"]) if picture else None
-        answers = [_answer(model, one, names) for model, one in models]
-        return Shown(source, names[found["label"]], answers)
-
     galleries = []
     if change and change["changed"]:
-        both = zip(change["before"], change["after"], strict=True)
-        shown = [row(a, (change["compared_with"], b), (label(last), a)) for b, a in both]
+        shown = changed(change, label(last), names, picture)
         galleries.append(("Images whose class changed", changed_text(change, label(last)), shown))
     sure = said["surest_mistakes"]
     known = {one["image"] for one in sure}
@@ -69,7 +63,8 @@ def of(artifacts: Sequence[Artifact], picture: Picture | None = None) -> dict[st
         ("Other hard images", "The true class has the least probability.", hard),
     ):
         if rows:
-            galleries.append((title, lead, [row(one, (label(last), one)) for one in rows]))
+            shown = [_shown(names, picture, (label(last), one)) for one in rows]
+            galleries.append((title, lead, shown))
     return {
         "label": label(last),
         "names": names,
@@ -77,6 +72,29 @@ def of(artifacts: Sequence[Artifact], picture: Picture | None = None) -> dict[st
         "pairs": _pairs(cells, names),
         "galleries": galleries,
     }
+
+
+def changed(
+    change: Change, name: str, class_names: Sequence[str], picture: Picture | None
+) -> list[Shown]:
+    """Images that two models name differently, with the answers of both.
+
+    Args:
+        change: From the first model to the second.
+        name: What the second is called.
+        class_names: Names of the classes.
+        picture: Gives the address of a test image; None: no images are shown.
+    """
+    both = zip(change["before"], change["after"], strict=True)
+    first = change["compared_with"]
+    return [_shown(class_names, picture, (first, b), (name, a)) for b, a in both]
+
+
+def _shown(names: Sequence[str], picture: Picture | None, *models: tuple[str, ImageRow]) -> Shown:
+    found = models[0][1]
+    source = picture(found["image"]) if picture else None
+    answers = [_answer(model, one, names) for model, one in models]
+    return Shown(source, names[found["label"]], answers)
 
 
 def changed_text(change: Change, name: str) -> str:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.artifact import Artifact
+from pipeline.details import Change
 from pipeline.objective import MEANINGS, TITLES
 from pipeline.report import guessing, scores
 from pipeline.system import numbers
 
+QUANTILE = 1.96  # of the normal distribution, at 97.5%
 MISSING = "\N{EN DASH}"
 Format = Callable[[float | None], str]
 
@@ -215,20 +217,26 @@ def _changes(base: Artifact, final: Artifact) -> list[str]:
 
 
 def _paired(base: Artifact, final: Artifact) -> str:
-    """The interval of 95% of the change of test accuracy, where both were asked image by image.
+    """The interval of the change of test accuracy, where both were asked image by image."""
+    change = final.details.change
+    if change is None or change["compared_with"] != label(base):
+        return ""
+    low, _, high = paired(change)
+    ends = f"{low:+.1f} to {high:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return f" (95% interval {ends})"
+
+
+def paired(found: Change) -> tuple[float, float, float]:
+    """The change of test accuracy in points, between the ends of its interval of 95%.
 
     Of `n` images `w` are won and `l` lost: the standard error of `(w - l) / n` is
     `sqrt(w + l - (w - l)^2 / n) / n`, as in McNemar's test.
     """
-    change = final.details.change
-    if change is None or change["compared_with"] != label(base):
-        return ""
-    won, lost, images = change["won"], change["lost"], change["images"]
+    won, lost, images = found["won"], found["lost"], found["images"]
     error = math.sqrt(max(0.0, won + lost - (won - lost) ** 2 / images)) / images
     centre = (won - lost) / images
-    low, high = (100 * (centre + sign * 1.96 * error) for sign in (-1, 1))
-    ends = f"{low:+.1f} to {high:+.1f}".replace("-", "\N{MINUS SIGN}")
-    return f" (95% interval {ends})"
+    low, high = (100 * (centre + sign * QUANTILE * error) for sign in (-1, 1))
+    return low, 100 * centre, high
 
 
 def exported(artifacts: Sequence[Artifact]) -> Artifact | None:

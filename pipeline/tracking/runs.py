@@ -17,8 +17,9 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.details import Objective
 from pipeline.errors import ModelError
+from pipeline.system.nested import flat
 from pipeline.system.numbers import written
-from pipeline.tracking import journal, resume, store
+from pipeline.tracking import journal, resume, store, view
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.resume import CONTINUES, PARENT, Earlier, Note
 from pipeline.tracking.store import STORE
@@ -83,7 +84,7 @@ class Run:
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Record settings; nested ones by dotted key."""
-        found = {key: written(value)[:6000] for key, value in flat(values).items()}
+        found = {key: written(v)[:6000] for key, v in flat(values).items() if v is not None}
         known = self._earlier.params if self._earlier else {}
         # MLflow never changes a setting: that of the earlier command stays, and a tag tells the new
         changed = {key: found[key] for key in found if known.get(key, found[key]) != found[key]}
@@ -149,6 +150,8 @@ class Run:
     def trial(self, row: Mapping[str, Any]) -> None:
         """Record one trial of a search as a nested run; later calls add numbers to it."""
         name, numbers = f"trial-{row['trial_id']}", {k: row[k] for k in NUMBERS if k in row}
+        if rate := row["settings"].get("learning_rate"):
+            numbers["log10_lr"] = math.log10(rate)
         numbers = {key: value for key, value in numbers.items() if value is not None}
         found = self._earlier and self._earlier.nested.get(name)
         if found and found.done:
@@ -158,7 +161,8 @@ class Run:
         if known := self._trials.get(row["trial_id"]):
             known.metrics(numbers)
             return
-        with self.child(name, seconds_ago=row["seconds"]) as run:
+        tags = {"stage": "trial", "family": row["family"]}
+        with self.child(name, tags, seconds_ago=row["seconds"]) as run:
             self._trials[row["trial_id"]] = run
             continued = {"continues": f"trial-{row['parent']}"} if row.get("parent") else {}
             chosen = {"family": row["family"], **row["settings"], "arch": row["arch"]}
@@ -171,6 +175,12 @@ class Run:
                 run.tags({"error": row["error"].strip().splitlines()[-1]})
         if row["error"]:
             self._to.status(run.run_id, "FAILED")
+
+    def won(self, trial_id: str) -> None:
+        """Tell the trial that won the search from the others."""
+        self.tags({"winner": f"trial-{trial_id}"})
+        if run := self._trials.get(trial_id):
+            run.tags({"winner": "yes"})
 
     def end(self, status: str) -> None:
         """End the run of the recipe, and record what MLflow has missed if it is back."""
@@ -237,6 +247,7 @@ def start(
             run.tags({CONTINUES: before.info.run_id})
         if place:
             resume.write(place, Note(run.run_id, code))
+        view.publish(client, run.experiment_id)
     with _ending(client, run, opened.inner):
         yield run
 
@@ -280,30 +291,19 @@ def download(uri: str, directory: Path) -> Path:
 
 
 def ui_hint(run: Run) -> str:
-    """The command that shows a run, and the address it shows it at."""
+    """The command that shows a run, and the addresses of all runs, of it and of its report."""
     if run.waiting:
         return f"it has not recorded everything; the same command does: {run.waiting}"
     uri = mlflow.get_tracking_uri()
-    page = f"#/experiments/{run.experiment_id}/runs/{run.run_id}"
-    if uri.startswith("http"):
-        return f"{store.hidden(uri).rstrip('/')}/{page}"
+    pages = {
+        "the run": f"#/experiments/{run.experiment_id}/runs/{run.run_id}",
+        "its report": view.report(run.experiment_id, run.run_id),
+        "all runs and trials": view.page(run.experiment_id),
+    }
+    server = "http://127.0.0.1:5000"
+    if is_served := uri.startswith("http"):
+        server = store.hidden(uri).rstrip("/")
+    lines = [f"  {name}: {server}/{page}" for name, page in pages.items()]
     allowed = f"{store.FILE_STORE}=true " if store.is_files(uri) else ""
-    return f"{allowed}mlflow ui --backend-store-uri {shlex.quote(uri)} --port 5000\n  http://127.0.0.1:5000/{page}"
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested mappings and lists of mappings to dotted keys.
-
-    >>> flat({"a": {"b": 1}, "c": [{"d": 2}], "e": [3, 4]})
-    {'a.b': 1, 'c.0.d': 2, 'e': [3, 4]}
-    """
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
-            value = {str(i): v for i, v in enumerate(value)}
-        if isinstance(value, Mapping):
-            found.update(flat(value, f"{path}."))
-        else:
-            found[path] = value
-    return found
+    command = f"{allowed}mlflow ui --backend-store-uri {shlex.quote(uri)} --port 5000"
+    return "\n".join(lines).strip() if is_served else "\n".join([command, *lines])

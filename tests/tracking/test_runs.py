@@ -7,9 +7,10 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from pipeline.system.nested import flat
 from pipeline.tracking import runs
 from pipeline.tracking.resume import EXPERIMENT
-from pipeline.tracking.runs import PARENT, flat
+from pipeline.tracking.runs import PARENT
 
 pytestmark = pytest.mark.usefixtures("workplace", "new_process")
 ROW: dict[str, Any] = {

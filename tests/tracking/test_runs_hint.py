@@ -17,9 +17,12 @@ pytestmark = pytest.mark.usefixtures("workplace", "new_process")
 
 
 def test_the_hint_names_the_store_and_the_run(workplace: Path, parent: runs.Run) -> None:
-    command, address = runs.ui_hint(parent).splitlines()
+    command, address, report, every = runs.ui_hint(parent).splitlines()
     assert command.startswith(f"mlflow ui --backend-store-uri sqlite:///{workplace}/mlflow.db ")
-    assert address.endswith(f"#/experiments/{parent.experiment_id}/runs/{parent.run_id}")
+    page = f"http://127.0.0.1:5000/#/experiments/{parent.experiment_id}/runs"
+    assert address == f"  the run: {page}/{parent.run_id}"
+    assert report == f"  its report: {page}/{parent.run_id}/artifacts/export/report.html"
+    assert every.startswith(f"  all runs and trials: {page}?viewStateShareKey=flopsmith&")
 
 
 def test_the_hint_can_be_pasted_into_a_shell(
@@ -35,7 +38,8 @@ def test_the_hint_for_a_server_is_its_address(
 ) -> None:
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "http://here:5000/")
     page = f"#/experiments/{parent.experiment_id}/runs/{parent.run_id}"
-    assert runs.ui_hint(parent) == f"http://here:5000/{page}"
+    assert runs.ui_hint(parent).splitlines()[0] == f"the run: http://here:5000/{page}"
+    assert runs.ui_hint(parent).count("http://here:5000/#/experiments/") == 3
 
 
 @pytest.mark.slow
