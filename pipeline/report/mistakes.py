@@ -1,7 +1,7 @@
 """Which images the final model gets wrong: the confused classes, and some of the images."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.artifact import Artifact
@@ -11,6 +11,8 @@ from pipeline.report.verdict import label
 WHOLE = 24  # classes up to which the whole table is shown
 PAIRS = 20  # confused pairs that are listed beyond that
 Picture = Callable[[int], str]  # the address of a test image by its place
+# of a test image and the classes that both models named: what spoke for them, title and address
+Maps = Callable[[int, int, int], list[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Shown:
     source: str | None  # its address
     truth: str
     answers: list[Answer]
+    maps: list[tuple[str, str]] = field(default_factory=list)  # title and address
 
     @property
     def alt(self) -> str:
@@ -37,12 +40,15 @@ class Shown:
         return f"Test image of class {self.truth}"
 
 
-def of(artifacts: Sequence[Artifact], picture: Picture | None = None) -> dict[str, Any] | None:
+def of(
+    artifacts: Sequence[Artifact], picture: Picture | None = None, maps: Maps | None = None
+) -> dict[str, Any] | None:
     """Gather what the page shows of the mistakes; None where they are not known.
 
     Args:
         artifacts: Of the finished stages, in order.
         picture: Gives the address of a test image; None: no images are shown.
+        maps: Gives what spoke for the classes of an image whose class changed; None: not shown.
     """
     last = next((one for one in reversed(artifacts) if one.details.evaluation), None)
     if last is None or last.details.evaluation is None:
@@ -53,7 +59,7 @@ def of(artifacts: Sequence[Artifact], picture: Picture | None = None) -> dict[st
 
     galleries = []
     if change and change["changed"]:
-        shown = changed(change, label(last), names, picture)
+        shown = changed(change, label(last), names, picture, maps)
         galleries.append(("Images whose class changed", changed_text(change, label(last)), shown))
     sure = said["surest_mistakes"]
     known = {one["image"] for one in sure}
@@ -75,7 +81,11 @@ def of(artifacts: Sequence[Artifact], picture: Picture | None = None) -> dict[st
 
 
 def changed(
-    change: Change, name: str, class_names: Sequence[str], picture: Picture | None
+    change: Change,
+    name: str,
+    class_names: Sequence[str],
+    picture: Picture | None,
+    maps: Maps | None = None,
 ) -> list[Shown]:
     """Images that two models name differently, with the answers of both.
 
@@ -84,10 +94,16 @@ def changed(
         name: What the second is called.
         class_names: Names of the classes.
         picture: Gives the address of a test image; None: no images are shown.
+        maps: Gives what spoke for both classes; None: not shown.
     """
     both = zip(change["before"], change["after"], strict=True)
     first = change["compared_with"]
-    return [_shown(class_names, picture, (first, b), (name, a)) for b, a in both]
+    shown = []
+    for before, after in both:
+        one = _shown(class_names, picture, (first, before), (name, after))
+        seen = maps(after["image"], before["named"], after["named"]) if maps else []
+        shown.append(replace(one, maps=seen))
+    return shown
 
 
 def _shown(names: Sequence[str], picture: Picture | None, *models: tuple[str, ImageRow]) -> Shown:

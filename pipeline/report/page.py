@@ -84,6 +84,7 @@ def render_html(
     recipe_yaml: str,
     lead: str = "",
     picture: mistakes.Picture | None = None,
+    maps: mistakes.Maps | None = None,
 ) -> str:
     """Write the whole report as one page that loads nothing.
 
@@ -93,6 +94,7 @@ def render_html(
         recipe_yaml: The resolved recipe, shown as it is.
         lead: The paragraph below the heading.
         picture: Gives the address of a test image by its place; None: the page has no images.
+        maps: Gives what spoke for the classes of an image whose class changed.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -112,7 +114,7 @@ def render_html(
         lead=lead,
         headline=headline(artifacts),
         verdict=verdict(artifacts),
-        mistakes=mistakes.of(artifacts, picture),
+        mistakes=mistakes.of(artifacts, picture, maps),
         trust=trust.of(artifacts),
         columns=shown,
         stages=[a for a in artifacts if a.metrics],

@@ -1,12 +1,14 @@
 """Report: one page with the accuracy, size and cost of the model after every stage.
 
-Reads:   the `artifact.json` of every finished stage of the run.
+Reads:   the `artifact.json` of every finished stage of the run, and its models and test images.
 Writes:  `report.html` (self-contained) and `report.md`, here and in the run's `export` directory.
 Why:     side by side, the numbers show which stage was worth what it cost.
 Source:  none; the numbers are defined in `pipeline.measure.metrics`.
 """
 
-from typing import ClassVar
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from pipeline import artifact
 from pipeline.artifact import Artifact
@@ -14,7 +16,11 @@ from pipeline.context import Context
 from pipeline.stage import Kind, StageConfig
 from pipeline.system.files import write_atomic
 
+if TYPE_CHECKING:
+    from pipeline.report.mistakes import Maps
+
 SIDE = 96  # pixels of an image on the page, at most
+log = logging.getLogger("flopsmith")
 
 
 class Config(StageConfig):
@@ -37,10 +43,50 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     finished = [a for a in artifact.load_all(ctx.run_dir) if a.directory != ctx.directory]
     files = {
         page.PAGE: page.render_html(
-            finished, ctx.recipe_name, ctx.recipe_yaml, lead=ctx.description, picture=picture
+            finished,
+            ctx.recipe_name,
+            ctx.recipe_yaml,
+            lead=ctx.description,
+            picture=picture,
+            maps=_maps(finished, ctx),
         ),
         "report.md": page.render_markdown(finished, ctx.recipe_name, lead=ctx.description),
     }
     for name, content in files.items():
         write_atomic(ctx.directory / name, content)
     return ctx.done(source, deliverables=tuple(files))
+
+
+def _maps(finished: Sequence[Artifact], ctx: Context) -> "Maps | None":
+    """What spoke for the classes of an image in the model before and in the final file.
+
+    By class activation maps where both have them, else by occlusion; None where nothing changed.
+    """
+    from pipeline.data import inline
+    from pipeline.explain import methods, picture, subject
+    from pipeline.graph import keras_file
+
+    last = next((one for one in reversed(finished) if one.details.change), None)
+    change = last.details.change if last else None
+    if last is None or change is None or not change["changed"] or last.model_path is None:
+        return None
+    first = next((a for a in finished if a.directory.name == change["compared_with"]), None)
+    if first is None or first.model_path is None or last.model_path.suffix != ".tflite":
+        return None
+    before = subject.of_keras(first.directory.name, keras_file.load(first.model_path))
+    after = subject.of_tflite(last.directory.name, last.model_path.read_bytes())
+    if before.shape != after.shape:
+        return None
+    cam = methods.load("cam")
+    method = methods.load("occlusion") if cam.needs(before) or cam.needs(after) else cam
+    test, names = ctx.data.test, ctx.data.class_names
+
+    def maps(place: int, was: int, now: int) -> list[tuple[str, str]]:
+        image, found = test.images[test.index[place]], []
+        for one, k in ((before, was), (after, now)):
+            drawn = picture.overlay(image, method.heat(one, image, k))
+            title = f"{method.TITLE} of {one.name} for {names[k]}"
+            found.append((title, inline.address(drawn, SIDE)))
+        return found
+
+    return maps

@@ -140,8 +140,16 @@ def classify(
 
 
 def _decoded(runner: Runner, path: Path) -> Any:
-    height, width, channels = runner.image_shape
-    form = runner.form
+    return decoded(path, runner.image_shape, runner.form)
+
+
+def decoded(path: Path, shape: tuple[int, ...], form: pictures.Form) -> Any:
+    """Read an image file as a model takes it, uint8 `[H, W, C]`.
+
+    Raises:
+        DataError: the file is not an image.
+    """
+    height, width, channels = shape
     try:
         return pictures.decode(path, (height, width), channels, form.fit, form.levels)
     except pictures.UNREADABLE as error:
