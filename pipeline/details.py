@@ -223,6 +223,22 @@ class Guessing(TypedDict):
     data: str  # the data set, as a recipe names it
 
 
+class OperatorRow(TypedDict):
+    """One operator of an exported file."""
+
+    index: int
+    kind: str  # "CONV_2D" ...
+    layer: str  # that its result is named after
+    shape: list[int]  # of its result
+    reads: list[int]  # the operators whose results it reads
+    window: str  # "3x3 /2" of a convolution or pooling
+    macs: int
+    bytes: int  # of its constants
+    dtype: str  # of its weights; "": it has none
+    sparsity: float | None  # of its weights
+    microseconds: float | None  # on one thread of the machine that made it; None: not timed alone
+
+
 class Details(BaseModel):
     """What a stage hands on besides its model; a field that the stage does not set is empty.
 
@@ -292,6 +308,7 @@ class Details(BaseModel):
 
     # set by export
     robustness: list[DamageRow] = []
+    operators: list[OperatorRow] = []
     left_out: dict[str, str] = {}  # why a file is missing, by its name
     edgetpu: Agreement | None = None
     # a verdict per target, as `pipeline.targets` writes it; None: no export asked any target

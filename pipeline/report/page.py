@@ -12,7 +12,18 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from pipeline.artifact import Artifact
 from pipeline.objective import TITLES
-from pipeline.report import importance, markdown, mistakes, picker, plots, scores, trust
+from pipeline.report import (
+    advice,
+    drawing,
+    importance,
+    markdown,
+    mistakes,
+    picker,
+    plots,
+    scores,
+    trust,
+)
+from pipeline.report import verdict as verdict_module
 from pipeline.report.headline import headline
 from pipeline.report.verdict import (
     MISSING,
@@ -114,6 +125,9 @@ def render_html(
         lead=lead,
         headline=headline(artifacts),
         verdict=verdict(artifacts),
+        advice=advice.advice(artifacts),
+        network=_network(artifacts),
+        journey=_journey(artifacts),
         mistakes=mistakes.of(artifacts, picture, maps),
         trust=trust.of(artifacts),
         columns=shown,
@@ -159,6 +173,44 @@ def render_markdown(artifacts: Sequence[Artifact], heading: str, lead: str = "")
             blocks += [markdown.table(titles, rows, words=2)] if rows else []
     blocks.append(f"Plots, every trial, layers and the recipe: [{PAGE}]({PAGE}).")
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _network(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
+    """Gather what the page shows of the operators of the exported file."""
+    last = next((a for a in reversed(artifacts) if a.details.operators), None)
+    if last is None:
+        return None
+    rows = last.details.operators
+    times = [row["microseconds"] for row in rows]
+    total = sum(one or 0.0 for one in times)
+    return {
+        "label": label(last),
+        "rows": rows,
+        "svg": drawing.svg(rows),
+        "total": total,
+        "slowest": max((one or 0.0 for one in times), default=0.0) or 1.0,
+    }
+
+
+def _journey(artifacts: Sequence[Artifact]) -> dict[str, str] | None:
+    """Draw what every stage cost and gained; None for fewer than two measured stages."""
+    found = [a for a in verdict_module.measured(artifacts) if finite(a.metrics.get("size_bytes"))]
+    if len(found) < 2:
+        return None
+    steps = [
+        plots.Step(label(a), a.metrics["size_bytes"], finite(a.metrics.get("test_accuracy")))
+        for a in found
+    ]
+    first, last = steps[0], steps[-1]
+    alt = (
+        f"File bytes and test accuracy after each of {len(steps)} stages: from "
+        f"{count(first.size)} bytes after {first.name} to {count(last.size)} after {last.name}."
+    )
+    caption = (
+        "Bars: bytes of the .tflite file that would ship after each stage, on a logarithmic "
+        "scale. Line: test accuracy."
+    )
+    return {"svg": plots.journey("stages", steps), "alt": alt, "caption": caption}
 
 
 def _landed(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:

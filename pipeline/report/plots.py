@@ -61,6 +61,15 @@ Figure = dict[str, str]  # a plot's svg, alt and caption
 
 
 @dataclass(frozen=True)
+class Step:
+    """What a stage left."""
+
+    name: str
+    size: float  # bytes
+    accuracy: float | None  # on test, 0..1
+
+
+@dataclass(frozen=True)
 class Point:
     """One trained network."""
 
@@ -236,6 +245,40 @@ def sensitivity(
         _percent_axis(axes, "Zeros in the kernel", axis="x")
         figure.legend(loc="outside upper left", ncols=columns)
     return "".join(text)
+
+
+def journey(name: str, steps: Sequence[Step]) -> str:
+    """Draw the bytes and the test accuracy after every stage.
+
+    Args:
+        name: tells this plot from the others of the same page.
+        steps: the stages in order.
+
+    Returns:
+        An `<svg>` element that uses the CSS variables of `VARIABLES`.
+    """
+    with _figure(name, width=520, height=250) as (figure, text):
+        axes = figure.subplots()
+        places = range(len(steps))
+        axes.bar(places, [one.size for one in steps], width=0.6, color=SERIES[0], alpha=0.55)
+        axes.set_yscale("log")
+        axes.set_ylabel("File bytes (log scale)")
+        axes.set_xticks(list(places), [one.name for one in steps], rotation=20, ha="right")
+        for place, one in zip(places, steps, strict=True):
+            axes.annotate(shown(_kib)(one.size), (place, one.size), ha="center", va="bottom")
+        other = axes.twinx()
+        known = [(place, one.accuracy) for place, one in zip(places, steps, strict=True)]
+        points = [(place, value) for place, value in known if value is not None]
+        if points:
+            style: dict[str, Any] = {"color": SERIES[1], "marker": "o", "markersize": 5}
+            other.plot(*zip(*points, strict=True), **style)
+        other.grid(visible=False)
+        _percent_axis(other, "Test accuracy")
+    return "".join(text)
+
+
+def _kib(size: float) -> str:
+    return f"{size / 1024:,.1f} KiB" if size < 10_240 else f"{size / 1024:,.0f} KiB"
 
 
 def reliability(name: str, bins: Sequence[BinRow]) -> str:

@@ -55,7 +55,7 @@ class Config(StageConfig):
 
 def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     """Write the model files, measure `model.tflite`, write the card, and the manifest last."""
-    from pipeline.export import bundle
+    from pipeline.export import bundle, operators
     from pipeline.measure import ledger
     from pipeline.measure.metrics import measure
     from pipeline.tflite.read import read
@@ -65,14 +65,15 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     export.write()
     made = ctx.done(source, model_file=bundle.MODEL, details=export.details)
     # the ledger names its rows after tensors, whose names may have been stripped from the file
-    rows = ledger.of_tflite(read(named))
+    graph = read(named)
+    rows = ledger.of_tflite(graph)
     made = export.compare(measure(made, ctx.data, export.graph, rows, ctx.objective))
     export.add_examples()
     if config.demo:
         export.add_demo(made)
     export.ask_targets()
     made = made.telling(robustness=export.damage(config.damaged_images), **export.found)
-    made = made.telling(left_out=export.left_out)
+    made = made.telling(left_out=export.left_out, operators=operators.rows(named, graph))
     export.add_card(made)
     export.write()
     write_atomic(ctx.directory / bundle.MANIFEST, bundle.manifest(export.files))
