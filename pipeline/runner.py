@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pipeline
 from pipeline import guardrail, stage, targets
-from pipeline.artifact import Artifact
+from pipeline.artifact import FILE, Artifact
 from pipeline.context import Context
 from pipeline.data import datasets
 from pipeline.measure import ledger, reference
@@ -168,7 +168,8 @@ def _tags(recipe: Recipe, step: Step, resumed: str) -> dict[str, str]:
 
 
 def _conclude(done: Artifact, nested: runs.Run) -> None:
-    """Say in MLflow what a stage has come to: the family, the winner."""
+    """Say in MLflow what a stage has come to: the family, the winner, all that it hands on."""
+    nested.file(done.directory / FILE)
     if done.family:
         nested.tags({"family": done.family})
     if done.details.winner:

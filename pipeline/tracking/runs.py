@@ -1,6 +1,7 @@
 """MLflow: one run per recipe, with a nested run per stage and, in that of search, per trial."""
 
 import contextlib
+import json
 import logging
 import math
 import os
@@ -24,6 +25,7 @@ from pipeline.tracking.journal import Journal
 from pipeline.tracking.resume import CONTINUES, PARENT, Earlier, Note
 from pipeline.tracking.store import STORE
 
+WAITING = journal.FILE  # in the directory of a run: what MLflow has missed of it
 BATCH, METRICS = 100, 1000  # params and metrics that MLflow takes in one call
 NUMBERS = (  # of a trial
     *(f"{part}_{name}" for name in get_args(Objective) for part in ("val", "int8_val")),
@@ -170,6 +172,7 @@ class Run:
             run.params(chosen | continued)
             run.metrics(numbers)
             run.curves(row["history"], row.get("first_epoch", 0) + 1)
+            run.text(json.dumps(row, indent=1, default=str) + "\n", "trial.json")
             if row["error"]:
                 run.text(row["error"], "error.txt")
                 run.tags({"error": row["error"].strip().splitlines()[-1]})
@@ -266,6 +269,21 @@ def _ending(client: MlflowClient, run: Run, inner: str | None) -> Iterator[None]
         if inner and run.waiting is None:
             with contextlib.suppress(*store.FAILURES):  # `mlflow run` says it as well
                 client.set_terminated(inner, status)
+
+
+def missed(place: Path) -> int:
+    """How many records of the run of a directory MLflow has missed."""
+    path = place / WAITING
+    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
+
+
+def sync(place: Path) -> bool:
+    """Record what MLflow has missed of the run of a directory; whether it has everything now.
+
+    Raises:
+        OutputError: MLflow's store cannot be used.
+    """
+    return Journal(store.open_client(), place / WAITING).catch_up()
 
 
 def end_abandoned(run_id: str) -> None:

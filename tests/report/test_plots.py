@@ -11,7 +11,7 @@ def test_every_header_cell_has_a_scope_and_every_plot_a_text(page: Page) -> None
     assert all(attributes.get("scope") for tag, attributes in page.tags if tag == "th")
     images = [attributes for _, attributes in page.tags if attributes.get("role") == "img"]
     drawn = [one for one in images if one.get("class") not in ("front", "parallel")]
-    assert len(drawn) == [tag for tag, _ in page.tags].count("svg") == 5
+    assert len(drawn) == [tag for tag, _ in page.tags].count("svg") == 6
     assert all(attributes["aria-label"] for attributes in images)
 
 
