@@ -20,6 +20,7 @@ from pipeline.data.datasets import Dataset
 from pipeline.data.pictures import Form
 from pipeline.errors import ToolError
 from pipeline.export import bundle
+from pipeline.measure import answers
 from pipeline.targets.browser import page
 from pipeline.tflite import metadata
 from pipeline.tflite.classifier import Runner
@@ -31,7 +32,11 @@ from pipeline.tflite.read import read
 def test_every_file_is_delivered_and_the_manifest_last(exported: Artifact) -> None:
     assert set(exported.deliverables) == FILES
     assert exported.deliverables[-1] == bundle.MANIFEST
-    assert {path.name for path in exported.directory.iterdir()} == {*FILES, artifact.FILE}
+    assert {path.name for path in exported.directory.iterdir()} == {
+        *FILES,
+        artifact.FILE,
+        answers.FILE,
+    }
 
 
 def test_the_manifest_has_the_digest_of_every_other_file(exported: Artifact) -> None:

@@ -39,10 +39,10 @@ def test_without_scores_on_val_nothing_is_fitted() -> None:
 def test_a_change_counts_what_was_lost_and_won() -> None:
     labels, scores = scored(300)
     other = scores.copy()
-    other[:20] = np.roll(other[:20], 1, axis=1)
+    other[:10] = np.roll(other[:10], 1, axis=1)
     before, after = Answers.of(labels, scores), Answers.of(labels, other)
     found = evaluation.change(before, after, "02-finetune")
-    assert found["changed"] == 20
+    assert found["changed"] == 10
     assert found["lost"] - found["won"] == int(before.hits.sum() - after.hits.sum())
     assert [row["image"] for row in found["before"]] == [row["image"] for row in found["after"]]
     assert {row["image"] for row in found["after"]} == {*answers.changed(before, after)}

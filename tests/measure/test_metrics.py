@@ -1,6 +1,7 @@
 """The compared numbers, on networks small enough to count by hand."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -142,13 +143,18 @@ def test_what_the_guardrail_has_measured_is_not_measured_again(
     assert (metrics["val_accuracy"], metrics["test_accuracy"]) == (0.5, 7 / 8)
 
 
+def row(name: str, recall: Any, images: int, precision: Any, f1: Any) -> dict[str, Any]:
+    numbers = {"test_accuracy": recall, "test_images": images, "precision": precision, "f1": f1}
+    return {"class": name, **numbers}
+
+
 def test_every_class_has_its_own_accuracy_and_an_absent_one_has_none(
     measured: Artifact,
 ) -> None:
     assert measured.details.per_class == [
-        {"class": "black", "test_accuracy": 1.0, "test_images": 3},
-        {"class": "white", "test_accuracy": 4 / 5, "test_images": 5},
-        {"class": "red", "test_accuracy": None, "test_images": 0},
+        row("black", 1.0, 3, 3 / 4, 6 / 7),
+        row("white", 4 / 5, 5, 1.0, 8 / 9),
+        row("red", None, 0, None, None),
     ]
 
 
