@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
+SILENCE_SECONDS = 30.0  # after which a line says that the work goes on
 LINE_SECONDS = 10.0  # between two lines of `each`; work that takes less has none
 
 T = TypeVar("T")
@@ -40,14 +42,22 @@ def bar(label: str, total: int) -> Iterator[Callable[..., None]]:
     """
     console = Console(stderr=True)
     if not _has_bars(console):
-        done = 0
+        began, done, whole = time.monotonic(), 0, total
 
         def line(note: str, step: int | None = None, of: int | None = None) -> None:
-            nonlocal done
-            done = step or done + 1
-            log.info("%s %d/%d %s", label, done, of or total, note)
+            nonlocal done, whole
+            done, whole = step or done + 1, of or total
+            heard()
+            log.info("%s %d/%d %s", label, done, whole, note)
 
-        yield line
+        def still() -> str:
+            if not done or done >= whole:
+                return f"{label} {done}/{whole}"
+            left = (time.monotonic() - began) / done * (whole - done)
+            return f"{label} {done}/{whole}, about {duration(left)} left"
+
+        with speaking(still) as heard:
+            yield line
         return
     with drawn(console) as progress:
         task = progress.add_task(label, total=total, note="")
@@ -68,12 +78,18 @@ def shared() -> Iterator[Show]:
     """
     console = Console(stderr=True)
     if not _has_bars(console):
+        at: dict[str, str] = {}
 
         def line(name: str, step: int, of: int, note: str) -> None:
+            at[name] = f"{name} {step}/{of}"
+            if not of:
+                del at[name]
             if note:
+                heard()
                 log.info("%s %d/%d %s", name, step, of, note)
 
-        yield line
+        with speaking(lambda: ", ".join(at.values()) or "waiting") as heard:
+            yield line
         return
     running: dict[str, tuple[int, int]] = {}
     with drawn(console) as progress:
@@ -92,6 +108,37 @@ def shared() -> Iterator[Show]:
             progress.update(task, description=label, completed=steps, total=total, note=said)
 
         yield forward
+
+
+@contextmanager
+def speaking(still: Callable[[], str]) -> Iterator[Callable[[], None]]:
+    """Log a line about work that has said nothing for 30 seconds, and again every 30 seconds.
+
+    Yields a function to call whenever something has been said.
+
+    Args:
+        still: What the work is at: "finetune 3/19, about 12 min left".
+    """
+    ended, said = threading.Event(), [time.monotonic()]
+
+    def heard() -> None:
+        said[0] = time.monotonic()
+
+    def watch() -> None:
+        began = said[0]
+        while not ended.wait(min(1.0, SILENCE_SECONDS / 4)):
+            now = time.monotonic()
+            if now - said[0] >= SILENCE_SECONDS:
+                heard()
+                log.info("%s: at work for %s", still(), duration(now - began))
+
+    watcher = threading.Thread(target=watch, name="flopsmith-progress", daemon=True)
+    watcher.start()
+    try:
+        yield heard
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def each(items: Iterable[T], total: int, label: str) -> Iterator[T]:

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import time
 
 import pytest
 from rich.console import Console
@@ -44,6 +45,34 @@ def test_without_a_terminal_each_step_is_a_line(caplog: pytest.LogCaptureFixture
         forward("first")
         forward("last", step=2)
     assert caplog.messages == ["search 1/2 first", "search 2/2 last"]
+
+
+def test_long_steps_have_a_line_now_and_then(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SILENCE_SECONDS", 0.1)
+    with caplog.at_level("INFO", "flopsmith"), progress.bar("train", 4) as advance:
+        time.sleep(0.25)
+        advance("loss=1")
+        time.sleep(0.25)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0] == "train 0/4: at work for 1 s"
+    assert "train 1/4 loss=1" in lines
+    assert any(line.startswith("train 1/4, about 1 s left: at work for") for line in lines)
+    count = len(lines)
+    time.sleep(0.25)
+    assert len(caplog.records) == count  # the work has ended
+
+
+def test_several_silent_things_have_one_line(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SILENCE_SECONDS", 0.1)
+    with caplog.at_level("INFO", "flopsmith"), progress.shared() as show:
+        show("trial_0", 0, 3, "")
+        show("trial_1", 1, 3, "loss=1")
+        time.sleep(0.2)
+    assert "trial_0 0/3, trial_1 1/3: at work for 1 s" in caplog.messages
 
 
 def test_a_terminal_that_cannot_move_its_cursor_gets_lines(

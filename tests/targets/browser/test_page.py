@@ -17,7 +17,7 @@ from pipeline.data import pictures
 from pipeline.data.pictures import Form
 from pipeline.errors import ModelError
 from pipeline.targets import browser
-from pipeline.targets.browser.page import demo
+from pipeline.targets.browser.page import Sample, demo
 from pipeline.tflite import convert, metadata_writer
 from pipeline.tflite.classifier import Runner
 
@@ -160,6 +160,32 @@ def test_a_page_says_what_is_no_image(page: Tab, tmp_path: Path) -> None:
     page.choose("#file", tmp_path / "notes.png")
     page.wait_for("document.getElementById('status').classList.contains('wrong')")
     assert text(page, "#status")[0].startswith("This cannot be classified")
+    assert page.evaluate("document.getElementById('result').hidden")  # of an earlier image
+
+
+def test_a_page_offers_images_to_try_and_says_when_it_does_not_know(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, SHAPE, np.uint8) for _ in range(2)]
+    samples = [Sample(label, image) for label, image in zip(LABELS, images, strict=False)]
+    scores = Runner(uint8_ends()).scores(images)
+    least = float(scores.max(axis=1).mean())  # one of them is above, and the other below
+    with tab() as opened:
+        start(opened, demo(uint8_ends(), LABELS, TITLE, samples, least), tmp_path)
+        for number, own in enumerate(scores):
+            opened.evaluate("document.getElementById('result').hidden = true")
+            opened.evaluate(f"document.querySelectorAll('#samples button')[{number}].click()")
+            opened.wait_for("!document.getElementById('result').hidden")
+            shown = float(text(opened, "#classes .share")[0].rstrip("%"))
+            assert shown == pytest.approx(100 * own.max(), abs=0.06)
+            unknown = not opened.evaluate("document.getElementById('unknown').hidden")
+            assert unknown == (own.max() < least)
+        alts = "[...document.querySelectorAll('#samples img')].map((x) => x.alt)"
+        assert opened.evaluate(alts) == list(LABELS[:2])
+        landmarks = ("header", "main", "nav", "footer")
+        assert all(
+            opened.evaluate(f"document.querySelector('{one}') !== null") for one in landmarks
+        )
+        assert opened.complaints() == []
 
 
 def test_a_page_asks_for_nothing_and_complains_of_nothing(page: Tab) -> None:
