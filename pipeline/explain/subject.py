@@ -195,7 +195,7 @@ def _of_file(runner: Runner, image: Image) -> tuple[Floats, Head] | None:
         value = op.outputs[0]
     if dense is None or dense.inputs[1].data is None or _has_kernels_after(graph, dense):
         return None
-    values = runner.activations(image)[mean.inputs[0].name][0]
+    values = runner.results(image)[mean.inputs[0].index][0]
     return values, Head(_real(dense.inputs[1]).T)
 
 

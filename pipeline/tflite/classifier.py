@@ -88,15 +88,21 @@ class Runner:
 
     def activations(self, image: Any) -> dict[str, np.ndarray]:
         """Outputs of all operators for one raw image `[H, W, C]`, float32, by tensor name."""
+        values = self.results(image)
+        made = [t for op in self.graph.operators for t in op.outputs]
+        return {t.name: values[t.index] for t in made if t.index in values}
+
+    def results(self, image: Any) -> dict[int, np.ndarray]:
+        """The same by number of the tensor, which a file without names has too."""
         self._set(image)
         self._interpreter.invoke()
-        made = {t.name for op in self.graph.operators for t in op.outputs}
+        made = {t.index for op in self.graph.operators for t in op.outputs}
         found = {}
         for detail in self._interpreter.get_tensor_details():
-            if detail["name"] in made:
+            if detail["index"] in made:
                 scale, zero = detail["quantization"]
                 values = self._interpreter.get_tensor(detail["index"]).astype(np.float32)
-                found[detail["name"]] = (values - zero) * scale if scale else values
+                found[detail["index"]] = (values - zero) * scale if scale else values
         return found
 
     def latency_ms(self, runs: int = 50, seconds: float = 2.0) -> float:

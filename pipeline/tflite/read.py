@@ -42,6 +42,7 @@ class Tensor:
     zero_points: np.ndarray
     axis: int = 0  # dimension that the scales belong to, where there are several
     is_dynamic: bool = False  # a side may change from one inference to the next
+    index: int = -1  # number in the file; -1: it is in none
 
     @property
     def bytes(self) -> int:
@@ -184,7 +185,7 @@ def read(model: bytes) -> Graph:
         graph = root.subgraphs[0]
         codes = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
         dtypes = {v: k for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
-        tensors = [_tensor(t, root.buffers, dtypes) for t in graph.tensors]
+        tensors = [_tensor(i, t, root.buffers, dtypes) for i, t in enumerate(graph.tensors)]
 
         def pick(indices: Any) -> tuple[Tensor, ...]:
             return tuple(tensors[i] for i in (() if indices is None else indices) if i >= 0)
@@ -228,7 +229,7 @@ def named_after(tensor: str, layers: Container[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _tensor(tensor: Any, buffers: Sequence[Any], dtypes: dict[int, str]) -> Tensor:
+def _tensor(index: int, tensor: Any, buffers: Sequence[Any], dtypes: dict[int, str]) -> Tensor:
     dtype = dtypes[tensor.type]
     shape = tuple(int(side) for side in (() if tensor.shape is None else tensor.shape))
     raw = _bytes(buffers[tensor.buffer])
@@ -258,6 +259,7 @@ def _tensor(tensor: Any, buffers: Sequence[Any], dtypes: dict[int, str]) -> Tens
         zero_points=zero_points,
         axis=int(getattr(quantization, "quantizedDimension", 0)),
         is_dynamic=any(side < 0 for side in (*shape, *signature)),
+        index=index,
     )
 
 

@@ -23,7 +23,10 @@ async function load() {
   const utils = JSON.stringify(address(await unpacked("utils")));
   const core = new TextDecoder().decode(await unpacked("core"));
   litert = await import(address(core.replaceAll('"@litertjs/wasm-utils"', utils)));
-  self.Module = { wasmBinary: await unpacked("wasm") }; // instead of a file beside the glue
+  self.Module = {
+    wasmBinary: await unpacked("wasm"), // instead of a file beside the glue
+    printErr: (text) => (/^(INFO|WARNING)/.test(text) ? console.debug(text) : console.error(text)),
+  };
   await litert.loadLiteRt(`${address(await unpacked("glue"))}#.js`);
   const content = new Uint8Array(await unpacked("model"));
   model = await litert.loadAndCompile(content, { accelerator: "wasm" });
