@@ -97,6 +97,7 @@ def render(artifacts: Sequence[Artifact], facts: Facts) -> str:
         memory=facts.graph.peak_memory_bytes,
         classes=_classes(last),
         every_score=_scores(last),
+        limits=_limits(last, facts),
         left_out=last.details.left_out,
         sureness=sureness.text(last.details.evaluation),
         damages=_damages(last),
@@ -124,6 +125,31 @@ def _classes(last: Artifact) -> str:
     ]
     heads = ["Class", "Test accuracy (recall, %)", "Precision (%)", "F1 (%)", "Test images"]
     return markdown.table(heads, rows)
+
+
+def _limits(last: Artifact, facts: Facts) -> list[str]:
+    """What the model is for, and where it should not be trusted, as far as it was measured."""
+    names = facts.data.class_names
+    said = [
+        f"It is for images like those of {facts.data.name}, each of one of its {len(names)} "
+        "classes. It names one of them for any image, also for one of none."
+    ]
+    rows = [row for row in last.details.per_class if row["test_accuracy"] is not None]
+    if weak := min(rows, key=lambda row: row["test_accuracy"] or 0.0, default=None):
+        share = percent(weak["test_accuracy"])
+        said.append(f"It is least often right on {weak['class']}: {share}% of its test images.")
+    robust = last.details.robustness
+    if robust and len(robust) > 1:
+        model = list(robust[0]["accuracy"])[-1]
+        worst = min(robust[1:], key=lambda row: row["accuracy"][model]["value"])
+        share = percent(worst["accuracy"][model]["value"])
+        whole = percent(robust[0]["accuracy"][model]["value"])
+        said.append(
+            f"Worse images are named worse: {share}% right with {worst['strength']} "
+            f"{worst['kind']}, {whole}% as they are."
+        )
+    said.append("It was not tested for decisions about people, and not on other cameras.")
+    return said
 
 
 def _damages(last: Artifact) -> str:

@@ -37,7 +37,7 @@ SHARES = {
     "quantize": 1.0,
 }
 # Seconds of a stage beside its training and measuring, on the machine of `SPEED`.
-FIXED = {"search": 8.0, "load": 8.0, "quantize": 20.0, "export": 12.0, "report": 3.0}
+FIXED = {"search": 8.0, "load": 8.0, "quantize": 20.0, "export": 24.0, "report": 8.0}
 TRACED = 6.0  # seconds until the first step of a training
 MEASURED = 3.0  # seconds of measuring a model, besides those of the images
 EPOCH = {"prune": 1.2, "cluster": 1.3, "quantize": 1.5}  # seconds of an epoch, per plain epoch

@@ -7,10 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from pipeline.artifact import Artifact
+from pipeline.data import inline
 from pipeline.objective import TITLES
 from pipeline.report import (
     advice,
@@ -45,8 +48,10 @@ from pipeline.report.verdict import (
 )
 from pipeline.system import numbers
 
+SHOWN = ("plots", "layers", "note", "augmented")  # what makes a stage worth a section
 PAGE = "report.html"  # where the Markdown says that the HTML is
 TEMPLATE = "report.html.j2"
+AUGMENTED, WIDE = "augmented.png", 800  # a picture that stages leave, and its width on the page
 SCRIPT = Path(__file__).with_name("picker.js")
 
 
@@ -96,6 +101,7 @@ def render_html(
     lead: str = "",
     picture: mistakes.Picture | None = None,
     maps: mistakes.Maps | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> str:
     """Write the whole report as one page that loads nothing.
 
@@ -106,6 +112,7 @@ def render_html(
         lead: The paragraph below the heading.
         picture: Gives the address of a test image by its place; None: the page has no images.
         maps: Gives what spoke for the classes of an image whose class changed.
+        facts: What else is known of the run, by what it is called: its data, its date.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -135,9 +142,10 @@ def render_html(
         landed=_landed(artifacts),
         searches=searches,
         scripts=[picker.library(), SCRIPT.read_text(encoding="utf-8")] if answers else [],
-        details=[d for d in map(_details, artifacts) if d["plots"] or d["layers"] or d["note"]],
+        details=[d for d in map(_details, artifacts) if any(d[k] for k in SHOWN)],
         scores=scores.table(artifacts),
         classes=_classes(artifacts),
+        facts=facts or {},
         recipe=recipe_yaml,
     )
 
@@ -359,10 +367,21 @@ def _details(artifact: Artifact) -> dict[str, Any]:
         "label": label(artifact),
         "note": artifact.details.note,
         "plots": plots.figures(artifact),
+        "augmented": _augmented(artifact),
         "layers": layers,
         "summary": f"{len(layers)} layers: "
         + listed(f"{n} {treatment}" for treatment, n in treatments.items()),
     }
+
+
+def _augmented(artifact: Artifact) -> str | None:
+    """The address of the picture of what augmentation makes of images, if a stage left one."""
+    path = artifact.directory / AUGMENTED
+    if not path.is_file():
+        return None
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    return inline.address(pixels, WIDE)
 
 
 def _title(artifact: Artifact) -> str:

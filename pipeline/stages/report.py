@@ -49,12 +49,40 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
             lead=ctx.description,
             picture=picture,
             maps=_maps(finished, ctx),
+            facts=_facts(ctx),
         ),
         "report.md": page.render_markdown(finished, ctx.recipe_name, lead=ctx.description),
     }
     for name, content in files.items():
         write_atomic(ctx.directory / name, content)
     return ctx.done(source, deliverables=tuple(files))
+
+
+def _facts(ctx: Context) -> dict[str, str]:
+    """What else people ask about a run."""
+    import datetime
+    import subprocess
+
+    import pipeline
+
+    data, now = ctx.data, datetime.datetime.now(datetime.UTC)
+    parts = ", ".join(f"{len(getattr(data, p)):,} {p}" for p in ("train", "val", "test"))
+    facts = {
+        "Data": f"{data.name}: {parts} images of {data.num_classes} classes",
+        "Digest of the data": data.fingerprint[:16],
+        "Seed": str(ctx.seed),
+        "Directory": str(ctx.run_dir),
+        "Command": f"flopsmith run {ctx.recipe_name} --out {ctx.run_dir}",
+        "Made": f"{now:%Y-%m-%d %H:%M} UTC, by flopsmith {pipeline.__version__}",
+    }
+    try:
+        asked = ["git", "rev-parse", "--short", "HEAD"]
+        found = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return facts
+    if found.returncode == 0:
+        facts["Commit of the working directory"] = found.stdout.strip()
+    return facts
 
 
 def _maps(finished: Sequence[Artifact], ctx: Context) -> "Maps | None":
