@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.report import templates
 from pipeline.report.mistakes import Shown
 
 TEMPLATE = "comparison.html.j2"
@@ -30,14 +29,7 @@ class Found:
 
 def render_html(found: Found, heading: str) -> str:
     """Write the comparison as one page that loads nothing."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE).render(found=found, heading=heading)
+    return templates.environment().get_template(TEMPLATE).render(found=found, heading=heading)
 
 
 def print_text(found: Found) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
@@ -24,6 +23,7 @@ from pipeline.report import (
     picker,
     plots,
     scores,
+    templates,
     trust,
 )
 from pipeline.report import verdict as verdict_module
@@ -114,13 +114,7 @@ def render_html(
         maps: Gives what spoke for the classes of an image whose class changed.
         facts: What else is known of the run, by what it is called: its data, its date.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates.environment()
     formats = {"percent": percent, "count": count, "si": si, "tenths": tenths}
     formats |= {"milliseconds": milliseconds, "written": numbers.written}
     shown = columns(artifacts)

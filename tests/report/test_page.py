@@ -161,7 +161,10 @@ def test_every_target_of_the_last_export_has_a_row_and_every_file_is_named() -> 
     assert predicted == [["edgetpu (prediction)", "model_edgetpu.tflite", *cells, "\N{EN DASH}"]]
     assert page.row("browser") == ["browser", "model.tflite", *cells, "0.250"]
     assert not [row for row in page.rows if row[0].startswith("ethos_u")]
-    assert "Written, beside this page: model.tflite, labels.txt. No demo.html: npm is not installed." in page.text
+    assert (
+        "Written, beside this page: model.tflite, labels.txt. No demo.html: npm is not installed."
+        in page.text
+    )
     markdown = render_markdown([early, last], "x")
     assert (
         "| browser | model.tflite | yes | is &lt;not&gt; supported | 1 of 3 | 0.250 |" in markdown
