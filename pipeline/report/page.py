@@ -290,7 +290,21 @@ def _search(artifact: Artifact) -> dict[str, Any]:
         "plot": _plot(artifact, cost, best) if placed else None,
         "picker": _picker(artifact, best, front, placed, mattered) if placed else None,
         "importance": mattered,
+        "within": _within(best),
     }
+
+
+def _within(trials: Sequence[Trial]) -> list[str]:
+    """What mattered within each family that has enough networks, where there are several."""
+    networks, scores = _scored(trials)
+    families = sorted({str(one["family"]) for one in networks})
+    said = []
+    for family in families if len(families) > 1 else []:
+        own = [i for i, one in enumerate(networks) if one["family"] == family]
+        found = importance.importance([networks[i] for i in own], [scores[i] for i in own])
+        if found is not None and found.shares:
+            said.append(f"{family}: {found.text}")
+    return said
 
 
 def _scored(trials: Sequence[Trial]) -> tuple[list[dict[str, Any]], list[float]]:
@@ -392,4 +406,12 @@ def _classes(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
     # a class without test images has no accuracy and comes last
     hardest = sorted(rows, key=lambda row: finite(row["test_accuracy"]) or 0.0)
     hardest.sort(key=lambda row: row["test_accuracy"] is None)
-    return {"label": label(found[-1]), "scores": hardest}
+    first, _ = verdict_module.base(verdict_module.measured(artifacts))
+    known = first.details.per_class if first is not None and first is not found[-1] else []
+    before = {row["class"]: row["test_accuracy"] for row in known}
+    return {
+        "label": label(found[-1]),
+        "scores": hardest,
+        "before": before,
+        "compared": label(first) if first is not None else "",
+    }

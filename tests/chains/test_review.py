@@ -105,7 +105,7 @@ def test_every_number_of_the_report_is_that_of_an_artifact(
     assert said is not None
     assert f"by {100 * said['calibration_error']:.1f} points on average" in page.text
     for row in final.details.per_class:
-        shown = next(one for one in page.rows if one[0] == row["class"] and len(one) == 5)
+        shown = next(one for one in page.rows if one[0] == row["class"] and len(one) == 6)
         assert shown[1] == f"{100 * row['test_accuracy']:.2f}"  # type: ignore[operator]
     total = sum(one["microseconds"] or 0 for one in final.details.operators)
     assert f"they take {total:,.1f} µs" in page.text
