@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pipeline
-from pipeline import guardrail, stage, targets
-from pipeline.artifact import FILE, Artifact
+from pipeline import guardrail, recording, stage, targets
+from pipeline.artifact import Artifact
 from pipeline.context import Context
 from pipeline.data import datasets
 from pipeline.measure import ledger, reference
@@ -19,12 +19,11 @@ from pipeline.plan import clock as clocks
 from pipeline.plan.clock import Clock
 from pipeline.recipe import Recipe, Step
 from pipeline.report import guessing, verdict
-from pipeline.report.headline import headline
 from pipeline.stage import EXPORT
 from pipeline.system import lock, scratch, stopping
 from pipeline.system.files import fingerprint, write_atomic
 from pipeline.system.numbers import short
-from pipeline.tracking import registry, resume, runs, store
+from pipeline.tracking import registry, resume, runs, store, view
 from pipeline.train.checkpoint import CHECKPOINT
 
 RUN = resume.FILE  # the MLflow run that the directory was last logged to
@@ -97,20 +96,14 @@ def _recorded(
         settings = recipe.model_dump(mode="json", include={"data", "budget"}, exclude_none=True)
         parent.params({**head, **settings})
         parent.text(recipe.to_yaml(), "recipe.yaml")
-        parent.data(dataset.name, registry.digest(dataset.fingerprint), _profile(dataset))
+        parent.data(dataset.name, registry.digest(dataset.fingerprint), recording.profile(dataset))
         finished = _stages(recipe, dataset, out, parent, fresh, clock)
         _publish(finished, out)
-        _summarize(finished, out, parent)
-        _register(recipe, dataset, finished, out, parent)
+        recording.summarize(finished, out, parent)
+        recording.register(recipe, dataset, finished, out, parent)
         if clock:
             log.info("time: %s", clock.result())
-        return finished, runs.ui_hint(parent)
-
-
-def _profile(dataset: datasets.Dataset) -> dict[str, int]:
-    """Numbers of images and classes, for MLflow."""
-    parts = {name: len(getattr(dataset, name)) for name in ("train", "val", "test")}
-    return {"num_rows": sum(parts.values()), "classes": dataset.num_classes, **parts}
+        return finished, view.hint(parent)
 
 
 def _stages(
@@ -139,7 +132,7 @@ def _stages(
                     log.warning("%s: %s", step.name, said)
         parent.catch_up()
         if done is None:
-            with parent.child(name, _tags(recipe, step, "false")) as nested:
+            with parent.child(name, recording.tags(recipe, step, "false")) as nested:
                 nested.params(step.config.model_dump(mode="json"))
                 write_atomic(out / name / before.MARK, json.dumps({"fingerprint": code}))
                 ctx = _context(recipe, dataset, out / name, code, nested)
@@ -147,11 +140,11 @@ def _stages(
                 floor = _floor(start, finished, recipe, dataset, share)
                 done = _run_stage(step, source, ctx, floor, clock)
                 nested.metrics({**done.metrics, "seconds": done.seconds})
-                _conclude(done, nested)
+                recording.conclude(done, nested)
         else:
             log.info("%s: done before, %s", step.name, _line(done))
             if not parent.has(name):
-                _tell(recipe, step, done, parent, name)
+                recording.tell(recipe, step, done, parent, name)
         if done.model_file:
             if not share and (said := guessing.warning([*finished, done])):
                 log.warning("%s: %s", done.stage, said)
@@ -160,32 +153,6 @@ def _stages(
             source = done
         finished.append(done)
     return finished
-
-
-def _tags(recipe: Recipe, step: Step, resumed: str) -> dict[str, str]:
-    """What tells the run of a stage from others in MLflow."""
-    return {"stage": step.name, "recipe": recipe.name, "resumed": resumed}
-
-
-def _conclude(done: Artifact, nested: runs.Run) -> None:
-    """Say in MLflow what a stage has come to: the family, the winner, all that it hands on."""
-    nested.file(done.directory / FILE)
-    if done.family:
-        nested.tags({"family": done.family})
-    if done.details.winner:
-        nested.won(done.details.winner)
-
-
-def _tell(recipe: Recipe, step: Step, done: Artifact, parent: runs.Run, name: str) -> None:
-    """Record a stage that an earlier command has finished, and MLflow has not recorded."""
-    with parent.child(name, _tags(recipe, step, "true")) as nested:
-        nested.params(step.config.model_dump(mode="json"))
-        for row in done.details.trials:
-            nested.trial(row)
-        if nested.is_new and done.details.history:
-            nested.curves(done.details.history)
-        nested.metrics({**done.metrics, "seconds": done.seconds})
-        _conclude(done, nested)
 
 
 def _floor(
@@ -266,58 +233,6 @@ def _publish(finished: list[Artifact], out: Path) -> None:
     for path in (out / EXPORT).glob("*"):
         if path.name not in sources:
             path.unlink()
-
-
-def _summarize(finished: list[Artifact], out: Path, parent: runs.Run) -> None:
-    """Give the parent run the final numbers and the deliverables."""
-    if last := next((a for a in reversed(finished) if a.model_file), None):
-        parent.metrics(last.metrics)
-        parent.params({"family": last.family, "arch": last.arch or {}})
-        parent.tags({"stage": "recipe", **({"family": last.family} if last.family else {})})
-        parent.describe(f"**{headline(finished)}**\n\n{verdict.verdict(finished)}")
-    for path in sorted((out / EXPORT).glob("*")):
-        parent.file(path, EXPORT)
-
-
-def _register(
-    recipe: Recipe,
-    dataset: datasets.Dataset,
-    finished: list[Artifact],
-    out: Path,
-    parent: runs.Run,
-) -> None:
-    """Register the exported model, if there is one, so that MLflow can serve it."""
-    made = next((a for a in reversed(finished) if registry.MODEL in a.deliverables), None)
-    if made is None:
-        return
-    candidate = registry.Candidate(
-        recipe=recipe.name,
-        export=out / EXPORT,
-        example=dataset.test.images[dataset.test.index[0]],
-        accuracy=made.metrics["test_accuracy"],
-        objective=recipe.objective,
-        scores={row["score"]: row["value"] for row in made.details.scores},
-        numbers=made.metrics,
-        source=dataset.name,
-        split=dataset.fingerprint,
-        tags={"data": dataset.name, "seed": str(recipe.seed)},
-        data=_short(dataset.name),
-        withhold=guessing.told(made.details.guessing) if made.details.guessing else None,
-    )
-    registry.register(candidate, parent)
-
-
-def _short(source: str) -> str | None:
-    """What a data set is called in the registry; None: the built-in images.
-
-    >>> [_short(one) for one in ("digits", "folder:my/photos/", "npz:a/b.npz", "tfds:mnist:3.0.1")]
-    [None, 'photos', 'b', 'mnist']
-    """
-    kind, _, rest = source.partition(":")
-    if kind in ("folder", "npz"):
-        path = Path(rest).resolve()
-        return path.stem if kind == "npz" else path.name
-    return rest.partition(":")[0].partition("/")[0] or None
 
 
 def _line(done: Artifact) -> str:

@@ -31,16 +31,16 @@ def add(commands: Any) -> None:
 
 def call(args: argparse.Namespace) -> int:
     """Run the command; 1 if MLflow still misses something."""
-    from pipeline.tracking import runs
+    from pipeline.tracking import journal
 
     for place in args.runs:
         if not place.is_dir():
             raise RecipeError(f"no such run. Received: {place}. Give directories of runs")
-    places = args.runs or sorted(path.parent for path in RUNS.glob(f"*/{runs.WAITING}"))
+    places = args.runs or sorted(path.parent for path in RUNS.glob(f"*/{journal.FILE}"))
     left = 0
     for place in places:
-        calls = runs.missed(place)
-        done = calls == 0 or runs.sync(place)
+        calls = journal.missed(place)
+        done = calls == 0 or journal.sync(place)
         left += not done
         said = (
             "nothing was missed"

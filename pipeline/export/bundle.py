@@ -17,12 +17,13 @@ from pipeline.artifact import Artifact
 from pipeline.context import Context
 from pipeline.data.datasets import Dataset
 from pipeline.data.stream import batch, calibration
-from pipeline.details import DamageRow, Details
+from pipeline.details import Details
 from pipeline.errors import ModelError, ToolError
 from pipeline.export import card, requantize
 from pipeline.export.requantize import Quantized
 from pipeline.graph import keras_file
 from pipeline.measure import answers, evaluation, robustness
+from pipeline.measured import DamageRow
 from pipeline.report import verdict
 from pipeline.system.files import write_atomic
 from pipeline.tflite import convert, metadata, metadata_writer, parity, scoring, write

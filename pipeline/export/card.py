@@ -14,7 +14,7 @@ from pipeline.budget import Budget
 from pipeline.data.datasets import Dataset
 from pipeline.graph import scores as score
 from pipeline.objective import TITLES
-from pipeline.report import markdown, page, scores, sureness
+from pipeline.report import markdown, scores, sureness, trials
 from pipeline.report.verdict import (
     MISSING,
     TARGET_TITLES,
@@ -104,7 +104,7 @@ def render(artifacts: Sequence[Artifact], facts: Facts) -> str:
         edgetpu=last.details.edgetpu,
         targets=_targets(last.details.targets or []),
         stages=_stages(artifacts),
-        searches=[f"{label(a)}: {page.trials_text(a)}" for a in artifacts if a.details.trials],
+        searches=[f"{label(a)}: {trials.trials_text(a)}" for a in artifacts if a.details.trials],
         machine=platform.machine(),
         version=pipeline.__version__,
         not_stated=NOT_STATED,

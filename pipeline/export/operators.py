@@ -5,8 +5,8 @@ import logging
 import numpy as np
 
 from pipeline.bench import operators
-from pipeline.details import OperatorRow
 from pipeline.errors import ModelError
+from pipeline.measured import OperatorRow
 from pipeline.tflite.read import BYTES, Graph, Operator
 
 SECONDS = 2.0  # to spend on timing all of them

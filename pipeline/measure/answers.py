@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.details import ImageRow
 from pipeline.graph import scores as score
+from pipeline.measured import ImageRow
 from pipeline.objective import Labels, comparable
 from pipeline.system.files import write_atomic
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.details import BinRow, Unknown
 from pipeline.graph import scores as score
 from pipeline.measure.answers import LEAST, probabilities
+from pipeline.measured import BinRow, Unknown
 from pipeline.objective import Labels
 
 BINS = 15

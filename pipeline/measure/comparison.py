@@ -11,11 +11,12 @@ import yaml
 
 from pipeline import artifact
 from pipeline.artifact import Artifact
-from pipeline.details import Change
 from pipeline.errors import ModelError
 from pipeline.measure import answers, evaluation
 from pipeline.measure.answers import Answers
+from pipeline.measured import Change
 from pipeline.report import verdict
+from pipeline.report.change import paired
 from pipeline.report.headline import headline
 from pipeline.system.nested import flat
 from pipeline.system.numbers import written
@@ -143,7 +144,7 @@ def told(first: Side, other: Side) -> str:
     if found is None:
         parts.append("was tested on other images, so accuracies cannot be compared")
     else:
-        low, centre, high = verdict.paired(found)
+        low, centre, high = paired(found)
         ends = f"{centre:+.2f} points, 95% interval {low:+.2f} to {high:+.2f}"
         word = "is more accurate" if low > 0 else "is less accurate" if high < 0 else None
         parts.append(f"{word or 'shows no clear difference in accuracy'} ({ends})")

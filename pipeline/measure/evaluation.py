@@ -5,10 +5,11 @@ What an app needs besides, a temperature and a threshold, is fitted on val.
 
 from collections.abc import Sequence
 
-from pipeline.details import Change, ClassRow, Evaluation
+from pipeline.details import ClassRow
 from pipeline.graph import scores as score
 from pipeline.measure import answers, calibration, confusion
 from pipeline.measure.answers import Answers
+from pipeline.measured import Change, Evaluation
 from pipeline.objective import Labels
 
 SHOWN = 12  # images that are named in each list

@@ -82,15 +82,26 @@ def measure(
     if artifact.details.parity:
         metrics["parity_agreement"] = artifact.details.parity["agreement"]
     measured = artifact.model_copy(update={"metrics": {**metrics, **artifact.metrics}})
+    told = _told(measured, dataset, objective, every)
+    on_val = None if val is None else (dataset.val.labels, val)
+    said, per_class, answers = evaluation.evaluated((labels, test), on_val, dataset.class_names)
+    answers.save(artifact.directory)
+    return measured.telling(per_class=per_class, ledger=rows, evaluation=said, **told)
+
+
+def _told(
+    measured: Artifact,
+    dataset: Dataset,
+    objective: Objective,
+    every: Mapping[Objective, Interval],
+) -> dict[str, Any]:
+    """What the details say of the scores: all of them, the objective, whether it only guesses."""
     guess = guessing.judged(measured, dataset, objective)
     told: dict[str, Any] = {"guessing": guess} if guess else {}
     if objective != "accuracy":
         told["objective"] = objective
     told["scores"] = [{"score": name, **one._asdict()} for name, one in every.items()]
-    on_val = None if val is None else (dataset.val.labels, val)
-    said, per_class, answers = evaluation.evaluated((labels, test), on_val, dataset.class_names)
-    answers.save(artifact.directory)
-    return measured.telling(per_class=per_class, ledger=rows, evaluation=said, **told)
+    return told
 
 
 def _known_on_val(artifact: Artifact, objective: Objective) -> dict[str, float]:

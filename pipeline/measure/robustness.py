@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from pipeline.details import DamageRow
 from pipeline.graph.scores import Scores, classes
 from pipeline.measure import intervals
+from pipeline.measured import DamageRow
 from pipeline.objective import Labels
 from pipeline.system import progress
 

@@ -5,8 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import RecipeError
+from pipeline.details import Precision
+from pipeline.errors import ModelError, RecipeError
+from pipeline.quantization import precisions
 from pipeline.system.files import write_atomic
+
+CLUSTERED = "would undo the clustering, whose values it rounds channel by channel"
 
 
 def find(method: str, engine: str) -> Any:
@@ -35,6 +39,27 @@ def find(method: str, engine: str) -> Any:
             "Install flopsmith[tfmot], or leave engine out"
         ) from error
     return tfmot
+
+
+def methods(asked: str, precision: Precision, clustered: bool) -> tuple[list[str], dict[str, str]]:
+    """The methods to try, and by method why not another.
+
+    Raises:
+        ModelError: none is left.
+    """
+    if asked != "auto":
+        return [asked], {}
+    possible = precisions.methods(precision)
+    refused = {name: why for name, why in precisions.WHY_NOT.items() if name not in possible}
+    if clustered:
+        refused = {"ptq": CLUSTERED, **refused}
+    found = [name for name in ("qat", "ptq") if name not in refused]
+    if not found:
+        raise ModelError(
+            f"ptq {CLUSTERED}. Received: quantize.precision={precision}, which needs "
+            "ptq. Take int8 or int4, or leave cluster out"
+        )
+    return found, refused
 
 
 def leave(made: Mapping[str, Any], kept: str, directory: Path) -> None:

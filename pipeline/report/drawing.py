@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from pipeline.details import OperatorRow
+from pipeline.measured import OperatorRow
 from pipeline.report.verdict import si
 
 ROW, LANE, LEFT, WIDE = 22, 9, 8, 420  # pixels

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.artifact import Artifact
-from pipeline.details import Change, ImageRow
+from pipeline.measured import Change, ImageRow
 from pipeline.report.verdict import label
 
 WHOLE = 24  # classes up to which the whole table is shown

@@ -12,12 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifact import Artifact
-from pipeline.details import BinRow
-from pipeline.objective import TITLES
-from pipeline.report.verdict import label, listed, percent, shown
-from pipeline.system import numbers
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
@@ -61,15 +55,6 @@ Figure = dict[str, str]  # a plot's svg, alt and caption
 
 
 @dataclass(frozen=True)
-class Step:
-    """What a stage left."""
-
-    name: str
-    size: float  # bytes
-    accuracy: float | None  # on test, 0..1
-
-
-@dataclass(frozen=True)
 class Point:
     """One trained network."""
 
@@ -91,50 +76,6 @@ def front(points: Sequence[Point]) -> list[Point]:
         if not kept or point.accuracy > kept[-1].accuracy:
             kept.append(point)
     return kept
-
-
-def figures(artifact: Artifact) -> list[Figure]:
-    """Draw the learning curves of a stage, and the sensitivity of its kernels if it measured it."""
-    return [*_learning_curves(artifact), *_sensitivity(artifact)]
-
-
-def _learning_curves(artifact: Artifact) -> list[Figure]:
-    curves: dict[str, dict[str, list[float | None]]] = {}
-    for key, values in artifact.details.history.items():
-        part, _, quantity = key.partition("/")
-        if quantity and part in ("train", "val") and values:
-            curves.setdefault(quantity, {})[part] = values
-    return [
-        {
-            "svg": learning_curve(f"{label(artifact)} {name}", name, parts),
-            "alt": f"{name.capitalize()} by epoch of {label(artifact)}: {_last(name, parts)}.",
-            "caption": f"{name.capitalize()} by epoch; last: {_last(name, parts)}.",
-        }
-        for name, parts in curves.items()
-    ]
-
-
-def _last(quantity: str, parts: dict[str, list[float | None]]) -> str:
-    form = percent if quantity == "accuracy" else shown(lambda value: numbers.short(value, 4))
-    unit = "%" if quantity == "accuracy" else ""
-    return listed(f"{part} {form(values[-1])}{unit}" for part, values in parts.items())
-
-
-def _sensitivity(artifact: Artifact) -> list[Figure]:
-    curves = artifact.details.sensitivity
-    if not curves:
-        return []
-    worst = min(curves, key=lambda name: sum(accuracy for _, accuracy in curves[name]))
-    score = TITLES[artifact.details.objective]
-    title = f"{score[0].upper()}{score[1:]}"
-    caption = f"{title} on val images when one kernel is pruned alone, before any training"
-    return [
-        {
-            "svg": sensitivity(f"{label(artifact)} sensitivity", curves, score),
-            "alt": f"{caption}, for {len(curves)} kernels; {worst} is the most sensitive.",
-            "caption": f"{caption}; the most sensitive kernels are named.",
-        }
-    ]
 
 
 def accuracy_against(
@@ -161,7 +102,7 @@ def accuracy_against(
     points = [p for family in families.values() for p in family]
     columns = 3 if max(map(len, families)) <= 14 else 2
     height = 250 + 15 * math.ceil((len(families) + 3) / columns)  # room for the legend
-    with _figure(name, width=380, height=height) as (figure, text):
+    with canvas(name, width=380, height=height) as (figure, text):
         axes = figure.subplots()
         values = [p.cost for p in points] + ([budget] if budget else [])
         _cost_axis(axes, COSTS[cost], values)
@@ -179,7 +120,7 @@ def accuracy_against(
             axes.plot([winner.cost], [winner.accuracy], label="winner", zorder=4, **style)
         if budget:
             axes.axvline(budget, color=INK, linestyle="--", linewidth=1.2, label="budget")
-        _percent_axis(axes, f"Validation {score}")
+        percent_axis(axes, f"Validation {score}")
         figure.legend(loc="outside upper left", ncols=columns)
     return "".join(text)
 
@@ -197,7 +138,7 @@ def learning_curve(name: str, quantity: str, curves: Mapping[str, Sequence[float
     """
     from matplotlib.ticker import MaxNLocator
 
-    with _figure(name, width=320, height=215) as (figure, text):
+    with canvas(name, width=320, height=215) as (figure, text):
         axes = figure.subplots()
         for i, (part, values) in enumerate(curves.items()):
             y = [math.nan if v is None or not math.isfinite(v) else v for v in values]
@@ -207,7 +148,7 @@ def learning_curve(name: str, quantity: str, curves: Mapping[str, Sequence[float
         axes.set_xlabel("Epoch")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
         if quantity == "accuracy":
-            _percent_axis(axes, "Accuracy")
+            percent_axis(axes, "Accuracy")
         else:
             axes.set_ylabel(quantity.capitalize())
         figure.legend(loc="outside upper left", ncols=2)
@@ -232,7 +173,7 @@ def sensitivity(
     named, others = sorted_names[: len(SERIES)], sorted_names[len(SERIES) :]
     columns = 2 if max(map(len, named)) <= 24 else 1
     height = 250 + 15 * math.ceil((len(named) + 1) / columns)  # room for the legend
-    with _figure(name, width=380, height=height) as (figure, text):
+    with canvas(name, width=380, height=height) as (figure, text):
         axes = figure.subplots()
         for i, key in enumerate(named):
             style: dict[str, Any] = {"color": SERIES[i], "marker": MARKERS[i], "markersize": 4}
@@ -241,66 +182,9 @@ def sensitivity(
             style = {"color": MUTED, "linewidth": 0.7, "zorder": 2}
             style["label"] = None if i else f"{len(others)} other{'s' * (len(others) > 1)}"
             axes.plot(*zip(*curves[key], strict=True), **style)
-        _percent_axis(axes, f"Validation {score}")
-        _percent_axis(axes, "Zeros in the kernel", axis="x")
+        percent_axis(axes, f"Validation {score}")
+        percent_axis(axes, "Zeros in the kernel", axis="x")
         figure.legend(loc="outside upper left", ncols=columns)
-    return "".join(text)
-
-
-def journey(name: str, steps: Sequence[Step]) -> str:
-    """Draw the bytes and the test accuracy after every stage.
-
-    Args:
-        name: tells this plot from the others of the same page.
-        steps: the stages in order.
-
-    Returns:
-        An `<svg>` element that uses the CSS variables of `VARIABLES`.
-    """
-    with _figure(name, width=520, height=250) as (figure, text):
-        axes = figure.subplots()
-        places = range(len(steps))
-        axes.bar(places, [one.size for one in steps], width=0.6, color=SERIES[0], alpha=0.55)
-        axes.set_yscale("log")
-        axes.set_ylabel("File bytes (log scale)")
-        axes.set_xticks(list(places), [one.name for one in steps], rotation=20, ha="right")
-        for place, one in zip(places, steps, strict=True):
-            axes.annotate(shown(_kib)(one.size), (place, one.size), ha="center", va="bottom")
-        other = axes.twinx()
-        known = [(place, one.accuracy) for place, one in zip(places, steps, strict=True)]
-        points = [(place, value) for place, value in known if value is not None]
-        if points:
-            style: dict[str, Any] = {"color": SERIES[1], "marker": "o", "markersize": 5}
-            other.plot(*zip(*points, strict=True), **style)
-        other.grid(visible=False)
-        _percent_axis(other, "Test accuracy")
-    return "".join(text)
-
-
-def _kib(size: float) -> str:
-    return f"{size / 1024:,.1f} KiB" if size < 10_240 else f"{size / 1024:,.0f} KiB"
-
-
-def reliability(name: str, bins: Sequence[BinRow]) -> str:
-    """Draw accuracy by how sure the answers were.
-
-    Args:
-        name: tells this plot from the others of the same page.
-        bins: of answers that were about equally sure; a mark is as large as its share of images.
-
-    Returns:
-        An `<svg>` element that uses the CSS variables of `VARIABLES`.
-    """
-    most = max(row["images"] for row in bins)
-    with _figure(name, width=380, height=260) as (figure, text):
-        axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1.2, label="equal")
-        sure, right = [row["sure"] for row in bins], [row["accuracy"] for row in bins]
-        sizes = [12 + 90 * row["images"] / most for row in bins]
-        axes.plot(sure, right, color=SERIES[0], linewidth=0.8, zorder=2)
-        axes.scatter(sure, right, s=sizes, color=SERIES[0], zorder=3, clip_on=False)
-        _percent_axis(axes, "Accuracy")
-        _percent_axis(axes, "Probability of the named class", axis="x")
     return "".join(text)
 
 
@@ -317,7 +201,8 @@ def _cost_axis(axes: "Axes", title: str, values: Sequence[float]) -> None:
     axes.set_xlabel(title + (" (log scale)" if span > 10 else ""))
 
 
-def _percent_axis(axes: "Axes", label: str, axis: str = "y") -> None:
+def percent_axis(axes: "Axes", label: str, axis: str = "y") -> None:
+    """Label an axis, whose values are fractions, in percent."""
     from matplotlib.ticker import PercentFormatter
 
     getattr(axes, f"{axis}axis").set_major_formatter(PercentFormatter(xmax=1))
@@ -325,7 +210,7 @@ def _percent_axis(axes: "Axes", label: str, axis: str = "y") -> None:
 
 
 @contextmanager
-def _figure(name: str, width: int, height: int) -> "Iterator[tuple[Canvas, list[str]]]":
+def canvas(name: str, width: int, height: int) -> "Iterator[tuple[Canvas, list[str]]]":
     """Give a figure to draw on, its size in SVG units; its text is in the list afterwards."""
     from matplotlib import style
     from matplotlib.figure import Figure

@@ -1,6 +1,6 @@
 """How far the scores of a model can be taken as probabilities, in sentences."""
 
-from pipeline.details import Evaluation
+from pipeline.measured import Evaluation
 
 
 def text(found: Evaluation | None) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.artifact import Artifact
+from pipeline.measured import BinRow
 from pipeline.report import plots, sureness
 from pipeline.report.verdict import label, percent
 
@@ -15,7 +16,7 @@ def of(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
         return None
     bins = last.details.evaluation["reliability"]
     told = sureness.text(last.details.evaluation)
-    drawn = plots.reliability(f"{label(last)} reliability", bins)
+    drawn = reliability(f"{label(last)} reliability", bins)
     return {
         "label": label(last),
         "told": told,
@@ -45,3 +46,26 @@ def damages(last: Artifact) -> dict[str, Any] | None:
         ]
         rows.append([f"{row['strength']} {kind}".strip(), *cells])
     return {"images": found[0]["images"], "models": models, "rows": rows}
+
+
+def reliability(name: str, bins: Sequence[BinRow]) -> str:
+    """Draw accuracy by how sure the answers were.
+
+    Args:
+        name: tells this plot from the others of the same page.
+        bins: of answers that were about equally sure; a mark is as large as its share of images.
+
+    Returns:
+        An `<svg>` element that uses the CSS variables of `VARIABLES`.
+    """
+    most = max(row["images"] for row in bins)
+    with plots.canvas(name, width=380, height=260) as (figure, text):
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=plots.MUTED, linestyle="--", linewidth=1.2, label="equal")
+        sure, right = [row["sure"] for row in bins], [row["accuracy"] for row in bins]
+        sizes = [12 + 90 * row["images"] / most for row in bins]
+        axes.plot(sure, right, color=plots.SERIES[0], linewidth=0.8, zorder=2)
+        axes.scatter(sure, right, s=sizes, color=plots.SERIES[0], zorder=3, clip_on=False)
+        plots.percent_axis(axes, "Accuracy")
+        plots.percent_axis(axes, "Probability of the named class", axis="x")
+    return "".join(text)

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.artifact import Artifact
-from pipeline.details import Change
 from pipeline.objective import MEANINGS, TITLES
-from pipeline.report import guessing, scores
+from pipeline.report import change, guessing, scores
 from pipeline.system import numbers
 
-QUANTILE = 1.96  # of the normal distribution, at 97.5%
 MISSING = "\N{EN DASH}"
 Format = Callable[[float | None], str]
 
@@ -207,36 +205,14 @@ def _changes(base: Artifact, final: Artifact) -> list[str]:
         if before is not None and after is not None:
             points = round(100 * (after - before), 2)
             signed = f"{points:+.2f}".replace("-", "\N{MINUS SIGN}") if points else "0.00"
-            sure = _paired(base, final) if name == "accuracy" else ""
+            pair = final.details.change if name == "accuracy" else None
+            sure = change.text(pair) if pair and pair["compared_with"] == label(base) else ""
             changes.append(f"test {TITLES[name]} changes by {signed} percentage points{sure}")
     for key, what in (("size_bytes", "file bytes"), ("gzip_bytes", "gzip bytes")):
         before, after = (finite(a.metrics.get(key)) for a in (base, final))
         if before and after:
             ratios.append(f"{before / after:.2f} for {what}")
     return changes + ([f"the compression ratio is {listed(ratios)}"] if ratios else [])
-
-
-def _paired(base: Artifact, final: Artifact) -> str:
-    """The interval of the change of test accuracy, where both were asked image by image."""
-    change = final.details.change
-    if change is None or change["compared_with"] != label(base):
-        return ""
-    low, _, high = paired(change)
-    ends = f"{low:+.1f} to {high:+.1f}".replace("-", "\N{MINUS SIGN}")
-    return f" (95% interval {ends})"
-
-
-def paired(found: Change) -> tuple[float, float, float]:
-    """The change of test accuracy in points, between the ends of its interval of 95%.
-
-    Of `n` images `w` are won and `l` lost: the standard error of `(w - l) / n` is
-    `sqrt(w + l - (w - l)^2 / n) / n`, as in McNemar's test.
-    """
-    won, lost, images = found["won"], found["lost"], found["images"]
-    error = math.sqrt(max(0.0, won + lost - (won - lost) ** 2 / images)) / images
-    centre = (won - lost) / images
-    low, high = (100 * (centre + sign * QUANTILE * error) for sign in (-1, 1))
-    return low, 100 * centre, high
 
 
 def exported(artifacts: Sequence[Artifact]) -> Artifact | None:

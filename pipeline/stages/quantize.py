@@ -24,7 +24,6 @@ from pipeline.train.settings import LASTING, Distill, Exempt, Settings, Transfer
 
 Overrides: Any = overrides(StageConfig, without=Transfer)
 log = logging.getLogger("flopsmith")
-CLUSTERED = "would undo the clustering, whose values it rounds channel by channel"
 AUTO = (6.0, 4.0, 3.0, 2.0)  # bits of a weight on average, from mild to strong
 FIRST = 4.0  # of AUTO
 PROGRESSIVE = ("int4", "ternary", "binary")
@@ -198,7 +197,7 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         )
     images = calibration(ctx.data.train, config.calibration_images, ctx.seed)
     job = _job(source, config, ctx, images)
-    methods, refused = _methods(config, structure.clustered(model))
+    methods, refused = ways.methods(config.method, config.precision, structure.clustered(model))
     made, scores, same = {}, {}, {}
     for name in methods:
         try:
@@ -254,29 +253,6 @@ def _note(made: Any, scores: dict[str, float], config: Config, ctx: Context) -> 
     note = f"One training made a file of each precision; right on val: {told}."
     log.info("quantize: %s", note)
     return note
-
-
-def _methods(config: Config, clustered: bool) -> tuple[list[str], dict[str, str]]:
-    """The methods to try, and by method why not another.
-
-    Raises:
-        ModelError: none is left.
-    """
-    from pipeline.errors import ModelError
-
-    if config.method != "auto":
-        return [config.method], {}
-    possible = precisions.methods(config.precision)
-    refused = {name: why for name, why in precisions.WHY_NOT.items() if name not in possible}
-    if clustered:
-        refused = {"ptq": CLUSTERED, **refused}
-    methods = [name for name in ("qat", "ptq") if name not in refused]
-    if not methods:
-        raise ModelError(
-            f"ptq {CLUSTERED}. Received: quantize.precision={config.precision}, which needs "
-            "ptq. Take int8 or int4, or leave cluster out"
-        )
-    return methods, refused
 
 
 def _job(source: Artifact, config: Config, ctx: Context, images: Any) -> Any:

@@ -219,3 +219,18 @@ def set_aside(path: Path) -> None:
     write_atomic(kept, path.read_bytes())
     path.unlink()
     log.warning("what an earlier MLflow store has missed of this run is kept in %s", kept)
+
+
+def missed(place: Path) -> int:
+    """How many records of the run of a directory MLflow has missed."""
+    path = place / FILE
+    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
+
+
+def sync(place: Path) -> bool:
+    """Record what MLflow has missed of the run of a directory; whether it has everything now.
+
+    Raises:
+        OutputError: MLflow's store cannot be used.
+    """
+    return Journal(store.open_client(), place / FILE).catch_up()

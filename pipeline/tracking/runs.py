@@ -5,7 +5,6 @@ import json
 import logging
 import math
 import os
-import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +24,6 @@ from pipeline.tracking.journal import Journal
 from pipeline.tracking.resume import CONTINUES, PARENT, Earlier, Note
 from pipeline.tracking.store import STORE
 
-WAITING = journal.FILE  # in the directory of a run: what MLflow has missed of it
 BATCH, METRICS = 100, 1000  # params and metrics that MLflow takes in one call
 NUMBERS = (  # of a trial
     *(f"{part}_{name}" for name in get_args(Objective) for part in ("val", "int8_val")),
@@ -271,21 +269,6 @@ def _ending(client: MlflowClient, run: Run, inner: str | None) -> Iterator[None]
                 client.set_terminated(inner, status)
 
 
-def missed(place: Path) -> int:
-    """How many records of the run of a directory MLflow has missed."""
-    path = place / WAITING
-    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
-
-
-def sync(place: Path) -> bool:
-    """Record what MLflow has missed of the run of a directory; whether it has everything now.
-
-    Raises:
-        OutputError: MLflow's store cannot be used.
-    """
-    return Journal(store.open_client(), place / WAITING).catch_up()
-
-
 def end_abandoned(run_id: str) -> None:
     """Mark a run that a killed process left RUNNING, and its nested runs, as KILLED."""
     resume.end_abandoned(MlflowClient(), run_id)
@@ -306,22 +289,3 @@ def download(uri: str, directory: Path) -> Path:
             f"MLflow has no such model. Received: mlflow:{uri} ({reason[:200]}), in "
             f"{mlflow.get_tracking_uri()}. Set MLFLOW_TRACKING_URI to the store that has it"
         ) from error
-
-
-def ui_hint(run: Run) -> str:
-    """The command that shows a run, and the addresses of all runs, of it and of its report."""
-    if run.waiting:
-        return f"it has not recorded everything; the same command does: {run.waiting}"
-    uri = mlflow.get_tracking_uri()
-    pages = {
-        "the run": f"#/experiments/{run.experiment_id}/runs/{run.run_id}",
-        "its report": view.report(run.experiment_id, run.run_id),
-        "all runs and trials": view.page(run.experiment_id),
-    }
-    server = "http://127.0.0.1:5000"
-    if is_served := uri.startswith("http"):
-        server = store.hidden(uri).rstrip("/")
-    lines = [f"  {name}: {server}/{page}" for name, page in pages.items()]
-    allowed = f"{store.FILE_STORE}=true " if store.is_files(uri) else ""
-    command = f"{allowed}mlflow ui --backend-store-uri {shlex.quote(uri)} --port 5000"
-    return "\n".join(lines).strip() if is_served else "\n".join([command, *lines])

@@ -7,13 +7,18 @@ page opens with its own columns.
 
 import contextlib
 import json
+import shlex
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import mlflow
 from mlflow.tracking import MlflowClient
 
 from pipeline.tracking import store
+
+if TYPE_CHECKING:
+    from pipeline.tracking.runs import Run
 
 KEY = "flopsmith"
 TAG = f"mlflow.sharedViewState.{KEY}"
@@ -59,6 +64,25 @@ def page(experiment_id: str) -> str:
 def report(experiment_id: str, run_id: str) -> str:
     """The part of the address that opens the report of a run."""
     return f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/export/report.html"
+
+
+def hint(run: "Run") -> str:
+    """The command that shows a run, and the addresses of all runs, of it and of its report."""
+    if run.waiting:
+        return f"it has not recorded everything; the same command does: {run.waiting}"
+    uri = mlflow.get_tracking_uri()
+    pages = {
+        "the run": f"#/experiments/{run.experiment_id}/runs/{run.run_id}",
+        "its report": report(run.experiment_id, run.run_id),
+        "all runs and trials": page(run.experiment_id),
+    }
+    server = "http://127.0.0.1:5000"
+    if is_served := uri.startswith("http"):
+        server = store.hidden(uri).rstrip("/")
+    lines = [f"  {name}: {server}/{at}" for name, at in pages.items()]
+    allowed = f"{store.FILE_STORE}=true " if store.is_files(uri) else ""
+    command = f"{allowed}mlflow ui --backend-store-uri {shlex.quote(uri)} --port 5000"
+    return "\n".join(lines).strip() if is_served else "\n".join([command, *lines])
 
 
 def state() -> dict[str, Any]:

@@ -7,46 +7,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from support.coloured import BLUE, RED, SIDE, picture
+from support.coloured import in_float as float_subject
+from support.coloured import in_int8 as int8_subject
 
 from pipeline.explain import methods, subject
 from pipeline.explain.methods import guided_backprop
 from pipeline.explain.subject import Subject
-from pipeline.tflite import convert, write
-
-SIDE = 32
-RED, BLUE = np.s_[4:12, 4:12], np.s_[18:28, 20:28]  # where the squares are
-
-
-def network(fused: bool = True) -> keras.Model:
-    """Two classes: how much is bright red, how much is bright blue; nothing else is seen."""
-    inputs = keras.Input((SIDE, SIDE, 3))
-    x = layers.Rescaling(1 / 255)(inputs)
-    conv = layers.Conv2D(2, 1, activation="relu", name="colours")
-    x = layers.GlobalAveragePooling2D()(conv(x))
-    dense = layers.Dense(2, activation="softmax" if fused else None, name="classes")
-    x = dense(layers.Dropout(0.1)(x))
-    model = keras.Model(inputs, x if fused else layers.Softmax()(x))
-    conv.set_weights([np.float32([[[[1, 0], [0, 0], [0, 1]]]]), np.float32([-0.5, -0.5])])
-    dense.set_weights([np.float32([[20, -5], [-5, 20]]), np.float32([0.1, 0.0])])
-    return model
-
-
-def picture() -> np.ndarray:
-    image = np.full((SIDE, SIDE, 3), 60, np.uint8)
-    image[RED], image[BLUE] = (255, 40, 40), (40, 40, 255)
-    return image
 
 
 @pytest.fixture(scope="module")
 def in_float() -> Subject:
-    return subject.of_keras("float", network())
+    return float_subject()
 
 
 @pytest.fixture(scope="module")
 def in_int8() -> Subject:
-    images = np.stack([picture(), np.zeros((SIDE, SIDE, 3), np.uint8)] * 4).astype(np.float32)
-    # as it ships: without names of inner tensors
-    return subject.of_tflite("int8", write.stripped(convert.ptq(network(), images)))
+    return int8_subject()
 
 
 def share(heat: np.ndarray, place: Any) -> float:
@@ -84,36 +61,6 @@ def test_a_file_is_explained_without_gradients(
 @pytest.mark.parametrize("name", ["saliency", "guided_backprop", "grad_cam"])
 def test_what_needs_gradients_says_so_of_a_file(name: str, in_int8: Subject) -> None:
     assert methods.load(name).needs(in_int8) == "it has no gradients"
-
-
-def test_the_map_of_a_class_adds_up_to_its_logit(in_float: Subject) -> None:
-    found = in_float.features(picture())
-    assert found is not None
-    features, head = found
-    logits = (features @ head.weights).mean(axis=(0, 1)) + np.float32([0.1, 0.0])
-    powers = np.exp(logits - logits.max())
-    np.testing.assert_allclose(
-        powers / powers.sum(), in_float.scores(picture()[None])[0], rtol=1e-4
-    )
-
-
-def test_features_of_a_file_are_those_of_the_network(in_float: Subject, in_int8: Subject) -> None:
-    (ours, head), (theirs, other) = (
-        one.features(picture())  # type: ignore[misc]
-        for one in (in_float, in_int8)
-    )
-    np.testing.assert_allclose(theirs, ours, atol=0.01)
-    np.testing.assert_allclose(other.weights, head.weights, atol=0.2)
-
-
-@pytest.mark.parametrize("fused", [True, False])
-def test_logits_are_read_before_the_softmax(fused: bool) -> None:
-    model = network(fused)
-    found = subject.trace(model, tf.constant(picture()[None], tf.float32))
-    scores = keras.ops.softmax(found.logits)
-    np.testing.assert_allclose(scores, found.scores, rtol=1e-5)
-    assert not np.allclose(np.sum(found.logits), 1)
-    assert model.get_layer("classes").activation is network(fused).get_layer("classes").activation
 
 
 def test_grad_cam_of_a_network_with_mean_pooling_is_its_class_activation_map(

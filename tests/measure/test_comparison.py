@@ -1,44 +1,15 @@
 """Runs side by side: what differs is found, and an interval says how sure it is."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import yaml
+from support.sides import NAMES, run
 
-from pipeline.artifact import Artifact
-from pipeline.details import Details
 from pipeline.errors import ModelError
-from pipeline.measure import comparison, evaluation
+from pipeline.measure import comparison
 from pipeline.measure.comparison import Side
-from pipeline.report import verdict
-
-NAMES = ("cat", "dog", "owl")
-RNG = np.random.default_rng(0)
-LABELS = RNG.integers(0, 3, 400)
-SCORES = RNG.dirichlet(np.ones(3), 400) * 0.4 + 0.6 * np.eye(3)[LABELS]
-
-
-def run(place: Path, wrong: int, size: float, **recipe: Any) -> Side:
-    """A run whose model names the first `wrong` images otherwise."""
-    scores = SCORES.copy()
-    scores[:wrong] = np.roll(scores[:wrong], 1, axis=1)
-    said, rows, found = evaluation.evaluated((LABELS, scores), None, NAMES)
-    directory = place / "01-finetune"
-    directory.mkdir(parents=True)
-    found.save(directory)
-    numbers = {"test_accuracy": float(found.hits.mean()), "size_bytes": size, "latency_ms": 2.0}
-    Artifact(
-        stage="finetune",
-        fingerprint="x",
-        model_file="model.keras",
-        metrics=numbers,
-        details=Details(evaluation=said, per_class=rows),
-        directory=directory,
-    ).save()
-    (place / comparison.RECIPE).write_text(yaml.safe_dump(recipe))
-    return comparison.load(place)
+from pipeline.report.change import paired
 
 
 @pytest.fixture
@@ -64,7 +35,7 @@ def test_the_sentence_says_what_is_sure(sides: tuple[Side, Side], tmp_path: Path
 def test_the_interval_is_that_of_paired_answers(sides: tuple[Side, Side]) -> None:
     found = comparison.change(*sides)
     assert found is not None
-    low, centre, high = verdict.paired(found)
+    low, centre, high = paired(found)
     differences = (
         sides[1].answers.hits.astype(float) - sides[0].answers.hits  # type: ignore[union-attr]
     )

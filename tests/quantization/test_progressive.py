@@ -20,7 +20,7 @@ def model(data: Dataset) -> keras.Model:
     keras.utils.set_random_seed(0)
     inputs = keras.Input(data.image_shape)
     x = layers.Rescaling(1 / 255)(inputs)
-    x = layers.Conv2D(6, 3, strides=4, use_bias=False, name="stem")(x)
+    x = layers.Conv2D(8, 3, strides=4, use_bias=False, name="stem")(x)
     x = layers.ReLU()(layers.BatchNormalization()(x))
     x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(8, 1, name="pixel")(x)))
     x = layers.Dense(10, name="dense")(layers.GlobalAveragePooling2D()(x))

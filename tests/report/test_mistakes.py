@@ -1,47 +1,13 @@
 """What the page says of mistakes and of trust, from the answers of a model made by hand."""
 
-import re
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
-from support.report_run import CLASSES, FLOAT, INT8, Page, artifact
+from support.mistaken import LABELS, NAMES, WORSE, picture, run
+from support.report_run import INT8, Page, artifact
 
-from pipeline.data import inline
-from pipeline.measure import answers, evaluation
-from pipeline.measure.answers import Answers
-from pipeline.report import mistakes, trust
+from pipeline.measure import evaluation
+from pipeline.report import mistakes
 from pipeline.report.page import render_html
-
-NAMES = [row["class"] for row in CLASSES]
-RNG = np.random.default_rng(1)
-LABELS = RNG.integers(0, 4, 200)
-SCORES = RNG.dirichlet(np.ones(4), 200) * 0.4 + 0.6 * np.eye(4)[LABELS]
-SCORES[:30] = np.roll(SCORES[:30], 1, axis=1)  # 30 mistakes, each of the next class
-WORSE = SCORES.copy()
-WORSE[30:35], WORSE[:2] = np.roll(SCORES[30:35], 1, axis=1), np.roll(SCORES[:2], -1, axis=1)
-ROBUST = [
-    {
-        "kind": kind,
-        "strength": strength,
-        "amount": 0.1,
-        "images": 200,
-        "accuracy": {"float": {"value": 0.8, "low": 0.7, "high": 0.9}},
-    }
-    for kind, strength in (("none", ""), ("blur", "weak"))
-]
-
-
-def picture(place: int) -> str:
-    return inline.address(np.full((8, 8, 1), place, np.uint8), 96)
-
-
-def run() -> list[Any]:
-    said, rows, found = evaluation.evaluated((LABELS, WORSE), (LABELS, WORSE), NAMES)
-    change = evaluation.change(Answers.of(LABELS, SCORES), found, "01-finetune")
-    details = {"evaluation": said, "per_class": rows, "change": change, "robustness": ROBUST}
-    return [artifact("01-finetune", FLOAT), artifact("02-export", INT8, **details)]
 
 
 @pytest.fixture(scope="module")
@@ -98,17 +64,6 @@ def test_many_classes_have_a_list_of_pairs_instead_of_a_table() -> None:
     assert found["pairs"] == [{"true": "class 3", "named": "class 4", "images": 10, "share": 1.0}]
 
 
-def test_trust_is_told_drawn_and_measured_on_worse_images(html: str) -> None:
-    found = trust.of(run())
-    assert found is not None
-    assert found["told"] in Page(html).text
-    assert [row[0] for row in found["damages"]["rows"]] == ["as they are", "weak blur"]
-    assert found["damages"]["rows"][1][1] == "80.00 (70.0 to 90.0)"
-    assert re.search(r"by [\d.]+ points on average; with each score", found["told"])
-
-
-def test_a_run_of_an_earlier_version_has_neither(tmp_path: Path) -> None:
+def test_a_run_of_an_earlier_version_has_none() -> None:
     earlier = [artifact("01-export", INT8)]
     assert mistakes.of(earlier) is None
-    assert trust.of(earlier) is None
-    assert answers.load(tmp_path) is None

@@ -23,7 +23,7 @@ from support.report_run import (
 from support.report_run import html as html
 from support.report_run import page as page
 
-from pipeline.report.page import read_trials, render_html, render_markdown
+from pipeline.report.page import render_html, render_markdown
 
 
 def test_every_element_of_the_page_is_closed_in_its_order(page: Page) -> None:
@@ -208,12 +208,6 @@ def test_the_refused_points_and_the_budget_are_stated(page: Page) -> None:
     )
     assert text in page.text
     assert text in render_markdown(RUN, "mobile")
-
-
-def test_a_trial_whose_accuracy_is_not_finite_ranks_after_the_others() -> None:
-    trials = [trial("0", "a", math.nan, 10), trial("1", "a", 0.1, 10), trial("2", "a", None, 5)]
-    found = read_trials(artifact("01-search", None, trials=trials))
-    assert [t.trial_id for t in found] == ["1", "2", "0"]
 
 
 def test_a_page_without_a_search_has_no_trials() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from support.report_run import FLOAT, INT8, TRIALS, artifact, plain
 
-from pipeline.report import page, scores, verdict
+from pipeline.report import page, scores, trials, verdict
 
 ROWS = [
     {"score": "accuracy", "value": 0.95, "low": 0.93, "high": 0.965},
@@ -74,7 +74,7 @@ def test_the_stages_have_columns_of_the_objective() -> None:
 
 def test_trials_are_ranked_by_the_objective() -> None:
     search = by_macro_f1()[0]
-    found = page.read_trials(search)
+    found = trials.read_trials(search)
     assert [one.score for one in found[:3]] == [0.8, 0.7, 0.6]
     shown = plain(search)
     assert "Val macro F1 (%)" in shown.text

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline.tracking import journal, runs
+from pipeline.tracking import journal, runs, view
 from pipeline.tracking.resume import PARENT
 
 pytestmark = pytest.mark.usefixtures("workplace", "new_process")
@@ -95,7 +95,7 @@ def test_a_server_that_dies_and_hangs_in_the_middle_gets_everything(
         server.send(signal.SIGSTOP)
         run.metrics({"val_accuracy": 0.75})
     assert "(it does not answer)" in caplog.text
-    assert str(out / journal.FILE) in runs.ui_hint(run)
+    assert str(out / journal.FILE) in view.hint(run)
 
     server.send(signal.SIGCONT)
     with runs.start("mobile", out, "code") as again:

@@ -19,7 +19,7 @@ import mlflow
 import pytest
 
 from pipeline.errors import OutputError
-from pipeline.tracking import runs, store
+from pipeline.tracking import runs, store, view
 from pipeline.tracking.resume import EXPERIMENT
 
 ROOT = Path(store.__file__).parents[2]
@@ -293,7 +293,7 @@ def test_a_store_of_files_is_used_and_the_log_says_so(
     with caplog.at_level(logging.WARNING, "flopsmith"), runs.start("mobile") as run:
         run.params({"seed": 1})
     assert "MLflow gives up stores of files" in caplog.text
-    assert runs.ui_hint(run).startswith(f"{store.FILE_STORE}=true mlflow ui ")
+    assert view.hint(run).startswith(f"{store.FILE_STORE}=true mlflow ui ")
     assert list(place.glob(f"mlruns/*/{run.run_id}/params/seed"))
 
 

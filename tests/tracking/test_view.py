@@ -11,13 +11,13 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline.tracking import runs
+from pipeline.tracking import runs, view
 
 pytestmark = pytest.mark.usefixtures("workplace", "new_process")
 
 
 def test_the_hint_names_the_store_and_the_run(workplace: Path, parent: runs.Run) -> None:
-    command, address, report, every = runs.ui_hint(parent).splitlines()
+    command, address, report, every = view.hint(parent).splitlines()
     assert command.startswith(f"mlflow ui --backend-store-uri sqlite:///{workplace}/mlflow.db ")
     page = f"http://127.0.0.1:5000/#/experiments/{parent.experiment_id}/runs"
     assert address == f"  the run: {page}/{parent.run_id}"
@@ -29,7 +29,7 @@ def test_the_hint_can_be_pasted_into_a_shell(
     parent: runs.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "sqlite:////my place/mlflow.db")
-    words = shlex.split(runs.ui_hint(parent).splitlines()[0])
+    words = shlex.split(view.hint(parent).splitlines()[0])
     assert words[2:4] == ["--backend-store-uri", "sqlite:////my place/mlflow.db"]
 
 
@@ -38,8 +38,8 @@ def test_the_hint_for_a_server_is_its_address(
 ) -> None:
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "http://here:5000/")
     page = f"#/experiments/{parent.experiment_id}/runs/{parent.run_id}"
-    assert runs.ui_hint(parent).splitlines()[0] == f"the run: http://here:5000/{page}"
-    assert runs.ui_hint(parent).count("http://here:5000/#/experiments/") == 3
+    assert view.hint(parent).splitlines()[0] == f"the run: http://here:5000/{page}"
+    assert view.hint(parent).count("http://here:5000/#/experiments/") == 3
 
 
 @pytest.mark.slow
@@ -47,7 +47,9 @@ def test_without_a_tracking_uri_the_store_is_a_file_where_the_command_runs(
     tmp_path: Path, empty_store: Path
 ) -> None:
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
-    code = "from pipeline.tracking import runs as t\nwith t.start('x') as r: print(t.ui_hint(r))"
+    code = (
+        "from pipeline.tracking import runs, view\nwith runs.start('x') as r: print(view.hint(r))"
+    )
     clean = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     root = str(Path(runs.__file__).parents[2])
     ended = subprocess.run(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import recipe, runner
+from pipeline import recipe, recording
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset
 from pipeline.details import Details
@@ -32,7 +32,7 @@ def test_a_model_that_only_guesses_does_not_become_the_champion(
         metrics={"test_accuracy": hits / 100},
         details=details,
     )
-    runner._register(recipe.load("mobile"), squares, [exported], tmp_path, None)  # type: ignore[arg-type]
+    recording.register(recipe.load("mobile"), squares, [exported], tmp_path, None)  # type: ignore[arg-type]
     said = found[0].withhold
     assert (said is not None) == withheld
     assert not withheld or "it classifies 23 of 100 val and test images correctly" in str(said)

@@ -1,0 +1,27 @@
+"""How sure a change of accuracy is, where two models answered for the same images."""
+
+import math
+
+from pipeline.measured import Change
+
+QUANTILE = 1.96  # of the normal distribution, at 97.5%
+
+
+def paired(found: Change) -> tuple[float, float, float]:
+    """The change of test accuracy in points, between the ends of its interval of 95%.
+
+    Of `n` images `w` are won and `l` lost: the standard error of `(w - l) / n` is
+    `sqrt(w + l - (w - l)^2 / n) / n`, as in McNemar's test.
+    """
+    won, lost, images = found["won"], found["lost"], found["images"]
+    error = math.sqrt(max(0.0, won + lost - (won - lost) ** 2 / images)) / images
+    centre = (won - lost) / images
+    low, high = (100 * (centre + sign * QUANTILE * error) for sign in (-1, 1))
+    return low, 100 * centre, high
+
+
+def text(found: Change) -> str:
+    """The interval of 95% in words, for the end of a clause."""
+    low, _, high = paired(found)
+    ends = f"{low:+.1f} to {high:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return f" (95% interval {ends})"
