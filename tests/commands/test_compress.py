@@ -94,6 +94,7 @@ def test_a_trained_model_becomes_a_small_int8_file_as_far_as_accuracy_allows(pla
     assert json.loads((out / "02-prune" / "artifact.json").read_text())["details"]["attempts"]
 
 
+@pytest.mark.slow
 def test_a_layer_that_int8_lacks_is_refused_before_anything_is_trained(
     place: Path, digits: Dataset, refused: Callable[..., str]
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_model_that_is_not_there_is_refused(refused: Callable[..., str]) -> No
     assert "no such file" in refused("none.keras")
 
 
+@pytest.mark.slow
 def test_the_score_to_keep_is_that_of_the_command(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

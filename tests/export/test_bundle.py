@@ -47,6 +47,7 @@ def test_the_manifest_has_the_digest_of_every_other_file(exported: Artifact) -> 
         assert row == {"sha256": hashlib.sha256(whole).hexdigest(), "bytes": len(whole)}
 
 
+@pytest.mark.slow
 def test_the_same_network_gives_the_same_files(exported: Artifact, again: Export) -> None:
     second = again(license="MIT", author="me")
     for name in FILES - {bundle.CARD, bundle.MANIFEST}:  # they hold the latency, which is measured
@@ -72,6 +73,7 @@ def test_the_model_knows_its_classes_and_forgot_its_tensors(exported: Artifact) 
     assert {kernel.name for kernel in read(model).kernels} == {""}
 
 
+@pytest.mark.slow
 def test_without_metadata_and_stripping_the_model_is_the_file_of_the_converter(
     again: Export, quantized: Artifact
 ) -> None:
@@ -80,6 +82,7 @@ def test_without_metadata_and_stripping_the_model_is_the_file_of_the_converter(
     assert metadata.labels(content(made, bundle.FLOAT)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metadata_too", [True, False])
 def test_every_model_knows_how_pictures_were_fitted(
     again: Export, data: Dataset, exported: Artifact, metadata_too: bool

@@ -150,6 +150,7 @@ def test_all_kernels_with_structure_keep_it_in_training() -> None:
     assert np.all(after[weights != 0] != weights[weights != 0])
 
 
+@pytest.mark.slow
 def test_what_is_trained_afterwards_is_free_again() -> None:
     model = network()
     with structure.kept(model):

@@ -32,6 +32,7 @@ def test_wilson_has_the_published_ends(value: float, images: int, low: float, hi
     assert found == pytest.approx((value, low, high), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_ends_are_those_of_drawing_images_one_by_one() -> None:
     labels, scores = classified(120, 3)
     rng = np.random.default_rng(1)

@@ -27,6 +27,7 @@ def filled(arch: dict[str, Any], shape: tuple[int, int, int], classes: int) -> A
     return model, fill(model, "pretrained", arch)
 
 
+@pytest.mark.slow
 @has_weights
 def test_the_whole_network_has_all_weights_but_those_of_the_new_head() -> None:
     model, new = filled(cut(), (224, 224, 3), 1000)

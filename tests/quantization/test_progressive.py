@@ -15,6 +15,8 @@ from pipeline.tflite.read import read
 from pipeline.train.settings import Settings
 from pipeline.train.training import Session
 
+pytestmark = pytest.mark.slow
+
 
 def model(data: Dataset) -> keras.Model:
     keras.utils.set_random_seed(0)

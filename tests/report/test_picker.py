@@ -64,7 +64,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return page
 
 
-@pytest.fixture(params=[(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")], ids=str)
+@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=str)
 def tab(request: pytest.FixtureRequest, path: Path) -> Iterator[Tab]:
     """The page, once its plots are drawn; console messages and requests are in `said`."""
     width, scheme = request.param

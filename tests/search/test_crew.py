@@ -28,6 +28,7 @@ def told(found: Any) -> list[dict[str, Any]]:
     return [{key: row[key] for key in TOLD} for row in found.rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_more_trials_run_at_once_than_asked_for(
     ctx: Context, workers: int, monkeypatch: pytest.MonkeyPatch
@@ -47,6 +48,7 @@ def test_the_order_does_not_depend_on_which_process_is_faster(
     assert [int(row["trial_id"]) for row in found.rows] == list(range(8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("oracle", ["evolution", "priorband"])
 def test_the_same_seed_and_workers_make_the_same_trials_whichever_is_faster(
     ctx: Context, oracle: str, monkeypatch: pytest.MonkeyPatch
@@ -89,6 +91,7 @@ class Interrupting(RecordingLog):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("oracle", ["hyperband", "evolution"])
 def test_an_interrupted_search_of_two_workers_goes_on_as_if_it_had_not_been(
     ctx: Context, oracle: str, monkeypatch: pytest.MonkeyPatch

@@ -132,6 +132,7 @@ def test_points_are_not_refused_because_the_time_is_up(
     assert found.refused == sum(found.tally.values())
 
 
+@pytest.mark.slow
 def test_without_a_number_of_trials_the_time_decides(
     ctx: Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

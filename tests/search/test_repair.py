@@ -52,6 +52,7 @@ def test_every_oracle_completes_its_trials(tmp_path: Path, oracle: str) -> None:
     assert found(tmp_path / "trials", "lenet", oracle, 0, 1.0) == [1.0] * TRIALS
 
 
+@pytest.mark.slow
 def test_a_narrow_band_above_the_cheapest_is_found(tmp_path: Path) -> None:
     costs = found(tmp_path / "trials", "mobilenet", "random", 1.1, 1.3)
     assert len(costs) == TRIALS

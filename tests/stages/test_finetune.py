@@ -121,6 +121,7 @@ def small(ctx: Context) -> Artifact:
     return saved(ctx.directory, keras.Model(inputs, layers.Dense(10, "softmax")(x)))
 
 
+@pytest.mark.slow
 def test_finetune_trains_as_many_epochs_as_there_is_time_for(ctx: Context) -> None:
     source, until = small(ctx), time.monotonic() + 12
     done = finetune.run(source, finetune.Config(), replace(ctx, until=until))

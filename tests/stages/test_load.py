@@ -141,6 +141,7 @@ def test_a_published_network_is_built_for_the_data(tmp_path: Path) -> None:
     assert set(made.details.new_layers) == {x.name for x in model.layers if x.weights}
 
 
+@pytest.mark.slow
 def test_the_network_of_an_earlier_run_keeps_its_name_and_its_head(tmp_path: Path) -> None:
     first = run("load", None, blocks(32, 3), tmp_path / "a", network="resnet8")
     first.save()

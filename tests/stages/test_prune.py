@@ -322,6 +322,7 @@ def test_within_a_floor_training_ends_once_it_is_clear_how(
     assert sparsities(made)["conv"] == 0.5
 
 
+@pytest.mark.slow
 def test_attempts_share_the_scan_and_learn_from_the_input(
     source: Artifact, few_digits: Dataset, tmp_path: Path
 ) -> None:

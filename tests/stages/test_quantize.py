@@ -363,6 +363,7 @@ def test_progressive_training_needs_few_bits_to_lead_to() -> None:
         Config(precision="binary", rule="connect", progressive=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["ternary", "binary"])
 def test_the_file_has_two_bits_for_ternary_and_binary_weights_of_dense_layers(
     precision: str, source: Artifact, few_digits: Dataset, tmp_path: Path
@@ -385,6 +386,7 @@ def test_an_exempt_layer_has_8_bits_whatever_is_fused_with_it(
     assert {*counts[1:]} & {2, 3}
 
 
+@pytest.mark.slow
 def test_the_first_and_the_last_kernel_can_keep_8_bits(
     source: Artifact, few_digits: Dataset, tmp_path: Path
 ) -> None:

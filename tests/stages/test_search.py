@@ -145,6 +145,7 @@ def test_a_backbone_that_is_asked_for_is_the_only_one_and_has_to_be_installed(
         search.check(config, data, Budget(), ())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fake")
 def test_the_stage_leaves_the_best_network_and_a_table_of_all_trials(ctx: Context) -> None:
     config = Config(

@@ -199,6 +199,7 @@ def test_a_file_that_is_no_database(
     assert (place / "mlflow.db").read_bytes() == content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("uri", "why"),
     [

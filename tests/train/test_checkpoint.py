@@ -63,6 +63,7 @@ def assert_equal(one: keras.Model, other: keras.Model) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

@@ -106,6 +106,7 @@ def test_a_rate_without_a_schedule_stays(schedule: str) -> None:
     assert len(rates) == 9
 
 
+@pytest.mark.slow
 def test_training_ends_in_time_and_keeps_the_best_epoch(squares: Dataset) -> None:
     inputs = keras.Input((4, 4, 1))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 128, offset=-1.0)(inputs))

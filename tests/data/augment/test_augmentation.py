@@ -84,6 +84,7 @@ def test_every_step_of_every_epoch_is_augmented_anew() -> None:
     assert len(np.unique(images, axis=0)) == 36
 
 
+@pytest.mark.slow
 def test_another_seed_augments_otherwise() -> None:
     (one, _), (other, _) = epochs(1)[0], epochs(1, seed=4)[0]
     assert (one != other).any()

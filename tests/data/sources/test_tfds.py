@@ -182,6 +182,7 @@ def test_a_prepared_set_is_decoded_once(tmp_path: Path, monkeypatch: pytest.Monk
     assert load(tmp_path).fingerprint == first.fingerprint
 
 
+@pytest.mark.slow
 def test_digits_land_in_the_folder_asked_for(tmp_path: Path) -> None:
     datasets.load(DataConfig(data_dir=str(tmp_path / "sets"), image_size=8), seed=0)
     assert (tmp_path / "sets" / "digits" / "1.0.0").is_dir()
