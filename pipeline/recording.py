@@ -1,7 +1,9 @@
 """What MLflow is told of a run: tags and numbers of its stages, its files, its model."""
 
+from importlib.metadata import version
 from pathlib import Path
 
+import pipeline
 from pipeline.artifact import FILE, Artifact
 from pipeline.data import datasets
 from pipeline.recipe import Recipe, Step
@@ -9,6 +11,14 @@ from pipeline.report import guessing, verdict
 from pipeline.report.headline import headline
 from pipeline.stage import EXPORT
 from pipeline.tracking import registry, runs
+
+PACKAGES = ("keras", "tensorflow", "keras-tuner", "ai-edge-litert")
+
+
+def versions() -> dict[str, str]:
+    """What the run was made with: tags `version.keras` and others."""
+    found = {f"version.{name}": version(name) for name in PACKAGES}
+    return {"version.flopsmith": pipeline.__version__, **found}
 
 
 def profile(dataset: datasets.Dataset) -> dict[str, int]:

@@ -97,6 +97,7 @@ def _recorded(
         parent.params({**head, **settings})
         parent.text(recipe.to_yaml(), "recipe.yaml")
         parent.data(dataset.name, registry.digest(dataset.fingerprint), recording.profile(dataset))
+        parent.tags(recording.versions())
         finished = _stages(recipe, dataset, out, parent, fresh, clock)
         _publish(finished, out)
         recording.summarize(finished, out, parent)

@@ -1,9 +1,11 @@
-"""What the runner does with a model that has learned nothing."""
+"""What MLflow is told of a run, and what becomes of a model that has learned nothing."""
 
 from pathlib import Path
 
+import keras
 import pytest
 
+import pipeline
 from pipeline import recipe, recording
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset
@@ -36,3 +38,9 @@ def test_a_model_that_only_guesses_does_not_become_the_champion(
     said = found[0].withhold
     assert (said is not None) == withheld
     assert not withheld or "it classifies 23 of 100 val and test images correctly" in str(said)
+
+
+def test_the_versions_of_what_made_a_run_are_known() -> None:
+    found = recording.versions()
+    assert found["version.keras"] == keras.__version__
+    assert found["version.flopsmith"] == pipeline.__version__
