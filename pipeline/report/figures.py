@@ -96,12 +96,16 @@ def drawn(name: str, steps: Sequence[Step]) -> str:
     Returns:
         An `<svg>` element that uses the CSS variables of `VARIABLES`.
     """
+    from matplotlib.ticker import NullFormatter
+
     with plots.canvas(name, width=520, height=250) as (figure, text):
         axes = figure.subplots()
         places = range(len(steps))
         axes.bar(places, [one.size for one in steps], width=0.6, color=plots.SERIES[0], alpha=0.55)
         axes.set_yscale("log")
-        axes.set_ylabel("File bytes (log scale)")
+        axes.set_ylabel("File (log scale)")
+        axes.yaxis.set_major_formatter(lambda size, _: _kib(size))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xticks(list(places), [one.name for one in steps], rotation=20, ha="right")
         for place, one in zip(places, steps, strict=True):
             axes.annotate(shown(_kib)(one.size), (place, one.size), ha="center", va="bottom")
@@ -112,6 +116,7 @@ def drawn(name: str, steps: Sequence[Step]) -> str:
             style: dict[str, Any] = {"color": plots.SERIES[1], "marker": "o", "markersize": 5}
             other.plot(*zip(*points, strict=True), **style)
         other.grid(visible=False)
+        other.set_ylim(top=min(1.0, other.get_ylim()[1]) + 0.005)
         plots.percent_axis(other, "Test accuracy")
     return "".join(text)
 

@@ -66,7 +66,11 @@ def of(
     hard = [one for one in said["hardest"] if one["image"] not in known]
     for title, lead, rows in (
         ("Surest mistakes", "Named wrong with the highest probability.", sure),
-        ("Other hard images", "The true class has the least probability.", hard),
+        (
+            "Other hard images" if sure else "Hardest images",
+            "The true class has the least probability.",
+            hard,
+        ),
     ):
         if rows:
             shown = [_shown(names, picture, (label(last), one)) for one in rows]

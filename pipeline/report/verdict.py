@@ -247,8 +247,10 @@ def landing(found: Mapping[str, Any]) -> str:
     text = f"{name}: {found['mapped']} of {found['total']} operators on {PLACES.get(place, place)}"
     time_ms = finite(found.get("inference_ms")) if found["mapped"] else None
     text += "" if time_ms is None else f", {milliseconds(time_ms)} ms"
-    if place == OF_THE_CPU and left and all(op["name"] in CONVERSIONS for op in left):
-        return f"{text}, and {len(left)} beside it that convert numbers."
+    if place == OF_THE_CPU and len(left) > (own := sum(op["name"] in CONVERSIONS for op in left)):
+        left = [op for op in left if op["name"] not in CONVERSIONS]
+    elif place == OF_THE_CPU and own:
+        return f"{text}, and {own} beside it that convert numbers."
     if not left:
         return f"{text}."
     more = f"; and {len(left) - 1} more" if len(left) > 1 else ""

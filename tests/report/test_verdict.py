@@ -37,6 +37,17 @@ def test_what_fast_kernels_of_the_cpu_leave_is_still_where_it_is_to_run() -> Non
     assert verdict.landing(one) == expected
 
 
+def test_what_converts_input_and_output_is_no_fault() -> None:
+    ends = [{**LEFT, "index": i, "name": "QUANTIZE"} for i in (0, 2)]
+    fast = {**MAPPED, "placement": "xnnpack"}
+    one = found(ends[0], fast, ends[1], target="mobile_cpu")
+    expected = "mobile_cpu: 1 of 3 operators on XNNPACK, and 2 beside it that convert numbers."
+    assert verdict.landing(one) == expected
+    other = found(ends[0], fast, LEFT, ends[1], target="mobile_cpu")
+    expected = "mobile_cpu: 1 of 4 operators on XNNPACK. Not RELU 1: no room."
+    assert verdict.landing(other) == expected
+
+
 def test_a_model_of_which_nothing_is_mapped_has_no_time_there() -> None:
     expected = "ethos_u: 0 of 1 operators on it. Not RELU 1: no room."
     assert verdict.landing(found(LEFT, inference_ms=0.0)) == expected
