@@ -149,6 +149,8 @@ class Bundle:
         Args:
             most: Images; fewer, if that takes longer than some seconds.
         """
+        if not most:
+            return []
         names = {"float": FLOAT, "int8": MODEL}
         runners = {
             name: Runner(self.files[file], threads=2)
@@ -158,8 +160,6 @@ class Bundle:
         count = min(most, len(self.ctx.data.test))
         seconds = sum(runner.latency_ms(5) for runner in runners.values()) / 1e3
         count = min(count, max(FEWEST, int(DAMAGING / (robustness.ROWS * seconds))))
-        if not most:
-            return []
         images, labels = batch(self.ctx.data.test, count, self.ctx.seed)
         models = {name: runner.scores for name, runner in runners.items()}
         return robustness.measured(list(images), labels, models)

@@ -1,5 +1,6 @@
 """Two or more runs side by side: what differs in the recipe, the numbers, the file, the answers."""
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,12 +37,12 @@ class Side:
     artifacts: list[Artifact]
     recipe: dict[str, Any]  # as it was resolved; empty where the run did not keep it
 
-    @property
+    @functools.cached_property
     def final(self) -> Artifact:
         """The artifact with the last measured model."""
         return verdict.measured(self.artifacts)[-1]
 
-    @property
+    @functools.cached_property
     def answers(self) -> Answers | None:
         """What the final model answered on test."""
         return answers.load(self.final.directory)

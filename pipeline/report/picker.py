@@ -13,7 +13,6 @@ from pipeline.report import importance
 from pipeline.report.verdict import si
 from pipeline.system.numbers import written
 
-SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 VERSION = "6.4"
 COSTS = {  # what accuracy can be looked at against
     "flops": "FLOPs of one image",

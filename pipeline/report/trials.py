@@ -97,8 +97,10 @@ def gathered(artifact: Artifact) -> dict[str, Any]:
     best = _best_of_each(trials)
     placed = {t.trial_id: point for t in best if (point := t.point(cost))}
     front = plots.front(list(placed.values()))
+    ids = {key for key, point in placed.items() if point in front}
     by_id = {t.trial_id: t for t in trials}
-    mattered = importance.importance(*_scored(best))
+    networks = [trial.model_dump() for trial in best if trial.scored]
+    mattered = _mattered(networks)
     ranked = [by_id[i] for i in artifact.details.finalists if i in by_id]
     return {
         "label": name,
@@ -107,47 +109,40 @@ def gathered(artifact: Artifact) -> dict[str, Any]:
         "trials": trials,
         "winner": artifact.details.winner,
         "other": {t.trial_id for t in trials if t.scored} - {t.trial_id for t in best},
-        "front": {key for key, point in placed.items() if point in front},
+        "front": ids,
         "finalists": [t for t in ranked if t.int8_score is not None or t.int8_error],
         "plot": _plot(artifact, cost, best) if placed else None,
-        "picker": _picker(artifact, best, front, placed, mattered) if placed else None,
+        "picker": _picker(artifact, networks, ids, mattered) if placed else None,
         "importance": mattered,
-        "within": _within(best),
+        "within": _within(networks),
     }
 
 
-def _within(trials: Sequence[Trial]) -> list[str]:
+def _within(networks: Sequence[Mapping[str, Any]]) -> list[str]:
     """What mattered within each family that has enough networks, where there are several."""
-    networks, scores = _scored(trials)
     families = sorted({str(one["family"]) for one in networks})
     said = []
     for family in families if len(families) > 1 else []:
-        own = [i for i, one in enumerate(networks) if one["family"] == family]
-        found = importance.importance([networks[i] for i in own], [scores[i] for i in own])
+        found = _mattered([one for one in networks if one["family"] == family])
         if found is not None and found.shares:
             said.append(f"{family}: {found.text}")
     return said
 
 
-def _scored(trials: Sequence[Trial]) -> tuple[list[dict[str, Any]], list[float]]:
-    """The networks that have a score, as plain data, and their scores."""
-    networks = [trial.model_dump() for trial in trials if trial.scored]
-    return networks, [one["score"] for one in networks]
+def _mattered(networks: Sequence[Mapping[str, Any]]) -> importance.Importance | None:
+    return importance.importance(networks, [one["score"] for one in networks])
 
 
 def _picker(
     artifact: Artifact,
-    trials: Sequence[Trial],
-    front: Sequence[plots.Point],
-    placed: Mapping[str, plots.Point],
+    networks: Sequence[Mapping[str, Any]],
+    front: set[str],
     mattered: importance.Importance | None,
 ) -> dict[str, Any] | None:
     """What the page needs to draw the networks so that they answer."""
-    networks, _ = _scored(trials)
-    best = {key for key, point in placed.items() if point in front}
     bounds = {cost: most for cost in picker.COSTS if (most := _budget(artifact, cost))}
     names = list(mattered.shares) if mattered else []
-    return picker.data(networks, artifact.details.winner, best, title(artifact), bounds, names)
+    return picker.data(networks, artifact.details.winner, front, title(artifact), bounds, names)
 
 
 def _best_of_each(trials: Sequence[Trial]) -> list[Trial]:

@@ -6,7 +6,6 @@ Why:     side by side, the numbers show which stage was worth what it cost.
 Source:  none; the numbers are defined in `pipeline.measure.metrics`.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from pipeline.report.mistakes import Maps
 
 SIDE = 96  # pixels of an image on the page, at most
-log = logging.getLogger("flopsmith")
 
 
 class Config(StageConfig):

@@ -60,11 +60,6 @@ class Candidate:
     source: str = ""  # the data set, as the recipe names it
 
     @property
-    def digest(self) -> str:
-        """The data set in as many characters as MLflow takes."""
-        return digest(self.split)
-
-    @property
     def name(self) -> str:
         """Name in the registry, made of characters that MLflow allows everywhere.
 
@@ -145,7 +140,7 @@ def _measure(client: MlflowClient, made: Candidate, model_id: str) -> None:
     now = int(time.time() * 1000)
     if active is None or not made.numbers:
         return
-    data = {"dataset_name": made.source, "dataset_digest": made.digest}
+    data = {"dataset_name": made.source, "dataset_digest": digest(made.split)}
     known = [
         Metric(name, value, now, 0, model_id=model_id, **(data if name.startswith("test_") else {}))
         for name, value in made.numbers.items()

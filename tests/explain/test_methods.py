@@ -8,22 +8,10 @@ import pytest
 import tensorflow as tf
 from keras import layers
 from support.coloured import BLUE, RED, SIDE, picture
-from support.coloured import in_float as float_subject
-from support.coloured import in_int8 as int8_subject
 
 from pipeline.explain import methods, subject
 from pipeline.explain.methods import guided_backprop
 from pipeline.explain.subject import Subject
-
-
-@pytest.fixture(scope="module")
-def in_float() -> Subject:
-    return float_subject()
-
-
-@pytest.fixture(scope="module")
-def in_int8() -> Subject:
-    return int8_subject()
 
 
 def share(heat: np.ndarray, place: Any) -> float:

@@ -4,22 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.coloured import in_float as float_subject
-from support.coloured import in_int8 as int8_subject
 from support.coloured import network, picture
 
 from pipeline.explain import subject
 from pipeline.explain.subject import Subject
-
-
-@pytest.fixture(scope="module")
-def in_float() -> Subject:
-    return float_subject()
-
-
-@pytest.fixture(scope="module")
-def in_int8() -> Subject:
-    return int8_subject()
 
 
 def test_the_map_of_a_class_adds_up_to_its_logit(in_float: Subject) -> None:
