@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.graph.scores import each
+from pipeline.tflite import averaging
 from pipeline.tflite.classifier import Runner
-from pipeline.tflite.read import Graph, Operator
 
 if TYPE_CHECKING:
     import keras
@@ -179,45 +179,7 @@ def _of_keras(model: "keras.Model", image: Image) -> tuple[Floats, Head] | None:
 
 
 def _of_file(runner: Runner, image: Image) -> tuple[Floats, Head] | None:
-    graph = runner.graph
-    mean = next((op for op in graph.operators if _is_pooling(op)), None)
-    if mean is None:
+    head = averaging.find(runner.graph)
+    if head is None:
         return None
-    value, dense = mean.outputs[0], None
-    for op in graph.operators:
-        if not any(one is value for one in op.inputs):
-            continue
-        if op.name == "FULLY_CONNECTED":
-            dense = op
-            break
-        if op.name not in ("RESHAPE", "SQUEEZE", "QUANTIZE", "DEQUANTIZE"):
-            return None
-        value = op.outputs[0]
-    if dense is None or dense.inputs[1].data is None or _has_kernels_after(graph, dense):
-        return None
-    values = runner.results(image)[mean.inputs[0].index][0]
-    return values, Head(_real(dense.inputs[1]).T)
-
-
-def _is_pooling(op: Operator) -> bool:
-    """Whether an operator averages over all places of an image."""
-    if not op.inputs or len(op.inputs[0].shape) != 4 or op.name not in ("MEAN", "AVERAGE_POOL_2D"):
-        return False
-    if op.name == "MEAN":
-        axes = op.inputs[1].data
-        return axes is not None and {int(a) % 4 for a in np.ravel(axes)} == {1, 2}
-    return tuple(op.outputs[0].shape[1:3]) == (1, 1)
-
-
-def _has_kernels_after(graph: Graph, dense: Operator) -> bool:
-    return any(op.index > dense.index and op.kernel is not None for op in graph.operators)
-
-
-def _real(tensor: Any) -> Floats:
-    """The values of constant weights `[K, c]`."""
-    data = np.asarray(tensor.data, np.float32)
-    scales = np.asarray(tensor.scales, np.float32)
-    if not scales.size:
-        return data
-    zeros = np.asarray(tensor.zero_points, np.float32)
-    return (data - zeros.reshape(-1, 1)) * scales.reshape(-1, 1)
+    return runner.results(image)[head.features.index][0], Head(head.weights)

@@ -90,10 +90,10 @@ def _of_run(directory: Path) -> Loaded:
 
 def _logged(uri: str) -> Loaded:
     """A model that MLflow keeps."""
-    from pipeline.tracking import runs  # it imports MLflow, which takes seconds
+    from pipeline.tracking import fetching  # it imports MLflow, which takes seconds
 
     with tempfile.TemporaryDirectory() as folder:
-        path = runs.download(uri, Path(folder))
+        path = fetching.download(uri, Path(folder))
         files = [path] if path.is_file() else sorted(path.rglob(f"*{keras_file.SUFFIX}"))
         if len(files) != 1 or files[0].suffix != keras_file.SUFFIX:
             names = ", ".join(str(file.relative_to(folder)) for file in files[:5]) or "none"

@@ -5,10 +5,11 @@ call is written as a line of JSON to `mlflow.jsonl` in the directory of the run,
 on. The calls are made again when the next stage starts, at the end, and by the same command.
 """
 
+import contextlib
 import json
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pipeline.tracking import store
 
 FILE = "mlflow.jsonl"
 LATER = "later-"  # begins the id of a run that has not been made in MLflow yet
+PARAMS, POINTS = 100, 1000  # that MLflow takes in one call
 FILES = ("file", "text")  # calls that go to where artifacts are kept, which may fail alone
 # MLflow has answered: the same call would be refused again
 REFUSALS = (
@@ -43,6 +45,7 @@ class Journal:
         self._failed: set[bool] = set()  # whether calls with files fail, and others
         self._refused: set[str] = set()  # ids of runs that MLflow does not make
         self._told: set[str] = set()
+        self._batch: Call | None = None  # what the calls of `batched` add up to
 
     @property
     def waiting(self) -> Path | None:
@@ -66,9 +69,28 @@ class Journal:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Record settings, points (name, value, milliseconds, step) and tags of a run."""
-        self._record(
-            {"call": "log", "run_id": run_id, "params": params, "points": points, "tags": tags}
-        )
+        call = {"call": "log", "run_id": run_id, "params": params, "points": points, "tags": tags}
+        if self._batch is None or self._batch["run_id"] != run_id:
+            self._record(call)
+            return
+        batch = self._batch
+        merged = {**(batch["params"] or {}), **(params or {})}
+        added, told = [*batch["points"], *points], {**(batch["tags"] or {}), **(tags or {})}
+        if len(merged) > PARAMS or len(added) > POINTS:
+            self._record(batch)
+            self._batch = call
+        else:
+            self._batch = {**call, "params": merged, "points": added, "tags": told}
+
+    @contextlib.contextmanager
+    def batched(self, run_id: str) -> Iterator[None]:
+        """Make as few calls as MLflow allows of the settings, points and tags of one run inside."""
+        self._batch = {"call": "log", "run_id": run_id, "params": None, "points": (), "tags": None}
+        try:
+            yield
+        finally:
+            batch, self._batch = self._batch, None
+            self._record(batch)
 
     def data(self, run_id: str, name: str, digest: str, profile: Mapping[str, int]) -> None:
         """Record the data set that a run learns from; MLflow keeps no image of it."""

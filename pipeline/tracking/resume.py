@@ -142,7 +142,8 @@ def enter(client: MlflowClient, name: str, again: Run | None) -> Opened:
     nested = mlflow.active_run() is not None  # a user's own, in a notebook
     if again is None:
         _use_experiment(**_chosen(client, made))
-        active = mlflow.start_run(run_name=None if made else name, nested=nested)
+        name_now = None if made else name
+        active = mlflow.start_run(run_name=name_now, nested=nested, log_system_metrics=_watched())
         if made:
             client.update_run(made, name=name)
         return Opened(active.info.run_id, active.info.experiment_id, None, None)
@@ -150,7 +151,7 @@ def enter(client: MlflowClient, name: str, again: Run | None) -> Opened:
     earlier = load(client, again)
     os.environ.pop("MLFLOW_RUN_ID", None)  # or another run of this process would take it up
     _use_experiment(experiment_id=again.info.experiment_id)
-    mlflow.start_run(run_id, nested=nested)
+    mlflow.start_run(run_id, nested=nested, log_system_metrics=_watched())
     log.info("MLflow: the run of the earlier command goes on: %s", run_id)
     inner = made if made and made != run_id else None
     if inner:
@@ -158,6 +159,14 @@ def enter(client: MlflowClient, name: str, again: Run | None) -> Opened:
         client.set_tag(inner, CONTINUES, run_id)
         log.info("MLflow: the run that `mlflow run` has made is nested in it: %s", inner)
     return Opened(run_id, again.info.experiment_id, earlier, inner)
+
+
+def _watched() -> bool | None:
+    """Whether the run records the load of processor, memory, disk and network, every 10 seconds.
+
+    None leaves that to the user's own setting, as in all of MLflow.
+    """
+    return None if "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING" in os.environ else True
 
 
 def _chosen(client: MlflowClient, made: str | None) -> dict[str, str]:

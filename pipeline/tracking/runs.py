@@ -4,27 +4,21 @@ import contextlib
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import mlflow
-import mlflow.artifacts
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.details import Objective
-from pipeline.errors import ModelError
 from pipeline.system.nested import flat
 from pipeline.system.numbers import written
 from pipeline.tracking import journal, resume, store, view
-from pipeline.tracking.journal import Journal
+from pipeline.tracking.journal import PARAMS, POINTS, Journal
 from pipeline.tracking.resume import CONTINUES, PARENT, Earlier, Note
-from pipeline.tracking.store import STORE
 
-BATCH, METRICS = 100, 1000  # params and metrics that MLflow takes in one call
 NUMBERS = (  # of a trial
     *(f"{part}_{name}" for name in get_args(Objective) for part in ("val", "int8_val")),
     "val_loss",
@@ -90,8 +84,8 @@ class Run:
         changed = {key: found[key] for key in found if known.get(key, found[key]) != found[key]}
         self.tags({f"changed.{key}": value for key, value in changed.items()})
         new = [(key, value) for key, value in found.items() if key not in known]
-        for start in range(0, len(new), BATCH):
-            self._to.log(self._id, params=dict(new[start : start + BATCH]))
+        for start in range(0, len(new), PARAMS):
+            self._to.log(self._id, params=dict(new[start : start + PARAMS]))
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Record final numbers, or with `step` one point per curve."""
@@ -116,8 +110,8 @@ class Run:
         """Record points; those of curves that an earlier command has recorded are left out."""
         if self._earlier and is_curve:
             points = [one for one in points if (one[0], one[3]) not in self._earlier.points]
-        for start in range(0, len(points), METRICS):
-            self._to.log(self._id, points=points[start : start + METRICS])
+        for start in range(0, len(points), POINTS):
+            self._to.log(self._id, points=points[start : start + POINTS])
 
     def data(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
         """Record which data set the run learns from, once.
@@ -162,20 +156,22 @@ class Run:
             known.metrics(numbers)
             return
         tags = {"stage": "trial", "family": row["family"]}
-        with self.child(name, tags, seconds_ago=row["seconds"]) as run:
+        if row["error"]:
+            tags["error"] = row["error"].strip().splitlines()[-1]
+        with self.child(
+            name, tags, row["seconds"], "FAILED" if row["error"] else "FINISHED"
+        ) as run:
             self._trials[row["trial_id"]] = run
             continued = {"continues": f"trial-{row['parent']}"} if row.get("parent") else {}
             chosen = {"family": row["family"], **row["settings"], "arch": row["arch"]}
             chosen |= {k: row[k] for k in ("epoch_images",) if row.get(k)}
-            run.params(chosen | continued)
-            run.metrics(numbers)
-            run.curves(row["history"], row.get("first_epoch", 0) + 1)
+            with self._to.batched(run.run_id):
+                run.params(chosen | continued)
+                run.metrics(numbers)
+                run.curves(row["history"], row.get("first_epoch", 0) + 1)
             run.text(json.dumps(row, indent=1, default=str) + "\n", "trial.json")
             if row["error"]:
                 run.text(row["error"], "error.txt")
-                run.tags({"error": row["error"].strip().splitlines()[-1]})
-        if row["error"]:
-            self._to.status(run.run_id, "FAILED")
 
     def won(self, trial_id: str) -> None:
         """Tell the trial that won the search from the others."""
@@ -195,9 +191,20 @@ class Run:
 
     @contextlib.contextmanager
     def child(
-        self, name: str, tags: Mapping[str, str] | None = None, seconds_ago: float = 0
+        self,
+        name: str,
+        tags: Mapping[str, str] | None = None,
+        seconds_ago: float = 0,
+        status: str = "FINISHED",
     ) -> Iterator["Run"]:
-        """Open a nested run, again if there is one; an error ends it FAILED, Ctrl-C KILLED."""
+        """Open a nested run, again if there is one; an error ends it FAILED, Ctrl-C KILLED.
+
+        Args:
+            name: Of the run.
+            tags: What it is told by.
+            seconds_ago: When what it is about began.
+            status: That it ends with, where no error ends it.
+        """
         found = self._earlier.nested.get(name) if self._earlier else None
         if found:
             run = Run(self._to, self._experiment_id, found.run_id, found)
@@ -213,7 +220,7 @@ class Run:
         except BaseException as error:
             self._to.status(run.run_id, resume.status_after(error))
             raise
-        self._to.status(run.run_id, "FINISHED")
+        self._to.status(run.run_id, status)
 
 
 @contextlib.contextmanager
@@ -272,20 +279,3 @@ def _ending(client: MlflowClient, run: Run, inner: str | None) -> Iterator[None]
 def end_abandoned(run_id: str) -> None:
     """Mark a run that a killed process left RUNNING, and its nested runs, as KILLED."""
     resume.end_abandoned(MlflowClient(), run_id)
-
-
-def download(uri: str, directory: Path) -> Path:
-    """Copy a logged model or file, `runs:/ID/PATH` or `models:/NAME/VERSION`, to a directory.
-
-    Raises:
-        ModelError: MLflow has none there, or cannot be reached.
-    """
-    mlflow.set_tracking_uri(os.environ.get(store.URI) or STORE)
-    try:
-        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(directory)))
-    except (MlflowException, OSError, ValueError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ModelError(
-            f"MLflow has no such model. Received: mlflow:{uri} ({reason[:200]}), in "
-            f"{mlflow.get_tracking_uri()}. Set MLFLOW_TRACKING_URI to the store that has it"
-        ) from error

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipeline.tracking.resume import CONTINUES, PARENT, Note
 
 pytestmark = pytest.mark.usefixtures("workplace", "new_process")
 CODE = "abc"
+LOAD = "system/cpu_utilization_percentage"
 ROW: dict[str, Any] = {
     "trial_id": "3",
     "family": "resnet",
@@ -224,3 +226,24 @@ def test_a_run_within_a_run_of_the_user_is_nested_in_it(
         assert mlflow.active_run().info.run_id == own.info.run_id
     assert client.get_run(made).data.tags[PARENT] == own.info.run_id
     assert client.get_run(own.info.run_id).info.status == "FINISHED"
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, True), ("false", False)])
+def test_the_load_of_the_machine_is_recorded(
+    given: str | None,
+    expected: bool,
+    client: MlflowClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    monkeypatch.delenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", raising=False)
+    if given:
+        monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", given)
+    with runs.start("any", tmp_path / "run") as run:
+        deadline = time.monotonic() + (20 if expected else 1)
+        while time.monotonic() < deadline:
+            if LOAD in client.get_run(run.run_id).data.metrics:
+                break
+            time.sleep(0.1)
+    assert (LOAD in client.get_run(run.run_id).data.metrics) == expected

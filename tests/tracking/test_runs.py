@@ -140,8 +140,8 @@ def test_settings_are_recorded_by_dotted_key(client: MlflowClient, parent: runs.
 def test_more_settings_than_one_call_takes_are_all_recorded(
     client: MlflowClient, parent: runs.Run
 ) -> None:
-    parent.params({f"key_{number}": number for number in range(2 * runs.BATCH + 1)})
-    assert len(client.get_run(parent.run_id).data.params) == 2 * runs.BATCH + 1
+    parent.params({f"key_{number}": number for number in range(2 * runs.PARAMS + 1)})
+    assert len(client.get_run(parent.run_id).data.params) == 2 * runs.PARAMS + 1
 
 
 def test_a_setting_that_is_too_long_is_cut_off(client: MlflowClient, parent: runs.Run) -> None:

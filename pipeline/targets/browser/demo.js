@@ -6,7 +6,7 @@ const RUNS = 10; // of the model, for one time in milliseconds
 const LONGEST = 300; // milliseconds that these may take
 const view = (id) => document.getElementById(id);
 const percent = new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: 1 });
-let litert, model;
+let litert, model, classWeights;
 
 async function unpacked(id) {
   const text = atob(view(id).textContent.trim());
@@ -30,6 +30,7 @@ async function load() {
   await litert.loadLiteRt(`${address(await unpacked("glue"))}#.js`);
   const content = new Uint8Array(await unpacked("model"));
   model = await litert.loadAndCompile(content, { accelerator: "wasm" });
+  if (TASK.places) classWeights = new Float32Array(await unpacked("weights")); // a row per class
   await run(new Uint8Array(TASK.shape.reduce((a, b) => a * b))); // the first run is slow
 }
 
@@ -37,12 +38,12 @@ async function run(pixels) {
   const values = TASK.dtype === "float32" ? Float32Array.from(pixels) : pixels;
   const input = new litert.Tensor(values, [1, ...TASK.shape]);
   const start = performance.now();
-  const [output] = await model.run(input);
+  const [output, inside] = await model.run(input);
   const milliseconds = performance.now() - start;
   const scores = Array.from(await output.data(), (q) => (q - TASK.zero) * TASK.scale);
-  output.delete();
-  input.delete();
-  return { scores, milliseconds };
+  const features = inside ? Array.from(await inside.data()) : null;
+  for (const tensor of [output, inside, input]) tensor?.delete();
+  return { scores, features, milliseconds };
 }
 
 // Classify a file or blob: scores by class, the pixels that the model saw, and its median time.
@@ -52,13 +53,13 @@ async function classify(file) {
   const deep = String.fromCharCode(...head.slice(1, 4)) === "PNG" && head[24] === 16;
   const pixels = decode(picture, TASK.shape, TASK.fit, deep ? TASK.levels ?? "own" : null);
   picture.close();
-  const { scores, milliseconds } = await run(pixels);
+  const { scores, features, milliseconds } = await run(pixels);
   const times = [milliseconds];
   for (let i = 1; i < RUNS && times.length * milliseconds < LONGEST; i++) {
     times.push((await run(pixels)).milliseconds);
   }
   times.sort((a, b) => a - b);
-  return { scores, pixels, milliseconds: times[times.length >> 1] };
+  return { scores, features, pixels, milliseconds: times[times.length >> 1] };
 }
 
 // A share for each class; one score for two classes is the probability of the second.
@@ -82,6 +83,33 @@ function bar(label, share) {
   return row;
 }
 
+// How much each place speaks for a class: its features, weighted as the class weighs their mean.
+function placesOf(features, k) {
+  const [height, width, channels] = TASK.places;
+  const own = classWeights.subarray(k * channels, (k + 1) * channels);
+  return Array.from({ length: height * width }, (_, place) => {
+    const sum = own.reduce((all, weight, c) => all + weight * features[place * channels + c], 0);
+    return Math.max(0, sum);
+  });
+}
+
+// Draw what the model sees, dark where it does not see the class.
+function showHeat(features, k) {
+  const [height, width] = TASK.places;
+  const heat = placesOf(features, k);
+  const most = Math.max(...heat);
+  const shade = new ImageData(width, height);
+  heat.forEach((value, i) => (shade.data[4 * i + 3] = 215 * (1 - (most ? value / most : 0))));
+  const small = new OffscreenCanvas(width, height);
+  small.getContext("2d").putImageData(shade, 0, 0);
+  const { width: wide, height: high } = view("seen");
+  Object.assign(view("heat"), { width: wide, height: high });
+  const context = view("heat").getContext("2d");
+  context.drawImage(view("seen"), 0, 0);
+  context.drawImage(small, 0, 0, wide, high);
+  view("whose").textContent = TASK.labels[k];
+}
+
 function showSeen(pixels) {
   const [height, width, channels] = TASK.shape;
   const image = new ImageData(width, height);
@@ -98,14 +126,15 @@ async function show(file) {
   if (!file) return fail("That was no image file.");
   try {
     await ready;
-    const { scores, pixels, milliseconds } = await classify(file);
-    const found = shares(scores).map((share, i) => ({ label: TASK.labels[i], share }));
+    const { scores, features, pixels, milliseconds } = await classify(file);
+    const found = shares(scores).map((share, k) => ({ label: TASK.labels[k], share, k }));
     found.sort((a, b) => b.share - a.share);
     const best = found.slice(0, SHOWN);
     view("classes").replaceChildren(...best.map(({ label, share }) => bar(label, share)));
     URL.revokeObjectURL(view("picture").src);
     view("picture").src = URL.createObjectURL(file);
     showSeen(pixels);
+    if (features) showHeat(features, best[0].k);
     view("unknown").hidden = TASK.threshold === null || best[0].share >= TASK.threshold;
     view("milliseconds").textContent = milliseconds.toFixed(milliseconds < 10 ? 1 : 0);
     view("result").hidden = false;
@@ -144,7 +173,7 @@ for (const button of document.querySelectorAll("#samples button")) {
 }
 
 const ready = load();
-Object.assign(window, { classify, ready });
+Object.assign(window, { classify, placesOf, ready });
 ready.then(
   () => say("Ready."),
   (error) => say(`LiteRT.js does not run in this browser: ${error.message ?? error}`, true),

@@ -15,7 +15,7 @@ from pipeline.data import inline
 from pipeline.errors import ModelError
 from pipeline.graph import scores as score
 from pipeline.targets.browser import litertjs
-from pipeline.tflite import metadata, scoring
+from pipeline.tflite import averaging, metadata, scoring
 from pipeline.tflite.classifier import Runner
 from pipeline.tflite.read import read
 
@@ -30,6 +30,7 @@ PARTS = {
     "wasm": "@litertjs/core/wasm/litert_wasm_compat_internal.wasm",
 }
 DTYPES = ("FLOAT32", "UINT8")
+MOST_WEIGHTS = 1_000_000  # bytes; with more, a page does not show where it sees a class
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,14 @@ def demo(
         ModelError: the model is not of that kind, or has another number of classes.
         ToolError: LiteRT.js is not installed and cannot be.
     """
-    task = {**_task(model, labels), "threshold": threshold}
+    task = {**_task(model, labels), "threshold": threshold, "places": None}
+    shown = {"model": _packed(model)}
+    if (seen := averaging.exposed(model)) and seen[1].weights.nbytes <= MOST_WEIGHTS:
+        file, found = seen
+        task["places"] = list(found.features.shape[1:])
+        weights = found.weights if found.weights.shape[1] > 1 else found.weights * [-1, 1]
+        weights = np.ascontiguousarray(weights.T, "<f4")  # a row per class
+        shown = {"model": _packed(file), "weights": _packed(weights.tobytes())}
     folder = litertjs.modules()
     parts = {name: _packed((folder / path).read_bytes()) for name, path in PARTS.items()}
     environment = Environment(
@@ -76,7 +84,7 @@ def demo(
         title=title,
         task=task,
         samples=[{"label": one.label, "source": inline.address(one.pixels)} for one in samples],
-        parts={**parts, "model": _packed(model)},
+        parts={**parts, **shown},
         script="\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
         kilobytes=f"{len(model) / 1e3:,.0f}",
         name=litertjs.NAME,

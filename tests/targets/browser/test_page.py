@@ -240,3 +240,32 @@ def test_one_score_is_shown_as_two_classes(activation: str, tmp_path: Path) -> N
         choose(opened, file)
         assert text(opened, "#classes .label") == [*LABELS[:2]]
         assert text(opened, "#classes .share") == ["80.0%", "20.0%"]
+
+
+def test_a_page_shows_where_it_sees_a_class(tmp_path: Path) -> None:
+    """A network whose second class is how red the image is, on an image that is red on the left."""
+    inputs = keras.Input(SHAPE)
+    conv = layers.Conv2D(2, 1, 4, name="conv")
+    dense = layers.Dense(2, activation="softmax")
+    model = keras.Model(inputs, dense(layers.GlobalAveragePooling2D()(conv(inputs))))
+    conv.set_weights([np.array([[[[0, 1], [0, 0], [0, 0]]]]) / 255, np.array([0.1, 0])])
+    dense.set_weights([np.array([[1.0, 0.0], [0.0, 4.0]]), np.zeros(2)])
+    red = np.zeros(SHAPE, np.uint8)
+    red[:, : SHAPE[1] // 2, 0] = 255
+    Image.fromarray(red).save(tmp_path / "red.png")
+    with tab() as opened:
+        start(opened, demo(convert.convert_float(model), ("other", "red"), TITLE), tmp_path)
+        choose(opened, tmp_path / "red.png")
+        assert text(opened, "#whose") == ["red"]
+        chosen = "classify(document.getElementById('file').files[0])"
+        heat = opened.evaluate(f"{chosen}.then((r) => placesOf(r.features, 1))")
+        places = (SHAPE[0] // 4, SHAPE[1] // 4)
+        expected = np.zeros(places)
+        expected[:, : places[1] // 2] = 4
+        np.testing.assert_allclose(np.reshape(heat, places), expected, atol=1e-5)
+        drawn = (
+            "[...document.getElementById('heat').getContext('2d').getImageData({}, 5, 1, 1).data]"
+        )
+        bright, dark = (opened.evaluate(drawn.format(x)) for x in (1, SHAPE[1] - 2))
+        assert bright[0] > 200 > dark[0]
+        assert opened.complaints() == []
