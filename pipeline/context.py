@@ -75,6 +75,7 @@ class Context:
     objective: Objective = "accuracy"  # the score that choices on val go by
     until: float | None = None  # `time.monotonic()` by which the stage should end; None: no limit
     attempt: Attempt | None = None  # None: the stage runs without the guardrail
+    then: str | None = None  # name of the next stage; None: this one is the last
 
     def origin(self, source: Artifact) -> Artifact:
         """The input of the stage, where `source` may be an attempt that this one goes on from."""

@@ -1,5 +1,6 @@
 """Run a recipe: each stage in order, measured and recorded; finished stages are not run again."""
 
+import itertools
 import json
 import logging
 import time
@@ -216,7 +217,14 @@ def _context(
         log=nested,
         pictures=recipe.data,
         objective=recipe.objective,
+        then=_after(recipe, directory.name),
     )
+
+
+def _after(recipe: Recipe, place: str) -> str | None:
+    """The name of the stage that follows the one with this directory."""
+    names = [step.name for step in recipe.stages]
+    return next((b for a, b in itertools.pairwise(names) if a == place.partition("-")[2]), None)
 
 
 def _warn_of_targets(done: Artifact, asked: tuple[str, ...]) -> None:

@@ -83,12 +83,14 @@ class Crew:
         dataset: What they train on.
         task: Makes the task of a trial, when its process starts.
         in_order: Whether trials are given back in the order in which they were added.
+        standing: Says how far the search is, for a terminal: "3 of 12 networks, best 0.9123".
     """
 
     workers: int
     dataset: Dataset
     task: Callable[[Any], trial.Task]
     in_order: bool = True
+    standing: Callable[[], str] = str
     jobs: list[Job] = field(default_factory=list)  # not yet given back, in the order of adding
 
     def __enter__(self) -> "Crew":
@@ -117,7 +119,7 @@ class Crew:
 
     def next_ended(self) -> Job:
         """Wait for the next trial to end; one whose process dies has left a failure result."""
-        with progress.shared() as show:
+        with progress.shared(self.standing()) as show:
             for job in self._running():
                 self._show(job, show, "")
             while (ended := self._ready()) is None:

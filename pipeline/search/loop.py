@@ -19,6 +19,7 @@ from pipeline.search.ranking import Row, networks
 from pipeline.search.rounds import Plan, Round
 from pipeline.search.space import Space, refined
 from pipeline.search.timing import Timing
+from pipeline.system.progress import duration
 
 log = logging.getLogger("flopsmith")
 FIRST, SECOND = "trials", "refined"  # directories of the two rounds
@@ -45,6 +46,7 @@ class Searcher:
     admitted: int = 0
     refused: int = 0
     _endless: bool = False  # it ends with its time alone
+    _wanted: int = 0  # networks when the round ends
 
     def __post_init__(self) -> None:
         plan = self.plan
@@ -95,6 +97,21 @@ class Searcher:
             return f"The last: {self.rows[-1]['error'].strip().splitlines()[-1]}"
         return f"{self.acceptance()}. Loosen these bounds, or add families"
 
+    def standing(self) -> str:
+        """How far it is: networks tried, the best so far, the time left, and what comes next."""
+        done = [row[self.plan.score] for row in self.rows if not row["error"]]
+        tried = self._tried()
+        of = "" if self._endless else f" of {max(self._wanted, tried)}"
+        said = [f"{tried}{of} networks"]
+        said += [f"best {self.plan.score} {max(done):.4f}"] if done else []
+        left = self.time.ahead(self._wanted - tried, self.plan.workers)
+        if math.isfinite(left) and left > 0:
+            said.append(f"about {duration(left)} left")
+        return ", ".join([*said, *([f"then {self.ctx.then}"] if self.ctx.then else [])])
+
+    def _tried(self) -> int:
+        return sum(row["parent"] is None for row in self.rows)
+
     def _round(self, name: str, hyperparameters: Any, trials: int) -> Any:
         oracle = oracles.load(self.plan.oracle)(
             hyperparameters,
@@ -112,10 +129,12 @@ class Searcher:
         prefix, seed = "" if name == FIRST else f"{name}-", self._seed(name)
         ours = self.plan, self.space, self.costs, self.ctx, self.time
         own = Round(oracle, prefix, seed, *ours)
+        self._wanted = self._tried() + trials
         for ended in oracle.ended():
             self._record(own.row(ended), resumed=True)
         workers, data = self.plan.workers, self.ctx.data
-        with Crew(workers, data, own.task, in_order=not self.time.limited) as crew:
+        ordered = not self.time.limited
+        with Crew(workers, data, own.task, ordered, self.standing) as crew:
             while True:
                 while crew.has_room and (proposed := self._next(oracle, crew)) is not None:
                     crew.add(oracle.trial_dir(proposed.trial_id).name, proposed)
@@ -213,7 +232,8 @@ class Searcher:
         self.rows.append(row)
         self.time.before += row["seconds"] / self.plan.workers if resumed else 0.0
         self.ctx.log.trial(row)
-        log.info("search: trial %s %s", row["trial_id"], _summary(row, self.plan.score))
+        said = "" if resumed else f"; {self.standing()}"
+        log.info("search: trial %s %s%s", row["trial_id"], _summary(row, self.plan.score), said)
 
 
 def _key(ended: Any) -> str:

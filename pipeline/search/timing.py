@@ -127,6 +127,14 @@ class Timing:
         last = self.pace(trial_id)
         return start + each * ahead[0] + last[0] + last[1] * ahead[1] < SAFETY * self.left()
 
+    def ahead(self, others: int, workers: int) -> float:
+        """Seconds until the search ends: its time, or what so many other networks may take."""
+        took = [row["seconds"] for row in self.rows]
+        if self.limited:
+            return self.left()
+        each = statistics.mean(took) if took else math.inf
+        return each * max(0, others) / workers
+
     def is_up(self) -> bool:
         """Whether there is no time for a trial of one epoch."""
         return self.limited and self.left() <= sum(self.pace(None))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Column
+from rich.text import Text
 
 SILENCE_SECONDS = 30.0  # after which a line says that the work goes on
 LINE_SECONDS = 10.0  # between two lines of `each`; work that takes less has none
@@ -70,11 +71,14 @@ def bar(label: str, total: int) -> Iterator[Callable[..., None]]:
 
 
 @contextmanager
-def shared() -> Iterator[Show]:
+def shared(standing: str = "") -> Iterator[Show]:
     """Yield a function that shows, in one bar, the progress of several things that run at once.
 
     It takes a name, the number of the step that was done, how many steps there are, and a note on
     the step. Without a note it says that a thing has begun; with 0 steps, that it has ended.
+
+    Args:
+        standing: What all of them are a part of and how far that is, for a line above the bar.
     """
     console = Console(stderr=True)
     if not _has_bars(console):
@@ -92,7 +96,7 @@ def shared() -> Iterator[Show]:
             yield line
         return
     running: dict[str, tuple[int, int]] = {}
-    with drawn(console) as progress:
+    with drawn(console, standing) as progress:
         task = progress.add_task("", total=None, note="")
 
         def forward(name: str, step: int, of: int, note: str) -> None:
@@ -189,17 +193,32 @@ def duration(seconds: float) -> str:
     return " ".join([f"{count} {unit}" for count, unit in units if count][:2])
 
 
-def drawn(console: Console) -> Progress:
+class _Headed(Progress):
+    """Bars below one line of text."""
+
+    heading = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self.heading:
+            yield Text(self.heading, no_wrap=True, overflow="ellipsis")
+        yield from super().get_renderables()
+
+
+def drawn(console: Console, heading: str = "") -> Progress:
     """A bar of one line: its label, how much is done, the time left, and what fits of the note.
 
     On a narrow terminal the note is cut first, and then the label; the numbers are never cut.
+
+    Args:
+        console: Where it is drawn.
+        heading: A line above it; empty: none.
     """
     width = console.width
 
     def whole() -> Column:
         return Column(no_wrap=True)
 
-    return Progress(
+    made = _Headed(
         TextColumn(
             "{task.description}",
             markup=False,
@@ -217,3 +236,5 @@ def drawn(console: Console) -> Progress:
         transient=True,
         expand=True,
     )
+    made.heading = heading
+    return made

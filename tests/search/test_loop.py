@@ -165,3 +165,19 @@ def test_settings_that_all_trials_have_are_those_of_later_training(ctx: Context)
             "auto",
             "balanced",
         )
+
+
+@pytest.mark.usefixtures("fake")
+def test_after_each_trial_a_line_says_how_far_the_search_is(
+    ctx: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "flopsmith")
+    found = search(replace(ctx, then="finetune"))
+    found.run(4, refine=False)
+    said = [line for line in caplog.messages if line.startswith("search: trial ")]
+    assert len(said) == len(found.rows) == 4
+    for number, (line, _) in enumerate(zip(said, found.rows, strict=True), 1):
+        best = max(r["val_accuracy"] for r in found.rows[:number] if not r["error"])
+        assert f"; {number} of 4 networks, best val_accuracy {best:.4f}" in line
+        assert line.endswith("then finetune")
+        assert ("left" in line) == (number < 4)

@@ -100,13 +100,14 @@ def test_several_things_at_once_share_one_line_of_a_terminal(
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
-    with progress.shared() as show:
+    with progress.shared("3 of 12 networks, best val_accuracy 0.9123, then finetune") as show:
         show("trial_0003", 0, 6, "")
         show("trial_0004", 1, 2, "val/loss=0.5")
         show("trial_0003", 2, 6, "val/loss=0.4")
     last = [line for line in terminal.getvalue().split("\n") if "trial_0003, 0004" in line][-1]
     assert "3/8" in last
     assert "trial_0003 val/loss=0.4" in last
+    assert "3 of 12 networks, best val_accuracy 0.9123, then finetune" in terminal.getvalue()
 
 
 def test_several_things_at_once_have_a_line_for_each_step(
