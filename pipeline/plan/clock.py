@@ -27,7 +27,7 @@ from pipeline.train.speed import BACKWARD, PLAIN
 
 # How what is left beyond the least is shared; stages that are not named get the least.
 SHARES = {
-    "search": 2.0,
+    "search": 1.0,
     "finetune": 5.0,
     "pretrain": 2.0,
     "prune": 1.5,

@@ -17,12 +17,10 @@ import numpy as np
 from keras_tuner.engine.hyperparameters import Choice
 
 from pipeline.data.datasets import Dataset
+from pipeline.train.settings import RATES, UPDATES
 
 SURE = 0.6  # probability of the likely value of a choice
 WIDTH = 0.2  # standard deviation of a number, as a fraction of its (logarithmic) range
-UPDATES = 3000  # that a training should have: images of small data sets go in smaller batches
-# learning rates for 64 images per update
-RATES = {"sgd": 0.1, "momentum": 0.1, "nesterov": 0.1, "adagrad": 0.02}
 ADAPTIVE_RATE = 2e-3  # of all other rules
 # Choices whose first, cheapest value is likely: what they save goes into width.
 # `benchmarks/shapes.py` compares such networks.

@@ -7,6 +7,7 @@ Source:  cosine schedule, Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.0
 """
 
 import logging
+import time
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -18,9 +19,11 @@ from pipeline.data.datasets import Dataset
 from pipeline.details import Details
 from pipeline.errors import ModelError, RecipeError
 from pipeline.stage import StageConfig
+from pipeline.system.files import write_atomic
 from pipeline.train.settings import LASTING, Settings, merged, overrides
 
 Overrides: Any = overrides(StageConfig)
+SETTINGS = "settings.json"
 log = logging.getLogger("flopsmith")
 
 
@@ -82,15 +85,13 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     import keras
 
     from pipeline.graph import keras_file, structure
-    from pipeline.train import augmented, losses, overfitting
+    from pipeline.train import augmented, losses
     from pipeline.train.finetune import FineTuning
     from pipeline.train.losses import Lessons
 
     keras.utils.set_random_seed(ctx.seed)  # a loaded Dropout draws a seed of its own
     model = keras_file.load(source.model_path)
-    settings = merged(source.settings, config.settings())
-    if config.augmentation is None and config.mode in ("auto", "full"):
-        settings = overfitting.strengthened(settings, source, ctx.data.image_shape[-1])
+    settings = _settings(source, config, ctx)
     timed = set[str]() if ctx.until is None else config.left_to_time()
     if "patience" in timed:  # it trains until its time is up
         settings = settings.model_copy(update={"patience": None})
@@ -130,6 +131,29 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
     if mode != "full":  # old layers were trained with fixed normalization statistics
         lasting["fix_norms"] = True
     return ctx.save_keras(model, source, details=details, settings={**source.settings, **lasting})
+
+
+def _settings(source: Artifact, config: Config, ctx: Context) -> Settings:
+    """How the network is trained: as in its trial, or as a training that is longer should be.
+
+    They are kept in a file: an interrupted training can only resume with the same.
+    """
+    from pipeline.train import lengthening
+
+    file = ctx.directory / SETTINGS
+    if file.exists():
+        return Settings.model_validate_json(file.read_text(encoding="utf-8"))
+    settings = merged(source.settings, config.settings())
+    left = None if ctx.until is None else max(0.0, ctx.until - time.monotonic())
+    epochs = lengthening.expected(source, config.epochs, left)
+    if config.mode in ("auto", "full"):
+        if config.augmentation is None:
+            channels = ctx.data.image_shape[-1]
+            settings = lengthening.strengthened(settings, source, channels, epochs)
+        if config.batch_size is None and config.learning_rate is None:
+            settings = lengthening.batched(settings, source, len(ctx.data.train), epochs)
+    write_atomic(file, settings.model_dump_json())
+    return settings
 
 
 def _teacher(source: str, dataset: Dataset, measured: bool = True) -> Any:

@@ -23,6 +23,9 @@ Optimizer = Literal[
     "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "rmsprop_momentum", "adam", "adamw"
 ]
 Schedule = Literal["constant", "step", "inverse_time", "exponential", "cosine", "plateau"]
+UPDATES = 3000  # that a training should have: images of small data sets go in smaller batches
+# the usual learning rates, for 64 images per update
+RATES = {"sgd": 0.1, "momentum": 0.1, "nesterov": 0.1, "adagrad": 0.02}
 ADAMW_DECAY = 0.004  # the default weight decay of AdamW in Keras
 
 # Settings of the stages that change kernels and then train the network to recover.
