@@ -24,7 +24,7 @@ DESKTOP, PHONE = (1280, 860), (390, 844)
 
 def main() -> None:
     """Take them all."""
-    run = Path(sys.argv[1])
+    run = Path(sys.argv[1]).resolve()
     IMAGES.mkdir(exist_ok=True)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox"])
@@ -33,7 +33,7 @@ def main() -> None:
         shoot(browser, report, "report-dark", DESKTOP, dark=True)
         shoot(browser, report, "report-phone", PHONE)
         shoot(browser, report, "report-mistakes", DESKTOP, then=at("#mistakes"))
-        shoot(browser, report, "report-search", DESKTOP, then=at("#picker"))
+        shoot(browser, report, "report-search", DESKTOP, then=at("#trials-1"))
         shoot(browser, demo, "demo", DESKTOP, then=tried)
         shoot(browser, demo, "demo-phone", PHONE, dark=True, then=tried)
         in_mlflow(browser, run)

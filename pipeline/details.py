@@ -178,6 +178,7 @@ class Details(BaseModel):
     guessing: Guessing | None = None  # None: the model has learned something
     evaluation: Evaluation | None = None
     change: Change | None = None  # against the model that the final one is compared with
+    change_from_search: Change | None = None  # against the winner of the search
 
     # in what the model is worse than what it was made from, more than is allowed; None: in nothing
     shortfall: str | None = None

@@ -23,7 +23,7 @@ from pipeline.export import card, requantize
 from pipeline.export.requantize import Quantized
 from pipeline.graph import keras_file
 from pipeline.measure import answers, evaluation, robustness
-from pipeline.measured import DamageRow
+from pipeline.measured import Change, DamageRow
 from pipeline.report import verdict
 from pipeline.system.files import write_atomic
 from pipeline.tflite import convert, metadata, metadata_writer, parity, scoring, write
@@ -136,12 +136,17 @@ class Bundle:
         self.files[GOLDEN] = golden(runner, self.ctx.data, self.ctx.seed)
 
     def compare(self, made: Artifact) -> Artifact:
-        """Say what became of the test images on the way from the model that this one came from."""
-        first, _ = verdict.base([*self.ctx.earlier(), made])
-        before, after = (answers.load(one.directory) if one else None for one in (first, made))
-        if first is None or first.directory == made.directory or not before or not after:
-            return made
-        return made.telling(change=evaluation.change(before, after, first.directory.name))
+        """Say what became of the test images on the way from the models that this one came from."""
+        before = self.ctx.earlier()
+        compared = {"change": verdict.base([*before, made])[0]}
+        compared |= {"change_from_search": verdict.winner(before)[0]}
+        after, found = answers.load(made.directory), dict[str, Change]()
+        for name, first in compared.items():
+            if first is None or first.directory == made.directory:
+                continue
+            if after and (old := answers.load(first.directory)):
+                found[name] = evaluation.change(old, after, first.directory.name)
+        return made.telling(**found) if found else made
 
     def damage(self, most: int) -> list[DamageRow]:
         """Measure the float and the int8 file on damaged test images.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.artifact import Artifact
+from pipeline.measured import Change
 from pipeline.objective import MEANINGS, TITLES
 from pipeline.report import change, guessing, scores
 from pipeline.system import numbers
@@ -129,36 +130,38 @@ def _cell(numbers: Mapping[str, float], column: Column) -> str:
 
 
 def verdict(artifacts: Sequence[Artifact]) -> str:
-    """Describe the final model, compared with the one given or the first fine-tuned model.
-
-    If it is worse than that, and more than is allowed, the first sentence says so.
-    """
+    """Describe the final model, compared with what it came from, in some sentences."""
     found = measured(artifacts)
     if not found:
         return "No stage has left a measured model yet."
     final = found[-1]
-    size, zipped, latency = (
-        finite(final.metrics.get(key)) for key in ("size_bytes", "gzip_bytes", "latency_ms")
-    )
+    keys = ("size_bytes", "gzip_bytes", "latency_ms")
+    size, zipped, latency = (finite(final.metrics.get(key)) for key in keys)
     facts = [] if size is None else [f"a file of {kib(size)}"]
     facts += [] if zipped is None else [f"{kib(zipped)} after gzip"]
     names = dict.fromkeys((scores.objective(artifacts), "accuracy"))
     facts += [fact for name in names if (fact := _score(final, name))]
     facts += [] if latency is None else [f"a latency of {milliseconds(latency)} ms"]
-    text = f"The final model, {label(final)}, has {listed(facts)}." if facts else ""
-    if warning := guessing.warning(found):
-        text = f"{warning} {text}"
-    for first, called in (base(found), _winner(found)):
+    said = [f"The final model, {label(final)}, has {listed(facts)}."] if facts else []
+    for first, called in (base(found), winner(found)):
         if first is not None and first is not final and (changes := _changes(first, final)):
-            text += f" Compared with the {called}, {label(first)}, {listed(changes)}."
-    if said := shortfall(artifacts):
-        text = f"WORSE THAN ALLOWED: {said}. {text}"
-    for one in artifacts:
-        if reason := one.details.passed_on:
-            text += f" {label(one)} passed its input on: {reason}."
+            said.append(f"Compared with the {called}, {label(first)}, {listed(changes)}.")
+    text = " ".join([*warnings(artifacts), *said, *remarks(artifacts)])
+    return text or f"The final model, {label(final)}, has neither size nor test accuracy."
+
+
+def warnings(artifacts: Sequence[Artifact]) -> list[str]:
+    """What has to be said first, in sentences; nothing, where the model is as good as wanted."""
+    short, warning = shortfall(artifacts), guessing.warning(measured(artifacts))
+    return [f"WORSE THAN ALLOWED: {short}."] * bool(short) + [warning or ""] * bool(warning)
+
+
+def remarks(artifacts: Sequence[Artifact]) -> list[str]:
+    """Which stages passed their input on, and where the model runs, in sentences."""
+    passed = [one for one in artifacts if one.details.passed_on]
+    said = [f"{label(one)} passed its input on: {one.details.passed_on}." for one in passed]
     last = exported(artifacts)
-    text += "".join(f" {landing(found)}" for found in (last.details.targets or [] if last else []))
-    return text.strip() or f"The final model, {label(final)}, has neither size nor test accuracy."
+    return said + [landing(found) for found in (last.details.targets or [] if last else [])]
 
 
 def measured(artifacts: Sequence[Artifact]) -> list[Artifact]:
@@ -184,7 +187,7 @@ def base(measured: Sequence[Artifact]) -> tuple[Artifact | None, str]:
     return next((a for a in measured if a.stage == "finetune"), None), "fine-tuned float model"
 
 
-def _winner(measured: Sequence[Artifact]) -> tuple[Artifact | None, str]:
+def winner(measured: Sequence[Artifact]) -> tuple[Artifact | None, str]:
     """The winner of the last search, and what the text calls it."""
     searched = (a for a in reversed(measured) if a.stage == "search")
     return next(searched, None), "winner of the search"
@@ -196,6 +199,12 @@ def shortfall(artifacts: Sequence[Artifact]) -> str | None:
     return final.details.shortfall if final else None
 
 
+def change_from(first: Artifact, final: Artifact) -> Change | None:
+    """What became of the test images between two artifacts; None: it was not measured."""
+    pairs = (final.details.change, final.details.change_from_search)
+    return next((one for one in pairs if one and one["compared_with"] == label(first)), None)
+
+
 def _changes(base: Artifact, final: Artifact) -> list[str]:
     changes, ratios = [], []
     came: Any = base.details.given or base.metrics  # as it was given, at its own size of images
@@ -205,8 +214,8 @@ def _changes(base: Artifact, final: Artifact) -> list[str]:
         if before is not None and after is not None:
             points = round(100 * (after - before), 2)
             signed = f"{points:+.2f}".replace("-", "\N{MINUS SIGN}") if points else "0.00"
-            pair = final.details.change if name == "accuracy" else None
-            sure = change.text(pair) if pair and pair["compared_with"] == label(base) else ""
+            pair = change_from(base, final) if name == "accuracy" else None
+            sure = change.text(pair) if pair else ""
             changes.append(f"test {TITLES[name]} changes by {signed} percentage points{sure}")
     for key, what in (("size_bytes", "file bytes"), ("gzip_bytes", "gzip bytes")):
         before, after = (finite(a.metrics.get(key)) for a in (base, final))

@@ -26,6 +26,7 @@ def test_it_goes_by_the_processor_and_by_the_user(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
     monkeypatch.setenv(processor.VARIABLE, given or "")
     if given is None:
         monkeypatch.delenv(processor.VARIABLE)
@@ -34,6 +35,16 @@ def test_it_goes_by_the_processor_and_by_the_user(
         cpuinfo.write_text(f"model name : any\nflags : {flags}\n", encoding="utf-8")
     assert processor.prefer_onednn(cpuinfo) == (expected == "1")
     assert os.environ.get(processor.VARIABLE) == expected
+
+
+def test_a_process_that_has_tensorflow_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorflow", sys)
+    monkeypatch.delenv(processor.VARIABLE, raising=False)
+    (tmp_path / "cpuinfo").write_text("flags : avx512f\n", encoding="utf-8")
+    assert not processor.prefer_onednn(tmp_path / "cpuinfo")
+    assert processor.VARIABLE not in os.environ
 
 
 def test_a_command_prefers_it_before_tensorflow_is_imported() -> None:
