@@ -19,6 +19,13 @@ from pipeline.targets.browser import chromium
 from pipeline.tracking import ui, view
 
 IMAGES = Path(__file__).parent / "images"
+WITHOUT_PATHS = """() => {  // of this machine
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const { data } = texts.currentNode;
+    if (data.includes("/mlruns/")) texts.currentNode.data = data.slice(data.indexOf("mlruns/"));
+  }
+}"""
 DESKTOP, PHONE = (1280, 860), (390, 844)
 
 
@@ -50,10 +57,19 @@ def in_mlflow(browser: Browser, run: Path) -> None:
     with ui.serving(port):
         server = f"http://127.0.0.1:{port}/"
         wide = (1600, 900)
-        shoot(browser, server + view.page(experiment), "mlflow-runs", wide, wait=8000)
+        shoot(
+            browser,
+            server + view.page(experiment),
+            "mlflow-runs",
+            wide,
+            5000,
+            "[role=columnheader]",
+        )
         charts = server + view.page(experiment) + "&compareRunsMode=CHART"
-        shoot(browser, charts, "mlflow-charts", wide, wait=12000)
-        shoot(browser, server + view.report(experiment, run_id), "mlflow-report", wide, wait=12000)
+        shoot(browser, charts, "mlflow-charts", wide, 9000, "svg.main-svg")
+        shoot(
+            browser, server + view.report(experiment, run_id), "mlflow-report", wide, 9000, "iframe"
+        )
 
 
 def shoot(
@@ -61,8 +77,9 @@ def shoot(
     address: str,
     name: str,
     size: tuple[int, int],
-    dark: bool = False,
     wait: int = 1500,
+    until: str = "body",
+    dark: bool = False,
     then: Callable[[Page], None] | None = None,
 ) -> None:
     """Open a page and take a picture of what is seen of it."""
@@ -71,9 +88,11 @@ def shoot(
         color_scheme="dark" if dark else "light",
     )
     page.goto(address)
+    page.locator(until).first.wait_for(timeout=90_000)
     page.wait_for_timeout(wait)
     if then:
         then(page)
+    page.evaluate(WITHOUT_PATHS)
     page.screenshot(path=IMAGES / f"{name}.png")
     page.close()
 

@@ -21,7 +21,7 @@ function config() {
 function front(found, cost) {
   const x = {
     field: cost.key, type: "quantitative", title: cost.title,
-    scale: cost.log ? { type: "log" } : { zero: false }, axis: { format: "~s" },
+    scale: cost.log ? { type: "log" } : { zero: false }, axis: { format: "~s", tickCount: 6, labelOverlap: true },
   };
   const y = {
     field: "score", type: "quantitative", title: `Validation ${found.title}`,

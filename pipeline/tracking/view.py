@@ -105,7 +105,9 @@ def state() -> dict[str, Any]:
         ],
         "compareRunCharts": [_card(chart, section) for chart in CHARTS],
         "isAccordionReordered": True,
-        "orderByKey": "attributes.start_time",
+        # sorted by a number, all runs are in one list, and so in the charts; by time, stages and
+        # trials would be folded into the run of their recipe
+        "orderByKey": "metrics.`val_accuracy`",
         "orderByAsc": False,
     }
 

@@ -174,6 +174,17 @@ def test_the_printed_link_opens_a_table_with_the_right_columns(
         expect(page.get_by_role("columnheader", name=re.compile(column)).first).to_be_attached(
             timeout=60_000
         )
+    expect(page.get_by_text("trial-0000").first).to_be_attached(timeout=60_000)  # not folded
+    page.close()
+
+
+def test_the_charts_have_every_trial(run: Path, server: str, context: BrowserContext) -> None:
+    page, _ = opened(context, f"{server}/{pages(run)[0]}&compareRunsMode=CHART")
+    chart = page.locator(".js-plotly-plot").first
+    chart.wait_for(timeout=60_000)
+    expect(page.get_by_text("flops vs. val_accuracy").first).to_be_attached()
+    points = chart.locator(".scatterlayer .point")
+    expect(points.nth(4)).to_be_attached(timeout=30_000)  # 4 trials and more
     page.close()
 
 
