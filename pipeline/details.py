@@ -219,6 +219,7 @@ class Details(BaseModel):
     flops_before: int | None = None
     flops_after: int | None = None
     flops_target: int | None = None
+    removed_channels: list[str] = []  # whose patches are in `removed.png`, a row each
 
     # set by quantize
     method: Literal["qat", "ptq"] | None = None

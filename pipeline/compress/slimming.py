@@ -197,6 +197,23 @@ def _spread(
     return spread
 
 
+def removed(channels: Channels, importance: np.ndarray, copies: np.ndarray) -> dict[str, list[int]]:
+    """The channels that go, by the layer that makes them, the least important first.
+
+    Args:
+        channels: Of the model.
+        importance: Of every class.
+        copies: What `choose` gave.
+    """
+    by_name = {layer.name: id(layer) for layer, _, _ in calls(channels.model)}
+    found: dict[str, list[int]] = {}
+    for one in sorted(np.flatnonzero(copies == 0), key=lambda one: importance[one]):
+        if name := channels.makers.get(int(one)):
+            places = np.flatnonzero(channels.writes[by_name[name]] == one)
+            found.setdefault(name, []).extend(int(place) for place in places)
+    return found
+
+
 def rows(channels: Channels, narrowed: keras.Model) -> list[dict[str, Any]]:
     """A row per layer with a kernel, as `rows.kernel_rows`, with its channels then and now.
 

@@ -45,10 +45,11 @@ from pipeline.report.verdict import (
 )
 from pipeline.system import numbers
 
-SHOWN = ("plots", "layers", "note", "augmented")  # what makes a stage worth a section
+SHOWN = ("plots", "layers", "note", "augmented", "removed")  # what makes a stage worth a section
 PAGE = "report.html"  # where the Markdown says that the HTML is
 TEMPLATE = "report.html.j2"
-AUGMENTED, WIDE = "augmented.png", 800  # a picture that stages leave, and its width on the page
+AUGMENTED, REMOVED = "augmented.png", "removed.png"  # pictures that stages leave
+WIDE = 800  # pixels on the page
 SCRIPT = Path(__file__).with_name("picker.js")
 
 
@@ -179,16 +180,18 @@ def _details(artifact: Artifact) -> dict[str, Any]:
         "label": label(artifact),
         "note": artifact.details.note,
         "plots": figures.figures(artifact),
-        "augmented": _augmented(artifact),
+        "augmented": _sheet(artifact, AUGMENTED),
+        "removed": _sheet(artifact, REMOVED),
+        "removed_channels": artifact.details.removed_channels,
         "layers": layers,
         "summary": f"{len(layers)} layers: "
         + listed(f"{n} {treatment}" for treatment, n in treatments.items()),
     }
 
 
-def _augmented(artifact: Artifact) -> str | None:
-    """The address of the picture of what augmentation makes of images, if a stage left one."""
-    path = artifact.directory / AUGMENTED
+def _sheet(artifact: Artifact, name: str) -> str | None:
+    """The address of a picture that a stage left, if it did."""
+    path = artifact.directory / name
     if not path.is_file():
         return None
     with Image.open(path) as picture:

@@ -9,6 +9,7 @@ Source:  Li et al. 2017, https://arxiv.org/abs/1608.08710; with a penalty, Liu e
 """
 
 import dataclasses
+import json
 import logging
 from typing import Any, ClassVar, Literal, Self
 
@@ -19,9 +20,12 @@ from pipeline.budget import Count
 from pipeline.context import Context
 from pipeline.details import Details
 from pipeline.stage import Ladder, StageConfig
+from pipeline.system.files import write_atomic
 from pipeline.train.settings import Settings
 
 NARROWED = "narrowed.keras"  # the narrowed model, from which an interrupted run continues
+REMOVED = "removed.png"  # what some of the removed channels had looked for
+NAMES = "removed.json"  # which ones
 
 log = logging.getLogger("flopsmith")
 
@@ -129,10 +133,14 @@ def run(source: Artifact, config: Config, ctx: Context) -> Artifact:
         history = {curve: [*history.get(curve, []), *found[curve]] for curve in found}
     counts = {"flops_before": before, "flops_after": after, "flops_target": target}
     rows = slimming.rows(channels.find(whole), narrowed)
-    details = Details(history=history, layers=rows, **counts)
+    names = ctx.directory / NAMES
+    shown = json.loads(names.read_text(encoding="utf-8")) if names.exists() else []
+    details = Details(history=history, layers=rows, removed_channels=shown, **counts)
     family, arch = (source.family, source.arch) if after == before else (None, None)
     artifact = ctx.save_keras(narrowed, source, details=details, family=family, arch=arch)
     file.unlink(missing_ok=True)
+    if (ctx.directory / REMOVED).exists():
+        ctx.log.file(ctx.directory / REMOVED)
     return artifact
 
 
@@ -163,7 +171,19 @@ def _narrowed(model: Any, target: int, config: Config, ctx: Context) -> Any:
     score = config.score or ("gamma" if config.penalize else "l2")
     ranks = importance.scores(found, score)
     copies = slimming.choose(found, ranks, target, config.divisor, config.expand)
+    _draw(model, slimming.removed(found, ranks, copies), ctx)
     return surgery.resized(found, copies, slimming.NOISE, ctx.seed)
+
+
+def _draw(model: Any, gone: dict[str, list[int]], ctx: Context) -> None:
+    """Leave a picture of what some of the removed channels had looked for, for the report."""
+    from pipeline.explain import removed
+    from pipeline.train import augmented
+
+    images, _ = ctx.data.val.arrays()
+    if len(images) >= removed.COLUMNS and (shown := removed.patches(model, gone, images)):
+        write_atomic(ctx.directory / REMOVED, augmented.png(shown[1]))
+        write_atomic(ctx.directory / NAMES, json.dumps(shown[0]))
 
 
 def _length(history: dict[str, list[float]]) -> int:

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 from support.chain import run, saved
 from support.context import make_context
@@ -54,6 +56,11 @@ def test_half_of_the_flops_are_left_and_the_arch_is_not(
     epochs = 2 + settings.get("penalty_epochs", 0)
     assert {len(curve) for curve in made.details.history.values()} == {epochs}
     assert not (made.directory / slim.NARROWED).exists()
+    gone = {row["layer"] for row in made.details.layers if row["treatment"] == "slimmed"}
+    assert {name.split(" channel ")[0] for name in made.details.removed_channels} <= gone
+    with Image.open(made.directory / slim.REMOVED) as picture:
+        assert len(made.details.removed_channels) == 4
+        assert np.ptp(np.asarray(picture)) > 0
 
 
 @pytest.mark.slow
