@@ -102,7 +102,7 @@ class Searcher:
         done = [row[self.plan.score] for row in self.rows if not row["error"]]
         tried = self._tried()
         of = "" if self._endless else f" of {max(self._wanted, tried)}"
-        said = [f"{tried}{of} networks"]
+        said = [f"{tried}{of} network{'s' * (tried != 1 or bool(of))}"]
         said += [f"best {self.plan.score} {max(done):.4f}"] if done else []
         left = self.time.ahead(self._wanted - tried, self.plan.workers)
         if math.isfinite(left) and left > 0:
