@@ -35,7 +35,6 @@ from search import SPACE_FIELDS, call
 
 from pipeline import artifact
 from pipeline.stages.search import Config
-from pipeline.system import processor
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "photos.json"
@@ -154,7 +153,6 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side, a core each")
     parser.add_argument("--again", action="store_true", help="measure what has been measured")
     args = parser.parse_args()
-    processor.prefer_onednn()  # for the rivals as well
     kind, _, path = args.data.partition(":")
     data = f"{kind}:{Path(path).resolve()}"
     known = {(row["task"], row["seed"], row["method"]) for row in _rows() if "error" not in row}

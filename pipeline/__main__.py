@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline import commands
 from pipeline.errors import ModelError, PipelineError
-from pipeline.system import output, processor, sandbox, stopping
+from pipeline.system import output, sandbox, stopping
 
 
 def script() -> int:
@@ -92,7 +92,6 @@ def _quieten() -> None:
             stream.reconfigure(errors="backslashreplace")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    processor.prefer_onednn()
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     logging.getLogger("flopsmith").setLevel(logging.INFO)

@@ -78,12 +78,17 @@ def test_a_model_that_guesses_is_refused(squares: Dataset) -> None:
 
 def test_layers_without_integers_are_named(squares: Dataset) -> None:
     inputs = keras.Input((4, 4, 1))
-    x = layers.SeparableConv2D(1, 1, name="separable")(layers.Rescaling(1 / 255)(inputs))
+    x = layers.SeparableConv2D(1, 3, padding="same", name="separable")(
+        layers.Rescaling(1 / 255)(inputs)
+    )
     x = layers.GlobalAveragePooling2D()(x)
     model = keras.Model(inputs, layers.Dense(2, activation="softmax")(x))
     for layer, weights in zip(
         (model.layers[2], model.layers[-1]),
-        ([np.ones((1, 1, 1, 1)), np.ones((1, 1, 1, 1)), np.zeros(1)], [[[-8, 8]], [4, -4]]),
+        (
+            [np.eye(9)[4].reshape(3, 3, 1, 1), np.ones((1, 1, 1, 1)), np.zeros(1)],
+            [[[-8, 8]], [4, -4]],
+        ),
         strict=True,
     ):
         layer.set_weights([np.array(one) for one in weights])
