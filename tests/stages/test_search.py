@@ -193,7 +193,8 @@ def test_in_limited_time_networks_are_compared_after_equal_times(ctx: Context) -
     assert time.monotonic() < until
     trials = made.details.trials
     assert [row["family"] for row in trials[:2]] == ["lenet", "vgg"]
-    first = [row["slice_seconds"] for row in trials if row["parent"] is None][:3]
+    # later ones may have what is left of the time
+    first = [row["slice_seconds"] for row in trials if row["parent"] is None][:2]
     assert max(first) < 1.5 * min(first)
     told = [(row["epochs"], len(row["history"]["val/loss"])) for row in trials]
     assert [asked for asked, _ in told] == [done for _, done in told]
