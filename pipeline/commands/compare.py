@@ -38,6 +38,11 @@ def call(args: argparse.Namespace) -> None:
         raise RecipeError(
             f"there is nothing to compare with. Received: {args.runs[0]}. Give two runs or more"
         )
+    if len({place.resolve() for place in args.runs}) < len(args.runs):
+        raise RecipeError(
+            "a run is compared with itself. Received: "
+            f"{', '.join(map(str, args.runs))}. Give each run once"
+        )
     quiet.import_keras()
     from pipeline.measure import comparison
     from pipeline.report import comparison as page

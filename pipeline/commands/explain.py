@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,22 +63,36 @@ def call(args: argparse.Namespace) -> None:
     if not chosen:
         raise RecipeError(f"--methods names none. Received: {args.methods}")
     subjects, form, names = _subjects(args.model)
+    lacking = {name: [m.needs(one) for one in subjects] for name, m in chosen.items()}
+    if all(all(reasons) for reasons in lacking.values()):
+        why = "; ".join(f"{name}: {reasons[0]}" for name, reasons in lacking.items())
+        raise ModelError(f"no method can explain the model. Received: {args.model} ({why})")
     paths, left_out = predict.listed(args.images)
+    places = _places(paths, args.out)
     for line in left_out:
         log.warning("%s", line)
     if args.named is not None and args.named not in (names or []):
         raise RecipeError(
             f"--class: no such class. Received: {args.named}. Known: {', '.join(names or [])}"
         )
-    for path in paths:
+    for path, place in zip(paths, places, strict=True):
         image = predict.decoded(path, subjects[0].shape, form)
         scores = [one.scores(image[None])[0] for one in subjects]
         k = int(np.argmax(scores[0])) if args.named is None else (names or []).index(args.named)
         label = names[k] if names else f"class {k}"
-        place = args.out / f"{path.stem}.png"
         write_atomic(place, _sheet(image, subjects, scores, chosen, k, label))
         told = ", ".join(f"{s.name} {one[k]:.3f}" for s, one in zip(subjects, scores, strict=True))
         print(f"{path}: {label} ({told}) -> {place}")
+
+
+def _places(paths: Sequence[Path], out: Path) -> list[Path]:
+    """Where the picture of each image is written: by its name, numbered where names are equal."""
+    met, places = Counter[str](), []
+    for path in paths:
+        met[path.stem] += 1
+        more = f"-{met[path.stem]}" if met[path.stem] > 1 else ""
+        places.append(out / f"{path.stem}{more}.png")
+    return places
 
 
 def _subjects(given: str) -> tuple[list[Any], Any, list[str] | None]:
@@ -85,6 +101,7 @@ def _subjects(given: str) -> tuple[list[Any], Any, list[str] | None]:
     from pipeline.data.pictures import Form
     from pipeline.explain import subject
     from pipeline.graph import keras_file
+    from pipeline.pretrained import sources
     from pipeline.tflite import predict
 
     path = Path(given)
@@ -106,7 +123,7 @@ def _subjects(given: str) -> tuple[list[Any], Any, list[str] | None]:
             runner.form,
             names,
         )
-    return [subject.of_keras(path.name, keras_file.load(path))], Form(), None
+    return [subject.of_keras(path.name, sources.load(given).model)], Form(), None
 
 
 def _sheet(

@@ -31,3 +31,12 @@ def test_one_run_has_nothing_to_be_compared_with(
     assert "Give two runs or more" in capsys.readouterr().err
     assert main(["compare", str(tmp_path), str(tmp_path)]) == 2
     assert "no finished run. Received: " in capsys.readouterr().err
+
+
+def test_a_run_is_not_compared_with_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").mkdir()
+    twice = [str(tmp_path / "run"), str(tmp_path / "run" / ".." / "run")]
+    assert main(["compare", *twice]) == 2
+    assert "a run is compared with itself" in capsys.readouterr().err

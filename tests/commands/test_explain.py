@@ -8,6 +8,7 @@ from PIL import Image
 from support.coloured import network, picture
 
 from pipeline.__main__ import main
+from pipeline.tflite import convert
 
 
 @pytest.fixture
@@ -40,3 +41,33 @@ def test_what_is_not_there_is_one_line(
     assert "no such class. Received: cat" in capsys.readouterr().err
     assert main(["explain", str(tmp_path), photo]) == 2
     assert "Give a run with an export" in capsys.readouterr().err
+    assert main(["explain", "nothing", photo]) == 2
+    assert "Received: 'nothing'. Expected: " in capsys.readouterr().err
+
+
+def test_images_of_one_name_have_a_picture_each(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "other").mkdir()
+    Image.fromarray(255 - picture()).save(tmp_path / "other" / "photo.png")
+    both = [str(tmp_path / "photo.png"), str(tmp_path / "other" / "photo.png")]
+    out = tmp_path / "out"
+    assert main(["explain", str(model), *both, "--methods", "cam", "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["photo-2.png", "photo.png"]
+    assert (out / "photo.png").read_bytes() != (out / "photo-2.png").read_bytes()
+    told = capsys.readouterr().out.splitlines()
+    assert [line.rpartition(" -> ")[2] for line in told] == [
+        str(out / "photo.png"),
+        str(out / "photo-2.png"),
+    ]
+
+
+def test_a_file_without_gradients_is_refused_where_nothing_else_was_asked_for(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.tflite").write_bytes(convert.convert_float(network()))
+    command = ["explain", str(tmp_path / "model.tflite"), str(tmp_path / "photo.png")]
+    assert main([*command, "--methods", "grad_cam,saliency"]) == 2
+    said = capsys.readouterr().err
+    assert "no method can explain the model" in said
+    assert "grad_cam: it has no gradients; saliency: it has no gradients" in said
