@@ -29,7 +29,7 @@ def test_one_run_has_nothing_to_be_compared_with(
 ) -> None:
     assert main(["compare", str(tmp_path)]) == 2
     assert "Give two runs or more" in capsys.readouterr().err
-    assert main(["compare", str(tmp_path), str(tmp_path)]) == 2
+    assert main(["compare", str(tmp_path), str(tmp_path / "b")]) == 2
     assert "no finished run. Received: " in capsys.readouterr().err
 
 
