@@ -163,7 +163,7 @@ class Searcher:
     def _tell(self, tried: int, trials: int, was_short: bool) -> None:
         """Say why a round tried fewer networks than were asked for."""
         if was_short and self._endless:
-            log.info("search: the time was enough for %d networks", tried)
+            log.info("search: the time was enough for %d network%s", tried, "s" * (tried != 1))
         elif was_short and tried < trials:
             said = "search: the time was up after %d of %d networks; for more, raise minutes"
             log.warning(said, tried, trials)
