@@ -90,7 +90,9 @@ class Guardrail:
                 search.note(holds=False, known=True)
                 continue
             if one is None:
-                told.append(f"No time was left for {_settings(_changes(asked, config))}.")
+                changed = _changes(asked, config)
+                what = _settings(changed) if changed else "what was asked for"
+                told.append(f"No time was left for {what}.")
                 log.warning("%s: %s", ctx.name, told[-1])
                 break
             tried[rung] = one
