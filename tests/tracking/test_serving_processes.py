@@ -1,5 +1,6 @@
 """What MLflow serves works in processes that have neither TensorFlow nor flopsmith."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,21 +83,24 @@ def test_mlflow_models_serve(
         start_new_session=True,
     )
     try:
-        wait_for(port, server)
+        wait_for(port, server, (workplace / "serve.log").read_text)
         check(post(port, {"instances": [text(one) for one in images]}), expected)
         check(post(port, {"inputs": images.tolist()}), expected)
         with pytest.raises(urllib.error.HTTPError, match="400"):
             post(port, {"inputs": ["not an image"]})
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):  # it has ended, which the error above says
+            os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
         log.close()
 
 
-def wait_for(port: int, server: "subprocess.Popen[bytes]", seconds: float = 200) -> None:
+def wait_for(
+    port: int, server: "subprocess.Popen[bytes]", told: Callable[[], str], seconds: float = 200
+) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        assert server.poll() is None, "the server ended"
+        assert server.poll() is None, f"the server ended: {told()[-2000:]}"
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5):
                 return
