@@ -1,6 +1,5 @@
 """Run a recipe: each stage in order, measured and recorded; finished stages are not run again."""
 
-import itertools
 import json
 import logging
 import time
@@ -138,7 +137,9 @@ def _stages(
                 nested.params(step.config.model_dump(mode="json"))
                 write_atomic(out / name / before.MARK, json.dumps({"fingerprint": code}))
                 ctx = _context(recipe, dataset, out / name, code, nested)
-                ctx = replace(ctx, until=clock.start(name, source) if clock else None)
+                until = clock.start(name, source) if clock else None
+                then = next((later.name for later in recipe.stages[place + 1 :]), None)
+                ctx = replace(ctx, until=until, then=then)
                 floor = _floor(start, finished, recipe, dataset, share)
                 done = _run_stage(step, source, ctx, floor, clock)
                 nested.metrics({**done.metrics, "seconds": done.seconds})
@@ -217,14 +218,7 @@ def _context(
         log=nested,
         pictures=recipe.data,
         objective=recipe.objective,
-        then=_after(recipe, directory.name),
     )
-
-
-def _after(recipe: Recipe, place: str) -> str | None:
-    """The name of the stage that follows the one with this directory."""
-    names = [step.name for step in recipe.stages]
-    return next((b for a, b in itertools.pairwise(names) if a == place.partition("-")[2]), None)
 
 
 def _warn_of_targets(done: Artifact, asked: tuple[str, ...]) -> None:
