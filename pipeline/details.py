@@ -239,6 +239,11 @@ class Details(BaseModel):
     # a verdict per target, as `pipeline.targets` writes it; None: no export asked any target
     targets: list[dict[str, Any]] | None = None
 
+    @property
+    def winning(self) -> TrialRow | None:
+        """The trial that won the search; None: there was no search."""
+        return next((row for row in self.trials if row["trial_id"] == self.winner), None)
+
     @model_serializer(mode="wrap")
     def _fields_that_were_set(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {key: value for key, value in write(self).items() if key in self.model_fields_set}

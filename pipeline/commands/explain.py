@@ -67,6 +67,11 @@ def call(args: argparse.Namespace) -> None:
     if all(all(reasons) for reasons in lacking.values()):
         why = "; ".join(f"{name}: {reasons[0]}" for name, reasons in lacking.items())
         raise ModelError(f"no method can explain the model. Received: {args.model} ({why})")
+    for name, reasons in lacking.items():
+        for one, reason in zip(subjects, reasons, strict=True):
+            if reason:
+                log.info("no %s of %s: %s", chosen[name].TITLE, one.name, reason)
+    shown = [(method, lacking[name]) for name, method in chosen.items()]
     paths, left_out = predict.listed(args.images)
     places = _places(paths, args.out)
     for line in left_out:
@@ -80,7 +85,7 @@ def call(args: argparse.Namespace) -> None:
         scores = [one.scores(image[None])[0] for one in subjects]
         k = int(np.argmax(scores[0])) if args.named is None else (names or []).index(args.named)
         label = names[k] if names else f"class {k}"
-        write_atomic(place, _sheet(image, subjects, scores, chosen, k, label))
+        write_atomic(place, _sheet(image, subjects, scores, shown, k, label))
         told = ", ".join(f"{s.name} {one[k]:.3f}" for s, one in zip(subjects, scores, strict=True))
         print(f"{path}: {label} ({told}) -> {place}")
 
@@ -127,9 +132,14 @@ def _subjects(given: str) -> tuple[list[Any], Any, list[str] | None]:
 
 
 def _sheet(
-    image: Any, subjects: list[Any], scores: Any, chosen: dict[str, Any], k: int, label: str
+    image: Any,
+    subjects: list[Any],
+    scores: Any,
+    shown: list[tuple[Any, list[str | None]]],
+    k: int,
+    label: str,
 ) -> bytes:
-    """A row for every model: the image, and its heat by each method."""
+    """A row for every model: the image, and its heat by each method that has no reason not to."""
     import io
 
     from PIL import Image, ImageDraw
@@ -139,19 +149,17 @@ def _sheet(
     height, width = image.shape[:2]
     times = max(1, SIDE // max(height, width))
     tall, wide = height * times, width * times
-    size = (GAP + (wide + GAP) * (1 + len(chosen)), (tall + 2 * TEXT + GAP) * len(subjects))
+    size = (GAP + (wide + GAP) * (1 + len(shown)), (tall + 2 * TEXT + GAP) * len(subjects))
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     for row, (one, found) in enumerate(zip(subjects, scores, strict=True)):
         top = row * (tall + 2 * TEXT + GAP) + 2 * TEXT
         draw.text((GAP, top - 2 * TEXT), f"{one.name}: {label} {found[k]:.3f}", fill="black")
         cells = [("image", image if image.shape[-1] == 3 else image.repeat(3, axis=-1))]
-        for method in chosen.values():
-            why = method.needs(one)
+        for method, reasons in shown:
+            why = reasons[row]
             drawn = None if why else picture.overlay(image, method.heat(one, image, k))
             cells.append((method.TITLE if not why else f"no {method.TITLE}", drawn))
-            if why:
-                log.info("no %s of %s: %s", method.TITLE, one.name, why)
         for column, (title, pixels) in enumerate(cells):
             left = GAP + column * (wide + GAP)
             draw.text((left, top - TEXT), title[: wide // 6], fill="gray")

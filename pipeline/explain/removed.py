@@ -17,7 +17,7 @@ from pipeline.explain import units
 if TYPE_CHECKING:
     import keras
 
-IMAGES = 512  # that are looked at
+IMAGES = 512  # that are enough to look at
 ROWS, COLUMNS = 4, 8  # channels, patches of each
 SIDE = 48  # of a patch in the picture, pixels
 
@@ -39,7 +39,7 @@ def patches(
     for layer in sorted(removed, key=lambda name: -len(removed[name])):
         channel = removed[layer][0]
         try:
-            best = units.top_patches(model, layer, channel, images[:IMAGES], COLUMNS)
+            best = units.top_patches(model, layer, channel, images, COLUMNS)
         except ModelError:  # a dense layer, whose units see the whole image
             continue
         names.append(f"{layer} channel {channel}")

@@ -13,7 +13,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.artifact import Artifact
 from pipeline.data.datasets import Dataset
@@ -268,11 +267,9 @@ def _epoch(machine: Machine) -> tuple[float, float]:
 
 def _epoch_seconds(done: Artifact, dataset: Dataset) -> float | None:
     """Seconds of an epoch in the training of an artifact; None: it was not measured."""
-    row: Any
-    for row in done.details.trials:
-        if row["trial_id"] == done.details.winner:
-            share = min(len(dataset.train), row["epoch_images"] or len(dataset.train))
-            return float(row["epoch_seconds"]) * len(dataset.train) / share or None
+    if row := done.details.winning:
+        share = min(len(dataset.train), row["epoch_images"] or len(dataset.train))
+        return float(row["epoch_seconds"]) * len(dataset.train) / share or None
     epochs = len(done.details.history.get("val/loss", []))
     if done.stage != "finetune" or epochs < 3:
         return None

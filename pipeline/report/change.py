@@ -1,7 +1,9 @@
 """How sure a change of accuracy is, where two models answered for the same images."""
 
 import math
+from typing import Any
 
+from pipeline.artifact import Artifact
 from pipeline.measured import Change
 
 QUANTILE = 1.96  # of the normal distribution, at 97.5%
@@ -23,5 +25,15 @@ def paired(found: Change) -> tuple[float, float, float]:
 def text(found: Change) -> str:
     """The interval of 95% in words, for the end of a clause."""
     low, _, high = paired(found)
-    ends = f"{low:+.1f} to {high:+.1f}".replace("-", "\N{MINUS SIGN}")
-    return f" (95% interval {ends})"
+    return f" (95% interval {signed(low, 1)} to {signed(high, 1)})"
+
+
+def signed(points: float, digits: int = 2) -> str:
+    """A change with its sign."""
+    return f"{points:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def came(artifact: Artifact) -> dict[str, Any]:
+    """The scores of a model as it was given, at its own size of images; else those measured."""
+    found: Any = artifact.details.given or artifact.metrics
+    return {**found.get("scores", {}), **found}

@@ -1,7 +1,6 @@
 """What the final model has gained over what it came from: the short table a report begins with."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from pipeline.artifact import Artifact
 from pipeline.report import change, scores, verdict
@@ -36,10 +35,10 @@ def table(artifacts: Sequence[Artifact]) -> list[list[str]]:
 
 
 def _row(one: Artifact, called: str, final: Artifact | None) -> list[str]:
-    came: Any = (one.details.given or {}) if final else {}
-    given = {**came, **came.get("scores", {})}  # as it was given, at its own size of images
-    accuracy = finite(given.get("test_accuracy", one.metrics.get("test_accuracy")))
-    interval = None if given else scores.ends(one.metrics, "test_accuracy")
+    came = change.came(one) if final else one.metrics
+    accuracy = finite(came.get("test_accuracy"))
+    is_given = final is not None and one.details.given is not None
+    interval = None if is_given else scores.ends(one.metrics, "test_accuracy")
     size, zipped = (finite(one.metrics.get(key)) for key in ("size_bytes", "gzip_bytes"))
     return [
         f"{label(one)}, {called}",
@@ -61,4 +60,4 @@ def _gain(first: Artifact, final: Artifact | None, before: float | None) -> str:
         return MISSING
     pair = verdict.change_from(first, final)
     sure = change.text(pair) if pair else ""
-    return f"{100 * (after - before):+.2f}".replace("-", "\N{MINUS SIGN}") + sure
+    return change.signed(100 * (after - before)) + sure

@@ -153,7 +153,7 @@ def verdict(artifacts: Sequence[Artifact]) -> str:
 def warnings(artifacts: Sequence[Artifact]) -> list[str]:
     """What has to be said first, in sentences; nothing, where the model is as good as wanted."""
     short, warning = shortfall(artifacts), guessing.warning(measured(artifacts))
-    return [f"WORSE THAN ALLOWED: {short}."] * bool(short) + [warning or ""] * bool(warning)
+    return [said for said in (short and f"WORSE THAN ALLOWED: {short}.", warning) if said]
 
 
 def remarks(artifacts: Sequence[Artifact]) -> list[str]:
@@ -207,13 +207,12 @@ def change_from(first: Artifact, final: Artifact) -> Change | None:
 
 def _changes(base: Artifact, final: Artifact) -> list[str]:
     changes, ratios = [], []
-    came: Any = base.details.given or base.metrics  # as it was given, at its own size of images
-    came = {**came.get("scores", {}), **came}
+    came = change.came(base)
     for name in dict.fromkeys((final.details.objective, "accuracy")):
         before, after = (finite(one.get(f"test_{name}")) for one in (came, final.metrics))
         if before is not None and after is not None:
             points = round(100 * (after - before), 2)
-            signed = f"{points:+.2f}".replace("-", "\N{MINUS SIGN}") if points else "0.00"
+            signed = change.signed(points) if points else "0.00"
             pair = change_from(base, final) if name == "accuracy" else None
             sure = change.text(pair) if pair else ""
             changes.append(f"test {TITLES[name]} changes by {signed} percentage points{sure}")

@@ -177,10 +177,11 @@ def _narrowed(model: Any, target: int, config: Config, ctx: Context) -> Any:
 
 def _draw(model: Any, gone: dict[str, list[int]], ctx: Context) -> None:
     """Leave a picture of what some of the removed channels had looked for, for the report."""
+    from pipeline.data import stream
     from pipeline.explain import removed
     from pipeline.train import augmented
 
-    images, _ = ctx.data.val.arrays()
+    images, _ = stream.batch(ctx.data.val, removed.IMAGES, ctx.seed)
     if len(images) >= removed.COLUMNS and (shown := removed.patches(model, gone, images)):
         write_atomic(ctx.directory / REMOVED, augmented.png(shown[1]))
         write_atomic(ctx.directory / NAMES, json.dumps(shown[0]))

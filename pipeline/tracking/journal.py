@@ -22,7 +22,6 @@ from pipeline.tracking import store
 
 FILE = "mlflow.jsonl"
 LATER = "later-"  # begins the id of a run that has not been made in MLflow yet
-PARAMS, POINTS = 100, 1000  # that MLflow takes in one call
 FILES = ("file", "text")  # calls that go to where artifacts are kept, which may fail alone
 # MLflow has answered: the same call would be refused again
 REFUSALS = (
@@ -68,24 +67,22 @@ class Journal:
         points: Sequence[tuple[str, float, int, int]] = (),
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Record settings, points (name, value, milliseconds, step) and tags of a run."""
+        """Record settings, points (name, value, milliseconds, step) and tags of a run.
+
+        MLflow's client divides what is too much for one call of its own.
+        """
         call = {"call": "log", "run_id": run_id, "params": params, "points": points, "tags": tags}
         if self._batch is None or self._batch["run_id"] != run_id:
             self._record(call)
             return
-        batch = self._batch
-        merged = {**(batch["params"] or {}), **(params or {})}
-        added, told = [*batch["points"], *points], {**(batch["tags"] or {}), **(tags or {})}
-        if len(merged) > PARAMS or len(added) > POINTS:
-            self._record(batch)
-            self._batch = call
-        else:
-            self._batch = {**call, "params": merged, "points": added, "tags": told}
+        self._batch["params"] |= params or {}
+        self._batch["points"] += points
+        self._batch["tags"] |= tags or {}
 
     @contextlib.contextmanager
     def batched(self, run_id: str) -> Iterator[None]:
-        """Make as few calls as MLflow allows of the settings, points and tags of one run inside."""
-        self._batch = {"call": "log", "run_id": run_id, "params": None, "points": (), "tags": None}
+        """Make one call of all settings, points and tags that are recorded of a run inside."""
+        self._batch = {"call": "log", "run_id": run_id, "params": {}, "points": [], "tags": {}}
         try:
             yield
         finally:

@@ -143,8 +143,8 @@ def enter(client: MlflowClient, name: str, again: Run | None) -> Opened:
     nested = mlflow.active_run() is not None  # a user's own, in a notebook
     if again is None:
         _use_experiment(**_chosen(client, made))
-        name_now = None if made else name
-        active = mlflow.start_run(run_name=name_now, nested=nested, log_system_metrics=_watched())
+        own = {"nested": nested, "log_system_metrics": _watched()}
+        active = mlflow.start_run(run_name=None if made else name, **own)
         if made:
             client.update_run(made, name=name)
         return Opened(active.info.run_id, active.info.experiment_id, None, None)

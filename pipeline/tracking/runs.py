@@ -16,7 +16,7 @@ from pipeline.details import Objective
 from pipeline.system.nested import flat
 from pipeline.system.numbers import written
 from pipeline.tracking import journal, resume, store, view
-from pipeline.tracking.journal import PARAMS, POINTS, Journal
+from pipeline.tracking.journal import Journal
 from pipeline.tracking.resume import CONTINUES, PARENT, Earlier, Note
 
 NUMBERS = (  # of a trial
@@ -83,9 +83,8 @@ class Run:
         # MLflow never changes a setting: that of the earlier command stays, and a tag tells the new
         changed = {key: found[key] for key in found if known.get(key, found[key]) != found[key]}
         self.tags({f"changed.{key}": value for key, value in changed.items()})
-        new = [(key, value) for key, value in found.items() if key not in known]
-        for start in range(0, len(new), PARAMS):
-            self._to.log(self._id, params=dict(new[start : start + PARAMS]))
+        if new := {key: value for key, value in found.items() if key not in known}:
+            self._to.log(self._id, params=new)
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Record final numbers, or with `step` one point per curve."""
@@ -110,8 +109,8 @@ class Run:
         """Record points; those of curves that an earlier command has recorded are left out."""
         if self._earlier and is_curve:
             points = [one for one in points if (one[0], one[3]) not in self._earlier.points]
-        for start in range(0, len(points), POINTS):
-            self._to.log(self._id, points=points[start : start + POINTS])
+        if points:
+            self._to.log(self._id, points=points)
 
     def data(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
         """Record which data set the run learns from, once.

@@ -19,6 +19,7 @@ PARTED = 0.05  # train accuracy minus val accuracy, from which on augmentation g
 LONGER = 3  # times the epochs of a trial, from which on that trial says little of overfitting
 LONG = 10  # epochs from which on a training can overfit
 BATCHES = (16, 32, 64, 128)
+PROPORTIONAL = ("sgd", "momentum", "nesterov")  # rules whose rate grows with the batch
 MOST_RATE = 2.0  # times the usual rate of a batch
 LADDERS: dict[bool, tuple[Augmentation, ...]] = {  # by whether images are in colour
     True: ("none", "crop", "medium", "strong"),
@@ -38,8 +39,8 @@ def strengthened(settings: Settings, source: Artifact, channels: int, epochs: fl
         channels: Of an image.
         epochs: Of the training to come, about.
     """
-    rows = (row for row in source.details.trials if row["trial_id"] == source.details.winner)
-    history: Curves = next((row["history"] for row in rows), {})
+    trial = source.details.winning
+    history: Curves = trial["history"] if trial else {}
     train, val = ((history.get(f"{part}/accuracy") or [None])[-1] for part in ("train", "val"))
     ladder = LADDERS[channels > 1]
     if train is None or val is None or settings.augmentation not in ladder[:-1]:
@@ -74,12 +75,12 @@ def batched(settings: Settings, source: Artifact, images: int, epochs: float) ->
         images: To train on.
         epochs: Of the training to come, about.
     """
-    rows = (row for row in source.details.trials if row["trial_id"] == source.details.winner)
-    tried = next((len(row["history"].get("val/loss", [])) for row in rows), 0)
-    batch = max((b for b in BATCHES if images * epochs / b >= UPDATES), default=0)
-    if not tried or epochs < LONGER * tried or settings.optimizer not in RATES:
+    trial = source.details.winning
+    tried = len(trial["history"].get("val/loss", [])) if trial else 0
+    if not tried or epochs < LONGER * tried or settings.optimizer not in PROPORTIONAL:
         return settings
-    if batch <= settings.batch_size or settings.optimizer == "adagrad":
+    batch = max((b for b in BATCHES if images * epochs / b >= UPDATES), default=0)
+    if batch <= settings.batch_size:
         return settings
     usual = RATES[settings.optimizer] * batch / 64
     rate = min(settings.learning_rate * batch / settings.batch_size, MOST_RATE * usual)
@@ -99,9 +100,7 @@ def expected(source: Artifact, most: int, seconds: float | None) -> float:
         most: Epochs that it may have.
         seconds: It may take; None: as long as it needs.
     """
-    if seconds is None:
+    trial = source.details.winning
+    if seconds is None or trial is None or not trial["epoch_seconds"]:
         return most
-    for row in source.details.trials:
-        if row["trial_id"] == source.details.winner and row["epoch_seconds"]:
-            return seconds / row["epoch_seconds"]
-    return most
+    return seconds / trial["epoch_seconds"]

@@ -140,8 +140,8 @@ def test_settings_are_recorded_by_dotted_key(client: MlflowClient, parent: runs.
 def test_more_settings_than_one_call_takes_are_all_recorded(
     client: MlflowClient, parent: runs.Run
 ) -> None:
-    parent.params({f"key_{number}": number for number in range(2 * runs.PARAMS + 1)})
-    assert len(client.get_run(parent.run_id).data.params) == 2 * runs.PARAMS + 1
+    parent.params({f"key_{number}": number for number in range(201)})
+    assert len(client.get_run(parent.run_id).data.params) == 201
 
 
 def test_a_setting_that_is_too_long_is_cut_off(client: MlflowClient, parent: runs.Run) -> None:
@@ -206,6 +206,21 @@ def test_a_trial_is_recorded_with_its_settings_numbers_and_curves(
     assert numbers == {"val_accuracy": 0.75, "flops": 600_000.0, "seconds": 2.5}
     assert len(client.get_metric_history(run.info.run_id, "train/loss")) == 2
     assert len(client.get_metric_history(run.info.run_id, "val/loss")) == 1  # the other is NaN
+
+
+def test_a_trial_of_many_settings_and_long_curves_is_recorded_whole(
+    client: MlflowClient, parent: runs.Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    """MLflow takes 1,000 things in one call, of which 100 may be settings."""
+    settings = {f"choice_{number}": number for number in range(120)}
+    curves = {f"val/{name}": [0.5] * 330 for name in ("loss", "accuracy", "auc")}
+    parent.trial(ROW | {"settings": settings, "history": curves})
+    (run,) = nested(client, parent)
+    assert len(run.data.params) == 120 + 3
+    for curve in curves:
+        assert len(client.get_metric_history(run.info.run_id, curve)) == 330
+    assert run.data.metrics["val_accuracy"] == 0.75
+    assert "refuses" not in caplog.text
 
 
 def test_a_trial_that_failed_is_recorded_with_its_error(
