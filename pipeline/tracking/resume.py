@@ -136,8 +136,6 @@ def enter(client: MlflowClient, name: str, again: Run | None) -> Opened:
         again: The run of an earlier command for the same; it goes on, unless another experiment is
             asked for. The run that `mlflow run` has made is then nested in it.
     """
-    noisy = "mlflow.system_metrics"  # it tells of its thread; importing MLflow resets its level
-    logging.getLogger(noisy).setLevel(logging.ERROR)
     made = os.environ.get("MLFLOW_RUN_ID")
     if again and not _is_in(client, again, _chosen(client, made)):
         again = None

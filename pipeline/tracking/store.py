@@ -38,7 +38,8 @@ LOCK_SECONDS = 120  # another process makes the database meanwhile
 NEW, GROWTH = 4_000_000, 250_000  # bytes that a new database needs, and that a run adds at least
 ATTEMPTS, PAUSE = 3, 2.0  # where another program makes the database at the same time
 SERVERS = ("postgresql", "mysql", "mssql")  # databases that MLflow takes, besides sqlite
-LOUD = ("mlflow.store.db.utils", "urllib3.connectionpool")  # print what is said in one line here
+# loggers that print what is said in one line here, or need not be said
+LOUD = ("mlflow.store.db.utils", "urllib3.connectionpool", "mlflow.system_metrics")
 log = logging.getLogger("flopsmith")
 
 REASONS = (  # how the errors of MLflow's libraries tell what is wrong
